@@ -1,0 +1,10 @@
+//! The domain's words. Pure: no I/O, no clock, no lock, nothing async.
+//!
+//! What is built here was checked when it was built, so code that holds a [`ClientId`] or a
+//! [`ClaimPath`] need not look again.
+
+pub mod application;
+pub mod claims;
+pub mod credential;
+pub mod scope;
+pub mod time;

@@ -1,0 +1,68 @@
+//! A point in time as the rules of this program compare it.
+
+use std::time::Duration;
+
+/// Milliseconds since 1970-01-01T00:00:00Z, before it negative. Arithmetic saturates, so a date
+/// out of a token can never wrap around into the past.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// Makes a timestamp from milliseconds since the epoch.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Makes a timestamp from whole seconds since the epoch.
+    pub const fn from_secs(secs: i64) -> Self {
+        Self(secs.saturating_mul(1000))
+    }
+
+    /// Milliseconds since the epoch.
+    pub const fn millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since the epoch, rounded down.
+    pub const fn secs(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// This time moved into the future.
+    pub fn plus(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(millis_of(by)))
+    }
+
+    /// This time moved into the past.
+    pub fn minus(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(millis_of(by)))
+    }
+
+    /// How long after `earlier` this is; zero where it is not.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+fn millis_of(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn far_dates_saturate() {
+        let far = Timestamp::from_secs(i64::MAX);
+        assert_eq!(far.plus(Duration::MAX), far);
+        assert!(Timestamp::from_secs(i64::MIN).minus(Duration::MAX) < Timestamp::default());
+        assert_eq!(Timestamp::default().since(far), Duration::ZERO);
+    }
+
+    #[test]
+    fn seconds_round_down_on_both_sides_of_the_epoch() {
+        assert_eq!(Timestamp::from_millis(1_999).secs(), 1);
+        assert_eq!(Timestamp::from_millis(-1).secs(), -1);
+    }
+}

@@ -1,0 +1,104 @@
+//! An API: a named product, its routes, who may call it, and its upstream.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderValue, Method};
+
+use crate::model::scope::ScopeRule;
+
+/// Who may call an API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Any active application.
+    Application,
+    /// Any verified client, known to the directory or not.
+    Client,
+    /// Anyone; no credential is read.
+    Public,
+    /// Applications with an approved registration.
+    Registered,
+}
+
+/// Oddities of a path that an upstream needs as sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathsAsSent {
+    /// `%252f` and the like pass.
+    pub double_encoding: bool,
+    /// `//` passes.
+    pub double_slash: bool,
+    /// `%2f` passes.
+    pub encoded_slash: bool,
+}
+
+/// One entry of `apis`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Name that registrations refer to; unique.
+    pub name: Arc<str>,
+    /// Who may call.
+    pub access: Access,
+    /// Names of the strategies accepted, in order; empty only where `access` is public.
+    pub auth_strategies: Vec<Arc<str>>,
+    /// Scopes needed beside those of the strategy.
+    pub scopes_required: ScopeRule,
+    /// Where requests for this API arrive.
+    pub routes: Vec<RouteConfig>,
+    /// Whether the matched prefix is cut off before forwarding.
+    pub strip_prefix: bool,
+    /// Path oddities that pass.
+    pub paths_as_sent: PathsAsSent,
+    /// Sends the verified token upstream as Bearer.
+    pub forward_access_token: bool,
+    /// On public APIs: passes the client's Authorization line.
+    pub forward_authorization: bool,
+    /// Where requests go.
+    pub upstream: UpstreamConfig,
+}
+
+/// One entry of `apis[].routes`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteConfig {
+    /// Exact names or `*.suffix`, lower case, without port; empty: any host.
+    pub hosts: Vec<String>,
+    /// Prefixes on segment boundaries, or exact paths written `=/x`. At least one.
+    pub paths: Vec<String>,
+    /// Methods accepted; empty: all that the gateway passes.
+    pub methods: Vec<Method>,
+}
+
+/// `apis[].upstream`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamConfig {
+    /// Servers, at least one.
+    pub targets: Vec<TargetConfig>,
+    /// Host sent; `None` preserves the client's.
+    pub host: Option<HeaderValue>,
+    /// Time between look-ups of target names. Default 30 s.
+    pub resolve_interval: Duration,
+    /// Limits of one exchange.
+    pub timeouts: Timeouts,
+}
+
+/// One entry of `apis[].upstream.targets`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetConfig {
+    /// IP address, or a name that is looked up.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Share of the requests, 1 to 1,000. Default 1.
+    pub weight: u16,
+}
+
+/// `apis[].upstream.timeouts`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Connecting. Default 2 s.
+    pub connect: Duration,
+    /// Each wait for bytes of the answer. Default 60 s.
+    pub read: Duration,
+    /// Each wait to send. Default 60 s.
+    pub write: Duration,
+    /// How long an unused connection is kept. Default 60 s.
+    pub idle: Duration,
+}
