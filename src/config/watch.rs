@@ -1,0 +1,1 @@
+//! Tells when one of a set of files may have changed.
