@@ -7,3 +7,4 @@ pub mod model;
 pub mod proxy;
 pub mod server;
 pub mod token;
+mod yaml;

@@ -9,11 +9,9 @@ use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, SeqAccess, Visitor},
 };
-use serde_saphyr::{
-    DefaultMessageFormatter, Location, MessageFormatter, NonFiniteFloatPolicy, Options, Spanned,
-};
+use serde_saphyr::{Location, Spanned};
 
-use crate::model::fault::{Fault, Place};
+use crate::{model::fault::Fault, yaml};
 
 /// One value and where it begins.
 #[derive(Clone, Debug)]
@@ -45,73 +43,16 @@ pub(crate) struct Entry {
 ///
 /// # Errors
 /// The first fault of syntax; a key that a map holds twice is one.
-pub(crate) fn parse(file: &Arc<Path>, bytes: &[u8]) -> Result<Node, Fault> {
-    let text = text(file, bytes)?;
+pub(crate) fn parse(file: &Arc<Path>, text: &str) -> Result<Node, Fault> {
     // `Raw` holds whatever a value may be, so only syntax can fail here.
-    let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options(text.len()))
-        .map_err(|error| fault(file, &error))?;
-    Ok(node(raw, text))
-}
-
-/// The bytes of a file as text.
-///
-/// # Errors
-/// The place of the first byte that is not UTF-8.
-pub(crate) fn text<'a>(file: &Arc<Path>, bytes: &'a [u8]) -> Result<&'a str, Fault> {
-    std::str::from_utf8(bytes).map_err(|error| {
-        let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-        let last = good.rsplit('\n').next().unwrap_or_default();
-        let place = Place {
-            file: file.clone(),
-            line: good.matches('\n').count() as u64 + 1,
-            column: last.chars().count() as u64 + 1,
-        };
-        Fault {
-            place,
-            message: "expected UTF-8".to_owned(),
-        }
-    })
-}
-
-/// The YAML reader's settings for a file of this many bytes. Its default budget ends at 250,000
-/// nodes, which is fewer than 20,000 applications have; no node is shorter than a byte, so the
-/// file's own length bounds an honest file. Aliases keep their limits: with them a short file can
-/// ask for endless work.
-pub(crate) fn options(length: usize) -> Options {
-    let mut budget = serde_saphyr::Budget::default();
-    budget.max_nodes = budget.max_nodes.max(length);
-    budget.max_events = budget.max_events.max(length.saturating_mul(2));
-    budget.max_total_scalar_bytes = budget.max_total_scalar_bytes.max(length);
-    budget.max_total_comment_bytes = budget.max_total_comment_bytes.max(length);
-    budget.max_documents = 2;
-    serde_saphyr::options! {
-        budget: Some(budget),
-        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
-        with_snippet: false,
-    }
-}
-
-/// A fault of the YAML reader as one of ours.
-pub(crate) fn fault(file: &Arc<Path>, error: &serde_saphyr::Error) -> Fault {
-    let location = error.location().unwrap_or(Location::UNKNOWN);
-    let place = Place {
-        file: file.clone(),
-        line: location.line(),
-        column: location.column(),
-    };
-    // One line, and without the place, which stands in front of it already.
-    let message = DefaultMessageFormatter.format_message(error.without_snippet());
-    Fault {
-        place,
-        message: message.lines().next().unwrap_or_default().to_owned(),
-    }
+    yaml::parse::<Spanned<Raw>>(file, text).map(|raw| node(raw, text))
 }
 
 /// A value as serde hands it over. Plain scalars that look like a number, a boolean or null have
 /// lost their text by then; [`node`] takes it from the source.
 enum Raw {
-    List(Vec<Spanned<Raw>>),
-    Map(Vec<(Spanned<Key>, Spanned<Raw>)>),
+    List(Vec<Spanned<Self>>),
+    Map(Vec<(Spanned<Key>, Spanned<Self>)>),
     Null,
     Text(String),
     Typed(String),

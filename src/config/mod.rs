@@ -30,10 +30,11 @@ use crate::{
     idp::Config as IdpConfig,
     model::{
         credential::Secret,
-        fault::{Fault, Place, Warning},
+        fault::{Fault, Warning},
     },
     proxy::{api::Config as ApiConfig, strategy::Config as StrategyConfig},
     token::session::SessionKey,
+    yaml,
 };
 
 /// Everything the program is told, checked: every reference resolves, every value is in range.
@@ -79,14 +80,8 @@ impl Config {
     /// Every fault of value and reference at once, in the file's order; of syntax the first one.
     pub fn load(path: &Path) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
         let file: Arc<Path> = path.into();
-        let bytes = std::fs::read(path).map_err(|error| {
-            let message = format!("cannot be read: {}", secret::reason(&error));
-            vec![Fault {
-                place: Place::whole(&file),
-                message,
-            }]
-        })?;
-        Self::parse(&file, &bytes)
+        let text = yaml::read(&file).map_err(|fault| vec![fault])?;
+        Self::parse(&file, &text)
     }
 
     /// Checks the content of a configuration file; `file` is its name in messages, and relative
@@ -94,8 +89,8 @@ impl Config {
     ///
     /// # Errors
     /// As [`Config::load`].
-    fn parse(file: &Arc<Path>, bytes: &[u8]) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
-        let document = document::parse(file, bytes).map_err(|fault| vec![fault])?;
+    fn parse(file: &Arc<Path>, text: &str) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
+        let document = document::parse(file, text).map_err(|fault| vec![fault])?;
         let report = Report::new(file);
         let config = top::read(At::top(&report, &document));
         let (warnings, files) = report.finish()?;
@@ -137,3 +132,6 @@ pub enum LogFormat {
     /// Text for people.
     Text,
 }
+
+#[cfg(test)]
+mod tests;

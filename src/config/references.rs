@@ -45,13 +45,13 @@ impl Set {
         self.0.contains_key(name)
     }
 
-    /// The names for a message.
+    /// The end of a message that says which names there are.
     fn list(&self) -> String {
         let mut names: Vec<&str> = self.0.keys().map(String::as_str).collect();
         names.sort_unstable();
         match names.as_slice() {
             [] => "there is none".to_owned(),
-            names => format!("one of {}", names.join(", ")),
+            names => names.join(", "),
         }
     }
 }
@@ -70,7 +70,7 @@ pub(crate) fn check(
             && !names.providers.has(name)
         {
             at.expected(format_args!(
-                "the name of one of identity_providers ({})",
+                "one of identity_providers: {}",
                 names.providers.list()
             ));
         }
@@ -149,7 +149,7 @@ fn check_api(config: &Config, names: &Names, at: &At<'_>) {
         let Some(name) = item.as_text() else { continue };
         if !names.strategies.has(name) {
             item.expected(format_args!(
-                "the name of one of auth_strategies ({})",
+                "one of auth_strategies: {}",
                 names.strategies.list()
             ));
         }

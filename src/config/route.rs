@@ -12,7 +12,15 @@ const PATH: &str = "a path that starts with \"/\", or \"=/\" for an exact one";
 /// The routes read so far, over all APIs.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
-    taken: HashMap<(String, String), Vec<(Vec<Method>, Place)>>,
+    /// By host ("" is any) and path.
+    taken: HashMap<(String, String), Vec<Taken>>,
+}
+
+/// A host and path that has a route.
+#[derive(Debug)]
+struct Taken {
+    methods: Vec<Method>,
+    place: Place,
 }
 
 impl Routes {
@@ -62,9 +70,9 @@ impl Routes {
                     .taken
                     .entry((host.to_string(), path.clone()))
                     .or_default();
-                let other = taken
-                    .iter()
-                    .find_map(|(others, place)| Some((common_method(&methods, others)?, place)));
+                let other = taken.iter().find_map(|taken| {
+                    Some((common_method(&methods, &taken.methods)?, &taken.place))
+                });
                 if let Some((method, place)) = other {
                     let host = if host.is_empty() { "any host" } else { host };
                     at.fault(format_args!(
@@ -73,7 +81,10 @@ impl Routes {
                         place.line,
                     ));
                 }
-                taken.push((methods.clone(), at.place()));
+                taken.push(Taken {
+                    methods: methods.clone(),
+                    place: at.place(),
+                });
             }
         }
     }

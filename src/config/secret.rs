@@ -2,12 +2,12 @@
 //!
 //! Whatever stands where a secret belongs is never shown: it may be one.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
 use super::section::At;
-use crate::model::credential::Secret;
+use crate::{model::credential::Secret, yaml};
 
 const EXPECTED: &str = "{env: NAME} or {file: PATH}";
 
@@ -82,7 +82,7 @@ fn checked(at: &At<'_>, text: &str) -> Option<Secret> {
 }
 
 /// The bytes of a small file that a key names.
-pub(crate) fn contents(at: &At<'_>, path: &PathBuf, most: u64) -> Option<Vec<u8>> {
+pub(crate) fn contents(at: &At<'_>, path: &Path, most: u64) -> Option<Vec<u8>> {
     let read = std::fs::metadata(path).and_then(|metadata| {
         // A pipe or device could hold the reader up for ever.
         if !metadata.is_file() || metadata.len() > most {
@@ -93,16 +93,10 @@ pub(crate) fn contents(at: &At<'_>, path: &PathBuf, most: u64) -> Option<Vec<u8>
     match read {
         Ok(Some(bytes)) => return Some(bytes),
         Ok(None) => at.expected(format_args!("a regular file of at most {most} bytes")),
-        Err(error) => at.expected(format_args!("a file that can be read ({})", reason(&error))),
+        Err(error) => at.expected(format_args!(
+            "a file that can be read ({})",
+            yaml::reason(&error)
+        )),
     }
     None
-}
-
-/// What the system says of a file, without its error number.
-pub(crate) fn reason(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.find(" (os error") {
-        Some(end) => text[..end].to_lowercase(),
-        None => text.to_lowercase(),
-    }
 }

@@ -182,7 +182,7 @@ fn trusted_proxies(at: Option<At<'_>>) -> Vec<IpNet> {
     const EXPECTED: &str = "a network, as in 10.0.0.0/8, or one address";
     let Some(at) = at else { return Vec::new() };
     let read = |item: At<'_>| {
-        let network = item.parse(|text| network(text), EXPECTED)?;
+        let network = item.parse(network, EXPECTED)?;
         if network.prefix_len() == 0 {
             item.warn("every client may say whose request it forwards");
         }
@@ -282,7 +282,11 @@ fn registry(section: &mut Section<'_>) -> Option<PathBuf> {
     let mut section = at.clone().section();
     section.later("sqlite", "the embedded registry; use file");
     section.later("postgres", "the shared registry; use file");
-    let file = section.required("file", "the path of the applications");
+    let file = if at.child("sqlite").or(at.child("postgres")).is_some() {
+        section.get("file")
+    } else {
+        section.required("file", "the path of the applications")
+    };
     section.end();
     let path = file?.parse(value::plain_text, "the path of the applications")?;
     Some(at.report().resolve(&path))

@@ -15,16 +15,17 @@ use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
 };
-use serde_saphyr::{
-    DefaultMessageFormatter, Location, MessageFormatter, NonFiniteFloatPolicy, Options, Spanned,
-};
+use serde_saphyr::{Location, Spanned};
 use uuid::Uuid;
 
-use crate::model::{
-    application::{Application, Registration, Status},
-    credential::ClientId,
-    fault::{Fault, Place, Warning},
-    time::Timestamp,
+use crate::{
+    model::{
+        application::{Application, Registration, Status},
+        credential::ClientId,
+        fault::{Fault, Place, Warning},
+        time::Timestamp,
+    },
+    yaml,
 };
 
 /// More faults or warnings than this say nothing new, and each may be a line in a log.
@@ -82,50 +83,16 @@ impl Known {
 /// cannot be used and clients that are there twice (up to 100 of them).
 pub fn load(path: &Path, known: &Known) -> Result<(Vec<Entry>, Vec<Warning>), Vec<Fault>> {
     let file: Arc<Path> = path.into();
-    let bytes = std::fs::read(path).map_err(|error| {
-        let message = format!("cannot be read: {error}");
-        vec![Fault {
-            place: Place::whole(&file),
-            message,
-        }]
-    })?;
-    parse(&file, &bytes, known)
+    let text = yaml::read(&file).map_err(|fault| vec![fault])?;
+    parse(&file, &text, known)
 }
 
 fn parse(
     file: &Arc<Path>,
-    bytes: &[u8],
+    text: &str,
     known: &Known,
 ) -> Result<(Vec<Entry>, Vec<Warning>), Vec<Fault>> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-        let line = good.matches('\n').count() as u64 + 1;
-        let column = good
-            .rsplit('\n')
-            .next()
-            .map_or(0, |last| last.chars().count() as u64)
-            + 1;
-        let place = Place {
-            file: file.clone(),
-            line,
-            column,
-        };
-        vec![Fault {
-            place,
-            message: "expected UTF-8".to_owned(),
-        }]
-    })?;
-    let document: Document = serde_saphyr::from_str_with_options(text, options(text.len()))
-        .map_err(|error| {
-            let at = error.location().unwrap_or(Location::UNKNOWN);
-            let message = DefaultMessageFormatter.format_message(error.without_snippet());
-            let message = message.lines().next().unwrap_or_default().to_owned();
-            vec![Fault {
-                place: place(file, at),
-                message,
-            }]
-        })?;
-
+    let document: Document = yaml::parse(file, text).map_err(|fault| vec![fault])?;
     let rows = document.applications.unwrap_or_default();
     let mut reader = Reader {
         file,
@@ -153,23 +120,6 @@ fn parse(
         .map(|(place, message)| Warning { place, message })
         .collect();
     Ok((reader.entries, warnings))
-}
-
-/// The YAML reader's settings for a file of this many bytes. Its default budget ends at 250,000
-/// nodes, fewer than 20,000 applications have; no node is shorter than a byte, so the file's own
-/// length bounds an honest file. Aliases keep their limits: with them a short file can ask for
-/// endless work.
-fn options(length: usize) -> Options {
-    let mut budget = serde_saphyr::Budget::default();
-    budget.max_nodes = budget.max_nodes.max(length);
-    budget.max_events = budget.max_events.max(length.saturating_mul(2));
-    budget.max_total_scalar_bytes = budget.max_total_scalar_bytes.max(length);
-    budget.max_total_comment_bytes = budget.max_total_comment_bytes.max(length);
-    serde_saphyr::options! {
-        budget: Some(budget),
-        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
-        with_snippet: false,
-    }
 }
 
 #[derive(Deserialize)]
@@ -335,11 +285,11 @@ impl Reader<'_> {
     }
 
     fn fault(&mut self, at: Location, message: String) {
-        self.faults.push(place(self.file, at), message);
+        self.faults.push(yaml::place(self.file, at), message);
     }
 
     fn warn(&mut self, at: Location, message: String) {
-        self.warnings.push(place(self.file, at), message);
+        self.warnings.push(yaml::place(self.file, at), message);
     }
 }
 
@@ -362,14 +312,6 @@ impl Messages {
     fn more(&self, file: &Arc<Path>, what: &str) -> Option<(Place, String)> {
         let more = self.count - self.list.len();
         (more > 0).then(|| (Place::whole(file), format!("{more} more {what}")))
-    }
-}
-
-fn place(file: &Arc<Path>, at: Location) -> Place {
-    Place {
-        file: file.clone(),
-        line: at.line(),
-        column: at.column(),
     }
 }
 
