@@ -1,4 +1,6 @@
 //! The data plane.
 
 pub mod api;
+pub mod path;
+pub mod route;
 pub mod strategy;
