@@ -4,4 +4,5 @@ pub mod config;
 pub mod idp;
 pub mod model;
 pub mod proxy;
+pub mod server;
 pub mod token;
