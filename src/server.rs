@@ -1,33 +1,8 @@
-//! From a configuration to a running gateway.
+//! The running program: bound sockets, Pingora's services, the stop.
+//!
+//! [`socket`] binds, [`service`] runs the proxy on what was bound, [`shutdown`] ends it without
+//! losing a request.
 
-use std::path::PathBuf;
-
-use crate::{config::Config, model::fault::Fault};
-
-/// Why the gateway did not run.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The configuration is faulty; the first fault and how many there are.
-    #[error("{first} ({count} in all; `dcr-gateway check` prints each)")]
-    Config {
-        /// The first fault.
-        first: Box<Fault>,
-        /// How many there are.
-        count: usize,
-    },
-}
-
-/// Serves until it is told to stop.
-///
-/// # Errors
-/// Says why it could not start.
-pub fn run(config_path: PathBuf) -> Result<(), Error> {
-    match Config::load(&config_path) {
-        Ok(_) => Ok(()),
-        Err(faults) => {
-            let count = faults.len();
-            let first = faults.into_iter().next().map(Box::new);
-            first.map_or(Ok(()), |first| Err(Error::Config { first, count }))
-        }
-    }
-}
+pub mod service;
+pub mod shutdown;
+pub mod socket;
