@@ -118,6 +118,11 @@ impl Provider {
         }
     }
 
+    /// Whether the IdP was asked at least once, with whatever result.
+    pub fn was_asked(&self) -> bool {
+        self.attempt().is_some()
+    }
+
     fn attempt(&self) -> Option<Attempt> {
         self.0.attempt.lock().unwrap_or_else(|broken| broken.into_inner()).clone()
     }

@@ -7,19 +7,25 @@ use std::{fmt::Write as _, net::IpAddr};
 use pingora::proxy::Session;
 use serde::Serialize;
 
-use super::{Ctx, authenticate::Caller, denial::Code};
+use super::{
+    Ctx,
+    authenticate::Caller,
+    denial::{Code, Denial},
+    state::State,
+};
 use crate::{
     clock,
     config::LogFormat,
+    model::time::Timestamp,
     telemetry::{lines::Lines, metrics::Metrics},
 };
 
 /// One line of the access log.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Line<'a> {
     time: String,
     request_id: &'a str,
-    client: IpAddr,
+    client: Option<IpAddr>,
     method: &'a str,
     host: &'a str,
     path: &'a str,
@@ -58,9 +64,9 @@ pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
         caller.map(|c| &c.verified.facts.client_id).or(denial.and_then(|d| d.client_id.as_ref()));
     let application = caller.and_then(|caller| caller.application.as_ref());
     let line = Line {
-        time: timestamp(ctx),
+        time: timestamp(ctx.now),
         request_id: ctx.id.to_str().unwrap_or_default(),
-        client: ctx.hop.client,
+        client: Some(ctx.hop.client),
         method: request.method.as_str(),
         host: &ctx.host,
         path: request.uri.path(),
@@ -79,11 +85,30 @@ pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
         bytes_received: ctx.body_received,
         bytes_sent: session.body_bytes_sent(),
     };
-    lines.request(match state.config.log.format {
-        // Strings and numbers always serialise.
-        LogFormat::Json => serde_json::to_string(&line).unwrap_or_default(),
-        LogFormat::Text => text(&line),
-    });
+    lines.request(write(&line, state.config.log.format));
+}
+
+/// Writes down what was refused before there was a whole request.
+pub fn refusal(
+    state: &State,
+    denial: &Denial,
+    client: Option<IpAddr>,
+    request_id: &str,
+    lines: &Lines,
+) {
+    if !state.config.log.access {
+        return;
+    }
+    let line = Line {
+        time: timestamp(clock::now()),
+        request_id,
+        client,
+        code: denial.code.name(),
+        reason: Some(denial.reason),
+        status: denial.code.status(),
+        ..Line::default()
+    };
+    lines.request(write(&line, state.config.log.format));
 }
 
 fn count_verdict(ctx: &Ctx, caller: Option<&Caller>, metrics: &Metrics) {
@@ -96,8 +121,16 @@ fn count_verdict(ctx: &Ctx, caller: Option<&Caller>, metrics: &Metrics) {
     }
 }
 
-fn timestamp(ctx: &Ctx) -> String {
-    let millis = u64::try_from(ctx.now.millis()).unwrap_or(0);
+fn write(line: &Line<'_>, format: LogFormat) -> String {
+    match format {
+        // Strings and numbers always serialise.
+        LogFormat::Json => serde_json::to_string(line).unwrap_or_default(),
+        LogFormat::Text => text(line),
+    }
+}
+
+fn timestamp(now: Timestamp) -> String {
+    let millis = u64::try_from(now.millis()).unwrap_or(0);
     let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(millis);
     humantime::format_rfc3339_millis(time).to_string()
 }
@@ -107,7 +140,9 @@ fn timestamp(ctx: &Ctx) -> String {
 fn text(line: &Line<'_>) -> String {
     let mut text = format!(
         "{} {} {} {:?} {} {} {:.6}s",
-        line.time, line.client, line.method, line.path, line.status, line.code, line.seconds
+        line.time,
+        line.client.map_or("-".to_owned(), |client| client.to_string()),
+        line.method, line.path, line.status, line.code, line.seconds
     );
     for (name, value) in [
         ("reason", line.reason),

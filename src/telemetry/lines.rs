@@ -15,9 +15,11 @@ use std::{
 
 use crossbeam_queue::ArrayQueue;
 use tracing_subscriber::{
+    Layer as _, Registry,
     filter::Targets,
     fmt::{self, MakeWriter},
     layer::SubscriberExt as _,
+    reload,
     util::SubscriberInitExt as _,
 };
 
@@ -158,24 +160,47 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// Sends every `tracing` and `log` event into the queue. A second call changes nothing.
+/// The log set-up of the running program.
+#[derive(Clone, Debug)]
+pub struct Logs {
+    handle: Option<reload::Handle<Layer, Registry>>,
+    lines: Lines,
+}
+
+type Layer = Box<dyn tracing_subscriber::Layer<Registry> + Send + Sync>;
+
+/// Sends every `tracing` and `log` event into the queue.
 ///
 /// Pingora and the HTTP libraries print whole heads at debug and trace level, credentials
 /// included; whatever level is asked for, only our own events go below info.
-pub fn install(config: &LogConfig, lines: &Lines) {
-    let others = config.level.min(tracing::Level::INFO);
-    let filter =
-        Targets::new().with_default(others).with_target("dcr_gateway", config.level);
-    let writer = lines.clone();
-    let registry = tracing_subscriber::registry().with(filter);
+pub fn install(config: &LogConfig, lines: &Lines) -> Logs {
+    let (layer, handle) = reload::Layer::new(layer(config, lines));
     // A subscriber can only be there already in a program that embeds this crate; it stays.
-    let _ = match config.format {
+    let installed = tracing_subscriber::registry().with(layer).try_init();
+    Logs { handle: installed.is_ok().then_some(handle), lines: lines.clone() }
+}
+
+impl Logs {
+    /// Applies another level or form.
+    pub fn set(&self, config: &LogConfig) {
+        if let Some(handle) = &self.handle {
+            // Only a subscriber that is gone cannot be changed.
+            let _ = handle.reload(layer(config, &self.lines));
+        }
+    }
+}
+
+fn layer(config: &LogConfig, lines: &Lines) -> Layer {
+    let others = config.level.min(tracing::Level::INFO);
+    let filter = Targets::new().with_default(others).with_target("dcr_gateway", config.level);
+    let writer = lines.clone();
+    match config.format {
         LogFormat::Json => {
-            let layer = fmt::layer().json().flatten_event(true).with_current_span(false);
-            registry.with(layer.with_span_list(false).with_writer(writer)).try_init()
+            let json = fmt::layer().json().flatten_event(true).with_current_span(false);
+            json.with_span_list(false).with_writer(writer).with_filter(filter).boxed()
         }
         LogFormat::Text => {
-            registry.with(fmt::layer().with_ansi(false).with_writer(writer)).try_init()
+            fmt::layer().with_ansi(false).with_writer(writer).with_filter(filter).boxed()
         }
-    };
+    }
 }
