@@ -1,8 +1,8 @@
 //! The configuration file as one [`Config`], checked whole before anything uses it.
 //!
-//! [`Config::load`] reads a file into a tree ([`document`]), walks it section by section
-//! ([`section`]; each section has its own module here) and then checks what spans sections
-//! ([`references`]). Every fault is reported with its place; a faulty file yields no `Config`.
+//! [`Config::load`] reads a file into a tree (`document`), walks it section by section
+//! (`section`; each larger one has its own module here) and then checks what spans sections
+//! (`references`). Every fault is reported with its place; a faulty file yields no `Config`.
 
 mod api;
 mod document;

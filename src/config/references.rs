@@ -125,10 +125,14 @@ fn check_strategy(config: &Config, strategy: &Strategy, at: &At<'_>) {
             strategy.identity_provider
         ));
     }
-    if introspects(strategy, has_client)
-        && strategy.audience.is_empty()
-        && strategy.scopes_required.is_empty()
-    {
+    let introspects = introspects(strategy, has_client);
+    if strategy.client_credentials && !introspects && !strategy.audience.is_empty() {
+        at.warn(
+            "if the token endpoint hands out opaque tokens, audience is not checked for \
+             client_credentials: the identity provider has no client to introspect as",
+        );
+    }
+    if introspects && strategy.audience.is_empty() && strategy.scopes_required.is_empty() {
         at.fault(
             "introspects tokens, and any active token of the identity provider would pass: \
              expected audience or scopes_required (or bearer: {verify: jwt})",

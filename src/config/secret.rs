@@ -29,7 +29,10 @@ pub(crate) fn read(at: &At<'_>) -> Option<Secret> {
         (Some(name), None) => from_env(&name),
         (None, Some(path)) => from_file(&path),
         _ => {
-            at.fault(format_args!("expected one of {EXPECTED}"));
+            // What is no section at all was reported as that.
+            if at.is_map() {
+                at.fault(format_args!("expected one of {EXPECTED}"));
+            }
             None
         }
     }

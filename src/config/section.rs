@@ -141,6 +141,11 @@ impl<'a> At<'a> {
         matches!(self.node.value, Value::Null)
     }
 
+    /// Whether this is a map, of keys or empty.
+    pub(crate) fn is_map(&self) -> bool {
+        matches!(self.node.value, Value::Map(_))
+    }
+
     /// Whether this is a list without elements.
     pub(crate) fn is_empty_list(&self) -> bool {
         matches!(&self.node.value, Value::List(items) if items.is_empty())

@@ -174,7 +174,7 @@ fn status(at: At<'_>, admin: SocketAddr, addresses: &mut Addresses) -> Option<So
     let found = address(&mut section);
     section.end();
     let found = found.filter(|found| *found != admin || found.port() == 0)?;
-    addresses.take(&at, found, "another section");
+    addresses.take(&at, found, "status");
     Some(found)
 }
 

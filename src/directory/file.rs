@@ -344,3 +344,6 @@ fn timestamp(text: &str) -> Option<Timestamp> {
     let millis = i64::try_from(since_epoch.as_millis()).ok()?;
     Some(Timestamp::from_millis(millis - offset * 60_000))
 }
+
+#[cfg(test)]
+mod tests;
