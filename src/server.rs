@@ -9,12 +9,7 @@ pub mod service;
 pub mod shutdown;
 pub mod socket;
 
-use std::{
-    io,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tokio::runtime;
@@ -22,8 +17,9 @@ use uuid::Uuid;
 
 use crate::{
     clock,
-    config::{Config, Fault, watch::Watch},
+    config::{Config, watch::Watch},
     directory::Directory,
+    model::fault::Fault,
     proxy::{
         Gateway,
         connection::{self, Counters, Refusal, Refuse},
@@ -93,13 +89,18 @@ pub fn run(path: PathBuf) -> Result<(), Error> {
         .enable_all()
         .build()?;
     let metrics = Arc::new(Metrics::new()?);
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds fit a double until 287,396")]
-    metrics.start_time.set(clock::now().millis() as f64 / 1000.0);
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "milliseconds fit a double until 287,396"
+    )]
+    metrics
+        .start_time
+        .set(clock::now().millis() as f64 / 1000.0);
     let lasting = Lasting {
         directory: Directory::default(),
         revocations: Arc::default(),
         metrics: Arc::clone(&metrics),
-        made_key: SessionKey::random().ok_or(Error::Randomness)?,
+        made_key: SessionKey::random().map_err(|_| Error::Randomness)?,
         runtime: runtime.handle().clone(),
     };
     let proxies = config
@@ -108,7 +109,10 @@ pub fn run(path: PathBuf) -> Result<(), Error> {
         .map(|address| socket::bind(Listener::Proxy, *address))
         .collect::<Result<Vec<_>, _>>()?;
     let admin = socket::bind(Listener::Admin, config.admin_address)?;
-    let status = config.status.map(|address| socket::bind(Listener::Status, address)).transpose()?;
+    let status = config
+        .status
+        .map(|address| socket::bind(Listener::Status, address))
+        .transpose()?;
     let settings = Settings {
         limits: limits(&config),
         threads: config.threads,
@@ -127,7 +131,11 @@ pub fn run(path: PathBuf) -> Result<(), Error> {
         counters: Arc::clone(&counters),
         lines: lines.clone(),
         shutdown: shutdown.clone(),
-        listeners: settings.listeners.iter().map(socket::Bound::address).collect(),
+        listeners: settings
+            .listeners
+            .iter()
+            .map(socket::Bound::address)
+            .collect(),
     };
     runtime.spawn(operators.clone().serve(admin, admin::Surface::Whole));
     if let Some(status) = status {
@@ -163,9 +171,15 @@ fn refuse(state: Arc<ArcSwap<State>>, metrics: Arc<Metrics>, lines: Lines) -> Re
         let id = Uuid::new_v4().to_string();
         let denial = Denial::new(code, reason);
         let answer = denial::answer(&denial, None, false, &id);
-        metrics.requests.with_label_values(&["none", code.name()]).inc();
+        metrics
+            .requests
+            .with_label_values(&["none", code.name()])
+            .inc();
         let client = client.map(|client| client.ip().to_canonical());
         record::refusal(&state.load(), &denial, client, &id, &lines);
-        connection::Answer { status: answer.status, body: answer.body }
+        connection::Answer {
+            status: answer.status,
+            body: answer.body,
+        }
     })
 }

@@ -43,7 +43,7 @@ pub struct Entry {
 }
 
 /// The names that applications may refer to. Cheap to share: the entries hold the same texts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     strategies: HashSet<Arc<str>>,
     apis: HashSet<Arc<str>>,

@@ -53,12 +53,20 @@ impl Directory {
     /// The table of a strategy, made empty where there is none: a strategy may come before its
     /// applications and the other way round.
     pub fn table(&self, strategy: &str) -> Table {
-        let tables = self.0.tables.read().unwrap_or_else(|broken| broken.into_inner());
+        let tables = self
+            .0
+            .tables
+            .read()
+            .unwrap_or_else(|broken| broken.into_inner());
         if let Some(table) = tables.get(strategy) {
             return table.clone();
         }
         drop(tables);
-        let mut tables = self.0.tables.write().unwrap_or_else(|broken| broken.into_inner());
+        let mut tables = self
+            .0
+            .tables
+            .write()
+            .unwrap_or_else(|broken| broken.into_inner());
         tables.entry(strategy.into()).or_default().clone()
     }
 
@@ -68,12 +76,22 @@ impl Directory {
     pub fn replace(&self, entries: Vec<file::Entry>) {
         let mut kept: HashMap<Arc<str>, HashSet<ClientId>> = HashMap::new();
         for entry in &entries {
-            kept.entry(Arc::clone(&entry.strategy)).or_default().insert(entry.client_id.clone());
+            kept.entry(Arc::clone(&entry.strategy))
+                .or_default()
+                .insert(entry.client_id.clone());
         }
-        let tables = self.0.tables.read().unwrap_or_else(|broken| broken.into_inner()).clone();
+        let tables = self
+            .0
+            .tables
+            .read()
+            .unwrap_or_else(|broken| broken.into_inner())
+            .clone();
         for (strategy, table) in tables {
             let kept = kept.get(&strategy);
-            table.0.pin().retain(|id, _| kept.is_some_and(|kept| kept.contains(id)));
+            table
+                .0
+                .pin()
+                .retain(|id, _| kept.is_some_and(|kept| kept.contains(id)));
         }
         let mut last: Option<(Arc<str>, Table)> = None;
         for entry in entries {
@@ -82,7 +100,10 @@ impl Directory {
                 _ => self.table(&entry.strategy),
             };
             let pinned = table.0.pin();
-            if pinned.get(&entry.client_id).is_none_or(|known| **known != entry.application) {
+            if pinned
+                .get(&entry.client_id)
+                .is_none_or(|known| **known != entry.application)
+            {
                 pinned.insert(entry.client_id, Arc::new(entry.application));
             }
             drop(pinned);
@@ -93,7 +114,11 @@ impl Directory {
 
     /// How many applications there are.
     pub fn len(&self) -> usize {
-        let tables = self.0.tables.read().unwrap_or_else(|broken| broken.into_inner());
+        let tables = self
+            .0
+            .tables
+            .read()
+            .unwrap_or_else(|broken| broken.into_inner());
         tables.values().map(|table| table.0.len()).sum()
     }
 

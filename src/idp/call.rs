@@ -95,7 +95,10 @@ pub enum Trouble {
 impl Trouble {
     /// As an error to ask again about after `retry_after`.
     pub const fn after(self, retry_after: Duration) -> Unavailable {
-        Unavailable { kind: self, retry_after }
+        Unavailable {
+            kind: self,
+            retry_after,
+        }
     }
 
     /// The name in logs and metrics.
@@ -183,7 +186,9 @@ impl Caller {
             Ok(_) => "refused",
             Err(unavailable) => unavailable.kind.reason(),
         };
-        self.calls.with_label_values(&[&*self.idp, endpoint.name(), outcome]).inc();
+        self.calls
+            .with_label_values(&[&*self.idp, endpoint.name(), outcome])
+            .inc();
         if let Err(Unavailable { kind, .. }) = &result
             && *kind != Trouble::Paused
         {
@@ -235,7 +240,11 @@ async fn exchange(request: RequestBuilder) -> Result<Answer, Unavailable> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, headers: std::mem::take(response.headers_mut()), body })
+    Ok(Answer {
+        status,
+        headers: std::mem::take(response.headers_mut()),
+        body,
+    })
 }
 
 /// An error's own text may hold the URL, which is ours, and nothing that was sent.
@@ -255,7 +264,13 @@ fn trouble(error: reqwest::Error) -> Unavailable {
 
 /// `Retry-After` in seconds (RFC 9110 section 10.2.3); the form with a date is rare and ignored.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    let seconds = headers
+        .get(header::RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
     Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
 }
 
@@ -268,7 +283,9 @@ struct Breaker {
 
 impl Breaker {
     fn admit(&mut self, now: Instant) -> Result<(), Unavailable> {
-        let Some(until) = self.closed_until else { return Ok(()) };
+        let Some(until) = self.closed_until else {
+            return Ok(());
+        };
         let left = until.saturating_duration_since(now);
         if !left.is_zero() {
             return Err(Trouble::Paused.after(left));

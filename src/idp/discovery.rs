@@ -64,8 +64,10 @@ impl Metadata {
         };
         self.token_endpoint = self.token_endpoint.take().or_else(|| url("token_endpoint"));
         self.jwks_uri = self.jwks_uri.take().or_else(|| url("jwks_uri"));
-        self.introspection_endpoint =
-            self.introspection_endpoint.take().or_else(|| url("introspection_endpoint"));
+        self.introspection_endpoint = self
+            .introspection_endpoint
+            .take()
+            .or_else(|| url("introspection_endpoint"));
         // RFC 8414 section 2: a document without the list means client_secret_basic.
         let token_auth = method("token_endpoint_auth_methods_supported")
             .unwrap_or(AuthMethod::ClientSecretBasic);
@@ -104,7 +106,10 @@ pub async fn read(
     caller: &Caller,
     now: Timestamp,
 ) -> Result<Metadata, Unavailable> {
-    let mut metadata = Metadata { read: now, ..Metadata::configured(config) };
+    let mut metadata = Metadata {
+        read: now,
+        ..Metadata::configured(config)
+    };
     if metadata.is_complete(config) && !config.issuer_is_discovery_url {
         return Ok(metadata);
     }
@@ -131,13 +136,12 @@ pub async fn read(
     }
 }
 
-async fn document(
-    place: &Url,
-    config: &Config,
-    caller: &Caller,
-) -> Result<Claims, Unavailable> {
+async fn document(place: &Url, config: &Config, caller: &Caller) -> Result<Claims, Unavailable> {
     let retry = std::time::Duration::from_secs(1);
-    let request = caller.http.get(place.clone()).header("accept", "application/json");
+    let request = caller
+        .http
+        .get(place.clone())
+        .header("accept", "application/json");
     let answer = caller.send(Endpoint::Discovery, request).await?;
     if !answer.status.is_success() {
         return Err(Trouble::Status(answer.status.as_u16()).after(retry));
@@ -168,7 +172,9 @@ fn places(config: &Config) -> Vec<Url> {
     if let Some(url) = &config.discovery_url {
         return vec![url.clone()];
     }
-    let Ok(issuer) = Url::parse(&config.issuer) else { return Vec::new() };
+    let Ok(issuer) = Url::parse(&config.issuer) else {
+        return Vec::new();
+    };
     if config.issuer_is_discovery_url {
         return vec![issuer];
     }
@@ -178,8 +184,11 @@ fn places(config: &Config) -> Vec<Url> {
         url.set_path(&path);
         url
     };
-    let mut places =
-        vec![at(format!("{path}{OPENID}")), at(format!("{OPENID}{path}")), at(format!("{OAUTH}{path}"))];
+    let mut places = vec![
+        at(format!("{path}{OPENID}")),
+        at(format!("{OPENID}{path}")),
+        at(format!("{OAUTH}{path}")),
+    ];
     places.dedup();
     places
 }
@@ -197,8 +206,14 @@ mod tests {
     #[test]
     fn an_issuer_with_a_path_has_three_places_and_one_without_has_two() {
         let places = |issuer: &str| {
-            let config = Config { issuer: issuer.to_owned(), ..super::super::tests::config() };
-            super::places(&config).iter().map(Url::to_string).collect::<Vec<_>>()
+            let config = Config {
+                issuer: issuer.to_owned(),
+                ..super::super::tests::config()
+            };
+            super::places(&config)
+                .iter()
+                .map(Url::to_string)
+                .collect::<Vec<_>>()
         };
         assert_eq!(
             places("https://idp.test/oauth2/default"),
@@ -230,7 +245,11 @@ mod tests {
             ("file:///etc/passwd", false),
             ("ftp://127.0.0.1/x", false),
         ] {
-            assert_eq!(is_allowed(&Url::parse(url).unwrap(), &config), allowed, "{url}");
+            assert_eq!(
+                is_allowed(&Url::parse(url).unwrap(), &config),
+                allowed,
+                "{url}"
+            );
         }
     }
 

@@ -32,7 +32,10 @@ where
 {
     /// Makes an empty set whose work will run on `runtime`.
     pub fn new(runtime: Handle) -> Self {
-        Self { runtime, waiting: Arc::default() }
+        Self {
+            runtime,
+            waiting: Arc::default(),
+        }
     }
 
     /// The runtime that the work runs on.
@@ -66,7 +69,10 @@ where
                 let (answer, receiver) = oneshot::channel();
                 let flight = receiver.shared();
                 waiting.insert(key.clone(), flight.clone());
-                let landing = Landing { key, waiting: Arc::clone(&self.waiting) };
+                let landing = Landing {
+                    key,
+                    waiting: Arc::clone(&self.waiting),
+                };
                 let work = start();
                 self.runtime.spawn(async move {
                     let value = work.await;
@@ -89,7 +95,10 @@ struct Landing<K: Eq + Hash, V: Clone> {
 
 impl<K: Eq + Hash, V: Clone> Drop for Landing<K, V> {
     fn drop(&mut self) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.key);
     }
 }
 
@@ -132,7 +141,12 @@ mod tests {
     #[tokio::test]
     async fn work_that_panics_frees_its_key() {
         let flights = Flights::<u8, u8>::new(Handle::current());
-        assert!(flights.join(1, || None, || async { panic!("on purpose") }).await.is_err());
+        assert!(
+            flights
+                .join(1, || None, || async { panic!("on purpose") })
+                .await
+                .is_err()
+        );
         assert_eq!(flights.join(1, || None, || async { 2 }).await.unwrap(), 2);
     }
 

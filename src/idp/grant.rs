@@ -52,11 +52,11 @@ pub type Fields<'a> = Vec<(&'a str, &'a str)>;
 ///
 /// # Errors
 /// See [`Error`]; only [`Error::WrongSecret`] says anything about the pair.
-pub async fn exchange(
+pub async fn exchange<'a>(
     provider: &Provider,
-    client_id: &ClientId,
-    secret: &Secret,
-    mut fields: Fields<'_>,
+    client_id: &'a ClientId,
+    secret: &'a Secret,
+    mut fields: Fields<'a>,
     asked: Timestamp,
 ) -> Result<Granted, Error> {
     let metadata = provider.metadata().await?;
@@ -72,24 +72,42 @@ pub async fn exchange(
 
 fn read(answer: &Answer, asked: Timestamp) -> Result<Granted, Error> {
     let claims = json::object(&answer.body).ok();
-    let error = claims.as_ref().and_then(|claims| claims.get("error")).and_then(Value::as_str);
+    let error = claims
+        .as_ref()
+        .and_then(|claims| claims.get("error"))
+        .and_then(Value::as_str);
     if !matches!(answer.status.as_u16(), 200 | 201) || error.is_some() {
-        return Err(refusal(answer.status.as_u16(), error, answer.body.is_empty()));
+        return Err(refusal(
+            answer.status.as_u16(),
+            error,
+            answer.body.is_empty(),
+        ));
     }
     let retry = std::time::Duration::from_secs(1);
     let unreadable = |what| Trouble::Unreadable(what).after(retry);
     let claims = claims.ok_or(unreadable("the token answer is no JSON object"))?;
-    let token = claims.get("access_token").and_then(Value::as_str).filter(|token| !token.is_empty());
+    let token = claims
+        .get("access_token")
+        .and_then(Value::as_str)
+        .filter(|token| !token.is_empty());
     let token = token.ok_or(unreadable("the token answer holds no access_token"))?;
     match claims.get("token_type") {
         None => {}
         Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {}
         Some(_) => return Err(Error::Misconfigured("token_type is not Bearer".to_owned())),
     }
-    let expires_in =
-        expires_in(&claims).map_err(|()| unreadable("expires_in of the token answer is no number"))?;
-    let scope = claims.get("scope").and_then(Value::as_str).map(str::to_owned);
-    Ok(Granted { token: Secret::new(token), expires_in, scope, asked })
+    let expires_in = expires_in(&claims)
+        .map_err(|()| unreadable("expires_in of the token answer is no number"))?;
+    let scope = claims
+        .get("scope")
+        .and_then(Value::as_str)
+        .map(str::to_owned);
+    Ok(Granted {
+        token: Secret::new(token),
+        expires_in,
+        scope,
+        asked,
+    })
 }
 
 /// A number or, from some IdPs, a number as text.
@@ -100,26 +118,38 @@ fn expires_in(claims: &Claims) -> Result<Option<i64>, ()> {
         Some(Value::String(text)) => text.trim().parse().ok(),
         Some(_) => None,
     };
-    let seconds = seconds.filter(|seconds: &f64| seconds.is_finite()).ok_or(())?;
+    let seconds = seconds
+        .filter(|seconds: &f64| seconds.is_finite())
+        .ok_or(())?;
     // The cast saturates; a life of centuries is cut to `cache_time` anyway.
     Ok(Some(seconds as i64))
 }
 
 /// Whose fault a refusal is (design sections 2 and 3.1). Never read from the text.
 fn refusal(status: u16, error: Option<&str>, empty: bool) -> Error {
-    let told = || format!("status {status}, error {:?}", printable(error.unwrap_or("")));
+    let told = || {
+        format!(
+            "status {status}, error {:?}",
+            printable(error.unwrap_or(""))
+        )
+    };
     match (status, error) {
         (401, _) | (400 | 200 | 201, Some("invalid_client")) => Error::WrongSecret,
         (403, None) if empty => Error::WrongSecret,
         (_, Some("unauthorized_client" | "access_denied")) => Error::GrantRefused(told()),
-        (408, _) => Trouble::Status(status).after(std::time::Duration::from_secs(1)).into(),
+        (408, _) => Trouble::Status(status)
+            .after(std::time::Duration::from_secs(1))
+            .into(),
         _ => Error::Misconfigured(told()),
     }
 }
 
 /// An error code as the log may show it: short and plain, whatever the IdP sent.
 fn printable(text: &str) -> String {
-    text.chars().filter(|c| c.is_ascii_graphic()).take(60).collect()
+    text.chars()
+        .filter(|c| c.is_ascii_graphic())
+        .take(60)
+        .collect()
 }
 
 #[cfg(test)]
@@ -140,8 +170,14 @@ mod tests {
     #[test]
     fn answers_are_read_tolerantly() {
         for (body, expires_in) in [
-            (r#"{"access_token":"t","token_type":"bearer","expires_in":"3599"}"#, Some(3599)),
-            (r#"{"access_token":"t","token_type":"Bearer","expires_in":60.5}"#, Some(60)),
+            (
+                r#"{"access_token":"t","token_type":"bearer","expires_in":"3599"}"#,
+                Some(3599),
+            ),
+            (
+                r#"{"access_token":"t","token_type":"Bearer","expires_in":60.5}"#,
+                Some(60),
+            ),
             (r#"{"access_token":"t","expires_in":-1}"#, Some(-1)),
             (r#"{"access_token":"t","token_type":"BEARER"}"#, None),
         ] {
@@ -176,11 +212,19 @@ mod tests {
             (400, "", Misconfigured),
             (404, "", Misconfigured),
             (302, "", Misconfigured),
-            (200, r#"{"access_token":"t","token_type":"mac"}"#, Misconfigured),
+            (
+                200,
+                r#"{"access_token":"t","token_type":"mac"}"#,
+                Misconfigured,
+            ),
             (200, "", Unavailable),
             (200, "[]", Unavailable),
             (200, r#"{"access_token":1}"#, Unavailable),
-            (200, r#"{"access_token":"t","access_token":"u"}"#, Unavailable),
+            (
+                200,
+                r#"{"access_token":"t","access_token":"u"}"#,
+                Unavailable,
+            ),
             (200, r#"{"access_token":"t","expires_in":[]}"#, Unavailable),
         ] {
             let error = answer(status, body).unwrap_err();

@@ -32,9 +32,15 @@ pub async fn ask(provider: &Provider, token: &Secret) -> Result<Answer, Unavaila
     let method = (provider.config().token_endpoint_auth_method)
         .or(metadata.introspection_auth)
         .unwrap_or(AuthMethod::ClientSecretPost);
-    let fields = vec![("token", token.expose()), ("token_type_hint", "access_token")];
+    let fields = vec![
+        ("token", token.expose()),
+        ("token_type_hint", "access_token"),
+    ];
     let request = provider.form(url, method, id, secret, fields);
-    let answer = provider.caller().send(Endpoint::Introspection, request).await?;
+    let answer = provider
+        .caller()
+        .send(Endpoint::Introspection, request)
+        .await?;
     match answer.status.as_u16() {
         200 => Ok(Answer::Body(answer.body)),
         204 => Ok(Answer::NotSupported),

@@ -16,11 +16,7 @@ use super::{
     call::{Endpoint, Trouble, Unavailable},
     discovery,
 };
-use crate::{
-    clock,
-    model::time::Timestamp,
-    token::jwk::KeySet,
-};
+use crate::{clock, model::time::Timestamp, token::jwk::KeySet};
 
 /// Bounds for what an IdP's cache headers say (design section 3.2).
 const FRESH: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
@@ -94,11 +90,16 @@ impl Provider {
             });
             if wait.is_zero() {
                 self.fetch(Demand::UnknownKey).await?;
-                let newer = self.keys(clock::now()).filter(|keys| keys.fetched > seen.fetched);
+                let newer = self
+                    .keys(clock::now())
+                    .filter(|keys| keys.fetched > seen.fetched);
                 return Ok(newer);
             }
             if let Some(failed) = attempt.and_then(|attempt| attempt.failed) {
-                return Err(Unavailable { retry_after: wait, ..failed });
+                return Err(Unavailable {
+                    retry_after: wait,
+                    ..failed
+                });
             }
             if issued.is_none_or(|issued| issued.secs() <= seen.fetched.secs()) {
                 return Ok(None);
@@ -124,7 +125,11 @@ impl Provider {
     }
 
     fn attempt(&self) -> Option<Attempt> {
-        self.0.attempt.lock().unwrap_or_else(|broken| broken.into_inner()).clone()
+        self.0
+            .attempt
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner())
+            .clone()
     }
 
     /// Fetches, or joins the fetch in flight.
@@ -143,8 +148,15 @@ impl Provider {
         let start = || async move {
             let began = clock::instant();
             let result = provider.fetch_now().await;
-            let attempt = Attempt { began, failed: result.clone().err() };
-            *provider.0.attempt.lock().unwrap_or_else(|broken| broken.into_inner()) = Some(attempt);
+            let attempt = Attempt {
+                began,
+                failed: result.clone().err(),
+            };
+            *provider
+                .0
+                .attempt
+                .lock()
+                .unwrap_or_else(|broken| broken.into_inner()) = Some(attempt);
             result
         };
         self.0
@@ -158,7 +170,9 @@ impl Provider {
         let inner = &self.0;
         let known = inner.metadata.load_full();
         let now = clock::now();
-        let stale = known.as_ref().is_none_or(|known| now.since(known.read) >= METADATA_TIME);
+        let stale = known
+            .as_ref()
+            .is_none_or(|known| now.since(known.read) >= METADATA_TIME);
         let metadata = match known {
             Some(known) if !stale => known,
             known => match discovery::read(&inner.config, &inner.caller, now).await {
@@ -175,7 +189,10 @@ impl Provider {
         let result = self.fetch_keys(uri).await;
         if result.is_err() {
             // The keys may have moved: ask for their address again next time.
-            let aged = discovery::Metadata { read: Timestamp::default(), ..(*metadata).clone() };
+            let aged = discovery::Metadata {
+                read: Timestamp::default(),
+                ..(*metadata).clone()
+            };
             inner.metadata.store(Some(Arc::new(aged)));
         }
         result
@@ -184,7 +201,11 @@ impl Provider {
     async fn fetch_keys(&self, uri: url::Url) -> Result<(), Unavailable> {
         let inner = &self.0;
         let fetched = clock::now();
-        let request = inner.caller.http.get(uri).header(header::ACCEPT, "application/json");
+        let request = inner
+            .caller
+            .http
+            .get(uri)
+            .header(header::ACCEPT, "application/json");
         let answer = inner.caller.send(Endpoint::Jwks, request).await?;
         if !answer.status.is_success() {
             return Err(Trouble::Status(answer.status.as_u16()).after(FIRST_RETRY));
@@ -192,8 +213,9 @@ impl Provider {
         let set = KeySet::parse(&answer.body)
             .map_err(|_| Trouble::Unreadable("the key set is no JSON Web Key Set"))
             .map_err(|trouble| trouble.after(FIRST_RETRY))?;
-        let refresh = fresh_for(&answer.headers)
-            .map_or(inner.config.jwks.refresh, |told| told.clamp(FRESH.0, FRESH.1));
+        let refresh = fresh_for(&answer.headers).map_or(inner.config.jwks.refresh, |told| {
+            told.clamp(FRESH.0, FRESH.1)
+        });
         inner.next.store(Some(Arc::new(refresh)));
         tracing::debug!(
             identity_provider = &*inner.config.name,
@@ -226,14 +248,18 @@ pub(super) async fn refresh(provider: Weak<Inner>) {
     let mut retry = FIRST_RETRY;
     loop {
         let pause = {
-            let Some(inner) = provider.upgrade() else { return };
+            let Some(inner) = provider.upgrade() else {
+                return;
+            };
             let provider = Provider(inner);
             let longest = provider.0.config.jwks.unknown_kid_interval.max(FIRST_RETRY);
             match provider.fetch(Demand::Schedule).await {
                 Ok(()) => {
                     retry = FIRST_RETRY;
                     let next = provider.0.next.load();
-                    next.as_deref().copied().unwrap_or(provider.0.config.jwks.refresh)
+                    next.as_deref()
+                        .copied()
+                        .unwrap_or(provider.0.config.jwks.refresh)
                 }
                 Err(_) => {
                     let pause = retry;
@@ -252,7 +278,8 @@ fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
     let directive = |name: &str| {
         text.split(',').map(str::trim).find_map(|directive| {
             let (key, value) = directive.split_once('=').unwrap_or((directive, ""));
-            key.eq_ignore_ascii_case(name).then_some(value.trim_matches('"'))
+            key.eq_ignore_ascii_case(name)
+                .then_some(value.trim_matches('"'))
         })
     };
     let seconds = directive("max-age")?.parse().ok()?;
@@ -274,7 +301,11 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(header::CACHE_CONTROL, value.parse().unwrap());
-            assert_eq!(fresh_for(&headers), expected.map(Duration::from_secs), "{value:?}");
+            assert_eq!(
+                fresh_for(&headers),
+                expected.map(Duration::from_secs),
+                "{value:?}"
+            );
         }
     }
 }

@@ -122,7 +122,10 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let task = self.refreshing.get_mut().unwrap_or_else(|broken| broken.into_inner());
+        let task = self
+            .refreshing
+            .get_mut()
+            .unwrap_or_else(|broken| broken.into_inner());
         if let Some(task) = task.take() {
             task.abort();
         }
@@ -155,7 +158,11 @@ impl Provider {
             refreshing: Mutex::default(),
         }));
         let task = runtime.spawn(keys::refresh(Arc::downgrade(&provider.0)));
-        *provider.0.refreshing.lock().unwrap_or_else(|broken| broken.into_inner()) = Some(task);
+        *provider
+            .0
+            .refreshing
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner()) = Some(task);
         Ok(provider)
     }
 
@@ -243,16 +250,21 @@ impl Provider {
     }
 
     /// A form with a client's id and secret, sent in exactly one way.
-    fn form(
+    fn form<'a>(
         &self,
         url: Url,
         method: AuthMethod,
-        client_id: &ClientId,
-        secret: &Secret,
-        mut fields: Vec<(&str, &str)>,
+        client_id: &'a ClientId,
+        secret: &'a Secret,
+        mut fields: Vec<(&'a str, &'a str)>,
     ) -> RequestBuilder {
         let (id, secret) = (client_id.as_str(), secret.expose());
-        let request = self.0.caller.http.post(url).header(header::ACCEPT, "application/json");
+        let request = self
+            .0
+            .caller
+            .http
+            .post(url)
+            .header(header::ACCEPT, "application/json");
         let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect();
         let (id, secret): (String, String) = match method {
             AuthMethod::BasicRaw => (id.to_owned(), secret.to_owned()),

@@ -190,6 +190,22 @@ pub enum Malformed {
     TooLong,
 }
 
+impl Malformed {
+    /// The fixed word for logs and metrics.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Base64 => "basic_not_base64",
+            Self::ControlCharacter => "control_character",
+            Self::Empty => "authorization_empty",
+            Self::EmptyPart => "empty_id_or_secret",
+            Self::NoColon => "basic_without_colon",
+            Self::NotToken68 => "not_token68",
+            Self::NotUtf8 => "not_utf8",
+            Self::TooLong => "credential_too_long",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};

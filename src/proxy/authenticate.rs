@@ -144,7 +144,9 @@ pub async fn authenticate(
         },
     };
     authorise(api, &caller)?;
-    Ok(Permit { caller: Some(caller) })
+    Ok(Permit {
+        caller: Some(caller),
+    })
 }
 
 /// Puts a caller together from what was verified, and looks its application up.
@@ -154,9 +156,18 @@ pub fn caller(
     verified: Arc<Verified>,
     session: Option<token::session::Session>,
 ) -> Caller {
-    let application = strategy.applications.find(verified.facts.client_id.as_str());
+    let application = strategy
+        .applications
+        .find(verified.facts.client_id.as_str());
     let identity = verified.identity(strategy, method, application.as_ref());
-    Caller { strategy: Arc::clone(strategy), method, verified, application, identity, session }
+    Caller {
+        strategy: Arc::clone(strategy),
+        method,
+        verified,
+        application,
+        identity,
+        session,
+    }
 }
 
 /// Whether a verified caller may call this API: application, then registration, then scopes.
@@ -169,7 +180,10 @@ fn authorise(api: &Api, caller: &Caller) -> Result<(), Denial> {
     match &caller.application {
         None => {
             // A cookie may do what the credential that earned it may.
-            let earned = caller.session.as_ref().map_or(caller.method, |s| s.method.into());
+            let earned = caller
+                .session
+                .as_ref()
+                .map_or(caller.method, |s| s.method.into());
             if api.config.access != Access::Client || earned != Method::Bearer {
                 return Err(denied(Code::UnknownApplication));
             }
@@ -196,7 +210,10 @@ fn authorise(api: &Api, caller: &Caller) -> Result<(), Denial> {
         }
     }
     let granted = &caller.verified.facts.scopes;
-    let rules = [&caller.strategy.config.scopes_required, &api.config.scopes_required];
+    let rules = [
+        &caller.strategy.config.scopes_required,
+        &api.config.scopes_required,
+    ];
     if rules.iter().all(|rule| rule.allows(granted)) {
         return Ok(());
     }
@@ -208,11 +225,7 @@ fn authorise(api: &Api, caller: &Caller) -> Result<(), Denial> {
 }
 
 /// Whether credentials made at `made` are from before the application's were changed.
-pub fn is_withdrawn(
-    strategy: &Strategy,
-    client_id: &ClientId,
-    made: Option<Timestamp>,
-) -> bool {
+pub fn is_withdrawn(strategy: &Strategy, client_id: &ClientId, made: Option<Timestamp>) -> bool {
     let valid_from = valid_from(strategy, client_id);
     valid_from > Timestamp::default() && made.is_none_or(|made| made < valid_from)
 }

@@ -101,7 +101,10 @@ pub async fn caller(api: &Api, request: &Request<'_>, token: Secret) -> Result<C
     }
     let key = key(&token);
     // The ordinary case: one strategy, and a token that it knows.
-    let mut strategies = api.strategies.iter().filter(|strategy| strategy.config.bearer);
+    let mut strategies = api
+        .strategies
+        .iter()
+        .filter(|strategy| strategy.config.bearer);
     if let (Some(only), None) = (strategies.next(), strategies.next())
         && let Some(known) = known(only, &key, request.now)
     {
@@ -129,7 +132,10 @@ fn known(strategy: &Strategy, key: &Key, now: Timestamp) -> Option<Arc<Verified>
         Verify::Introspection => tokens.introspected.find(key, holds),
         Verify::Jwt => tokens.signed.find(key, holds),
         Verify::Auto => tokens.signed.find(key, holds).or_else(|| {
-            strategy.introspects().then(|| tokens.introspected.find(key, holds)).flatten()
+            strategy
+                .introspects()
+                .then(|| tokens.introspected.find(key, holds))
+                .flatten()
         }),
     }
 }
@@ -141,7 +147,10 @@ fn judge(
     verified: Arc<Verified>,
     now: Timestamp,
 ) -> Result<Caller, Refusal> {
-    jwt::judge(&verified.facts, &strategy.rules(), now).map_err(Refusal::Token)?;
+    strategy
+        .rules()
+        .judge(&verified.facts, now)
+        .map_err(Refusal::Token)?;
     let facts = &verified.facts;
     if is_withdrawn(strategy, &facts.client_id, facts.issued) {
         return Err(Refusal::Withdrawn);
@@ -160,14 +169,20 @@ async fn signed(
     let issuer = jwt::issuer(token.expose());
     let mut passed: Option<Caller> = None;
     let mut refused: Option<Denial> = None;
-    for strategy in api.strategies.iter().filter(|strategy| strategy.config.bearer) {
+    for strategy in api
+        .strategies
+        .iter()
+        .filter(|strategy| strategy.config.bearer)
+    {
         let owns = |issuer: &String| strategy.provider.issuers().contains(issuer);
         let result = if issuer.as_ref().is_some_and(owns) {
             verify(strategy, request, token, key).await
         } else if strategy.provider.knows_issuer() {
-            Err(Refusal::Token(token::Error::ForeignIssuer))
+            Err(Refusal::Token(token::Error::Issuer))
         } else {
-            Err(Refusal::unavailable(Trouble::UnknownAddress(Endpoint::Discovery)))
+            Err(Refusal::unavailable(Trouble::UnknownAddress(
+                Endpoint::Discovery,
+            )))
         };
         match result.and_then(|verified| judge(strategy, verified, request.now)) {
             Ok(caller) if caller.application.is_some() => return Ok(caller),
@@ -189,7 +204,7 @@ async fn signed(
 /// credential must not be called wrong then; that a token is another IdP's comes last.
 fn rank(denial: &Denial) -> u8 {
     match denial.code {
-        Code::InvalidToken if denial.reason == token::Error::ForeignIssuer.reason() => 0,
+        Code::InvalidToken if denial.reason == token::Error::Issuer.reason() => 0,
         Code::InvalidToken => 1,
         _ => 2,
     }
@@ -207,7 +222,9 @@ async fn opaque(
         return Err(Denial::new(Code::InvalidToken, "not_a_jwt"));
     };
     let refused = |refusal| denial(strategy, &refusal);
-    let verified = introspect(strategy, request, token, key).await.map_err(refused)?;
+    let verified = introspect(strategy, request, token, key)
+        .await
+        .map_err(refused)?;
     judge(strategy, verified, request.now).map_err(refused)
 }
 
@@ -241,7 +258,10 @@ pub async fn check_signature(
     let provider = &strategy.provider;
     let rules = strategy.rules();
     let issuers = provider.issuers();
-    let mut keys = provider.first_keys(now).await.map_err(Refusal::Unavailable)?;
+    let mut keys = provider
+        .first_keys(now)
+        .await
+        .map_err(Refusal::Unavailable)?;
     let (facts, key) = loop {
         match jwt::verify(token.expose(), &keys.set, &issuers, &rules, now) {
             Ok(verified) => break verified,
@@ -282,7 +302,12 @@ async fn introspect(
         .map_err(Refusal::TooMany)?;
     let landed = || {
         let known = tokens.introspected.find(&key, holds).map(Ok);
-        known.or_else(|| tokens.inactive.contains_key(&key).then_some(Err(Refusal::Inactive)))
+        known.or_else(|| {
+            tokens
+                .inactive
+                .contains_key(&key)
+                .then_some(Err(Refusal::Inactive))
+        })
     };
     let start = {
         let (strategy, token) = (Arc::clone(strategy), token.clone());
@@ -317,8 +342,7 @@ pub async fn ask(strategy: &Strategy, token: &Secret) -> Result<Arc<Verified>, R
         Err(unavailable) => return Err(Refusal::Unavailable(unavailable)),
     };
     let rules = strategy.rules();
-    let facts =
-        token::introspection::facts(&body, &provider.issuers(), &rules, clock::now());
+    let facts = token::introspection::facts(&body, &provider.issuers(), &rules, clock::now());
     match facts {
         Ok(Some(facts)) => {
             let longest = asked.plus(strategy.config.tokens.introspection_time);
@@ -327,9 +351,9 @@ pub async fn ask(strategy: &Strategy, token: &Secret) -> Result<Arc<Verified>, R
             Ok(Arc::new(Verified::new(facts, None, asked, until, token)))
         }
         Ok(None) => Err(Refusal::Inactive),
-        Err(error) if error.is_unreadable() => {
-            Err(Refusal::unavailable(Trouble::Unreadable("the introspection answer")))
-        }
+        Err(error) if error.is_unreadable_answer() => Err(Refusal::unavailable(
+            Trouble::Unreadable("the introspection answer"),
+        )),
         Err(error) => Err(Refusal::Token(error)),
     }
 }

@@ -2,11 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use moka::{
-    notification::RemovalCause,
-    policy::EvictionPolicy,
-    sync::Cache as Store,
-};
+use moka::{notification::RemovalCause, policy::EvictionPolicy, sync::Cache as Store};
 use prometheus::{IntCounter, IntGauge};
 
 use crate::telemetry::metrics::Metrics;
@@ -80,6 +76,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// Brings the gauge of entries up to date.
     pub fn observe(&self) {
         self.store.run_pending_tasks();
-        self.entries.set(i64::try_from(self.store.entry_count()).unwrap_or(i64::MAX));
+        self.entries
+            .set(i64::try_from(self.store.entry_count()).unwrap_or(i64::MAX));
     }
 }

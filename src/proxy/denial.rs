@@ -176,14 +176,18 @@ pub struct Challenges {
 impl Challenges {
     /// Prepares the challenges of an API. Its name is the realm (RFC 9110 section 11.5).
     pub fn new(api: &str, basic: bool, bearer: bool) -> Self {
-        let realm: String =
-            api.chars().filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\')).collect();
+        let realm: String = api
+            .chars()
+            .filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\'))
+            .collect();
         let value = |text: String| HeaderValue::try_from(text).ok();
         Self {
             basic: basic
                 .then(|| value(format!("Basic realm=\"{realm}\", charset=\"UTF-8\"")))
                 .flatten(),
-            bearer: bearer.then(|| value(format!("Bearer realm=\"{realm}\""))).flatten(),
+            bearer: bearer
+                .then(|| value(format!("Bearer realm=\"{realm}\"")))
+                .flatten(),
             realm,
         }
     }
@@ -195,17 +199,27 @@ impl Challenges {
             let text = format!("Bearer realm=\"{}\", error=\"{error}\"{more}", self.realm);
             HeaderValue::try_from(text).ok()
         };
-        let basic = || self.basic.clone().filter(|_| !(page_fetch && self.bearer.is_some()));
+        let basic = || {
+            self.basic
+                .clone()
+                .filter(|_| !(page_fetch && self.bearer.is_some()))
+        };
         match denial.code {
             Code::CredentialsRequired | Code::InvalidSession => {
                 self.bearer.clone().into_iter().chain(basic()).collect()
             }
-            Code::InvalidClient => basic().or_else(|| self.bearer.clone()).into_iter().collect(),
+            Code::InvalidClient => basic()
+                .or_else(|| self.bearer.clone())
+                .into_iter()
+                .collect(),
             Code::InvalidRequest => bearer("invalid_request", "").into_iter().collect(),
             Code::InvalidToken => bearer("invalid_token", "").into_iter().collect(),
             Code::InsufficientScope => {
                 // A scope rule holds legal scope characters only, so it cannot break out.
-                let scope = denial.scope.as_ref().map(|scope| format!(", scope=\"{scope}\""));
+                let scope = denial
+                    .scope
+                    .as_ref()
+                    .map(|scope| format!(", scope=\"{scope}\""));
                 let more = scope.unwrap_or_default();
                 bearer("insufficient_scope", &more).into_iter().collect()
             }
@@ -236,13 +250,19 @@ pub fn answer(
     request_id: &str,
 ) -> Answer {
     let code = denial.code;
-    let mut headers = vec![(header::CONTENT_TYPE, PROBLEM), (header::CACHE_CONTROL, NO_STORE)];
-    for challenge in challenges.map(|all| all.of(denial, page_fetch)).unwrap_or_default() {
+    let mut headers = vec![
+        (header::CONTENT_TYPE, PROBLEM),
+        (header::CACHE_CONTROL, NO_STORE),
+    ];
+    for challenge in challenges
+        .map(|all| all.of(denial, page_fetch))
+        .unwrap_or_default()
+    {
         headers.push((header::WWW_AUTHENTICATE, challenge));
     }
-    let retry_after = denial.retry_after.or_else(|| {
-        matches!(code.status(), 429 | 503).then_some(Duration::from_secs(1))
-    });
+    let retry_after = denial
+        .retry_after
+        .or_else(|| matches!(code.status(), 429 | 503).then_some(Duration::from_secs(1)));
     if let Some(wait) = retry_after {
         // Rounded up: who comes back a moment too early only meets the same answer again.
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -251,7 +271,12 @@ pub fn answer(
     if let Some(allow) = &denial.allow {
         headers.push((header::ALLOW, allow.clone()));
     }
-    headers.extend(denial.clear.iter().map(|cookie| (header::SET_COOKIE, cookie.clone())));
+    headers.extend(
+        denial
+            .clear
+            .iter()
+            .map(|cookie| (header::SET_COOKIE, cookie.clone())),
+    );
     let body = json!({
         "type": format!("urn:dcr-gateway:problem:{}", code.name()),
         "title": code.title(),

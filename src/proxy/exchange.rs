@@ -43,7 +43,6 @@ use crate::{
         time::Timestamp,
     },
     telemetry::metrics::Metrics,
-    token::jwt,
 };
 
 /// Life of a token of which the IdP says nothing (design section 3.1).
@@ -146,7 +145,10 @@ pub async fn caller(
     secret: Secret,
 ) -> Result<Caller, Denial> {
     if !api.accepts(Method::ClientCredentials) {
-        return Err(Denial::new(Code::CredentialsRequired, "client_credentials_not_enabled"));
+        return Err(Denial::new(
+            Code::CredentialsRequired,
+            "client_credentials_not_enabled",
+        ));
     }
     let knows = |strategy: &&Arc<Strategy>| {
         strategy.config.client_credentials && strategy.applications.knows(id.as_str())
@@ -157,7 +159,12 @@ pub async fn caller(
     let verified = exchange(strategy, request, &id, &secret)
         .await
         .map_err(|refusal| denial(&refusal).by(strategy, Method::ClientCredentials))?;
-    Ok(authenticate::caller(strategy, Method::ClientCredentials, verified, None))
+    Ok(authenticate::caller(
+        strategy,
+        Method::ClientCredentials,
+        verified,
+        None,
+    ))
 }
 
 async fn exchange(
@@ -170,25 +177,41 @@ async fn exchange(
     let (now, origin) = (request.now, request.origin());
     let key = exchanges.digest(&strategy.config.name, id, secret);
     let valid_from = valid_from(strategy, id);
-    let holds = |pair: &Arc<Pair>| {
-        pair.verified.holds(strategy, now) && pair.verified.made >= valid_from
-    };
+    let holds =
+        |pair: &Arc<Pair>| pair.verified.holds(strategy, now) && pair.verified.made >= valid_from;
     if let Some(pair) = exchanges.pairs.find(&key, holds) {
-        jwt::judge(&pair.verified.facts, &strategy.rules(), now)
+        (strategy.rules().judge(&pair.verified.facts, now))
             .map_err(|error| Refusal::Misconfigured(error.reason()))?;
         if now >= pair.renew_from && !pair.renewing.swap(true, Ordering::Relaxed) {
-            renew(Arc::clone(strategy), pair.clone(), key, id.clone(), secret.clone());
+            renew(
+                Arc::clone(strategy),
+                pair.clone(),
+                key,
+                id.clone(),
+                secret.clone(),
+            );
         }
         return Ok(Arc::clone(&pair.verified));
     }
-    let is_wrong = || exchanges.wrong.get(&key).is_some_and(|wrong_since| wrong_since == valid_from);
+    let is_wrong = || {
+        exchanges
+            .wrong
+            .get(&key)
+            .is_some_and(|wrong_since| wrong_since == valid_from)
+    };
     let subject = (id.clone(), valid_from);
-    exchanges.guesses.count(&subject, origin, &key, now).map_err(Refusal::TooMany)?;
+    exchanges
+        .guesses
+        .count(&subject, origin, &key, now)
+        .map_err(Refusal::TooMany)?;
     if is_wrong() {
         return Err(Refusal::Wrong);
     }
     let landed = || {
-        let pair = exchanges.pairs.find(&key, holds).map(|pair| Ok(Arc::clone(&pair.verified)));
+        let pair = exchanges
+            .pairs
+            .find(&key, holds)
+            .map(|pair| Ok(Arc::clone(&pair.verified)));
         pair.or_else(|| is_wrong().then_some(Err(Refusal::Wrong)))
     };
     let start = {
@@ -218,7 +241,11 @@ fn renew(strategy: Arc<Strategy>, pair: Arc<Pair>, key: Key, id: ClientId, secre
             let strategy = Arc::clone(&strategy);
             || async move { ask(&strategy, key, &id, &secret, valid_from).await }
         };
-        let result = strategy.exchanges.exchanging.join(key, || None, start).await;
+        let result = strategy
+            .exchanges
+            .exchanging
+            .join(key, || None, start)
+            .await;
         if !matches!(result, Ok(Ok(_))) {
             pair.renewing.store(false, Ordering::Relaxed);
         }
@@ -236,8 +263,18 @@ async fn ask(
     let request = &strategy.config.token_request;
     let mut fields: grant::Fields<'_> = Vec::new();
     fields.extend(request.scope.as_deref().map(|scope| ("scope", scope)));
-    fields.extend(request.audience.as_deref().map(|audience| ("audience", audience)));
-    fields.extend(request.parameters.iter().map(|(name, value)| (&**name, &**value)));
+    fields.extend(
+        request
+            .audience
+            .as_deref()
+            .map(|audience| ("audience", audience)),
+    );
+    fields.extend(
+        request
+            .parameters
+            .iter()
+            .map(|(name, value)| (&**name, &**value)),
+    );
     let asked = clock::now();
     let exchanges = &strategy.exchanges;
     let granted = match grant::exchange(&strategy.provider, id, secret, fields, asked).await {
@@ -261,7 +298,11 @@ async fn ask(
     };
     let pair = judge(strategy, id, &granted).await.inspect_err(|refusal| {
         if let Refusal::Misconfigured(reason) = refusal {
-            log(strategy, id, &format!("the token that the identity provider issued: {reason}"));
+            log(
+                strategy,
+                id,
+                &format!("the token that the identity provider issued: {reason}"),
+            );
         }
     })?;
     let verified = Arc::clone(&pair.verified);
@@ -289,7 +330,9 @@ async fn judge(strategy: &Strategy, id: &ClientId, granted: &Granted) -> Result<
         Arc::new(vouched(strategy, id, granted))
     };
     if found.facts.client_id != *id {
-        return Err(Refusal::Misconfigured("credential_claim_is_not_the_client_id"));
+        return Err(Refusal::Misconfigured(
+            "credential_claim_is_not_the_client_id",
+        ));
     }
     let asked = granted.asked;
     let told = granted.expires_in.map(|seconds| {
@@ -345,9 +388,7 @@ fn log(strategy: &Strategy, id: &ClientId, problem: &str) {
 fn denial(refusal: &Refusal) -> Denial {
     match refusal {
         Refusal::Grant => Denial::new(Code::GrantRefused, "grant_refused"),
-        Refusal::Misconfigured(reason) => {
-            Denial::new(Code::IdentityProviderMisconfigured, reason)
-        }
+        Refusal::Misconfigured(reason) => Denial::new(Code::IdentityProviderMisconfigured, reason),
         Refusal::TooMany(wait) => {
             Denial::new(Code::TooManyAttempts, "too_many_guesses").after(*wait)
         }

@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashSet,
+    hash::Hash,
     net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -49,7 +50,10 @@ struct Window {
 impl Window {
     fn at(&mut self, now: Timestamp) -> &mut Self {
         if now.since(self.began) >= WINDOW || now < self.began {
-            *self = Self { began: now, tried: HashSet::new() };
+            *self = Self {
+                began: now,
+                tried: HashSet::new(),
+            };
         }
         self
     }
@@ -62,6 +66,20 @@ impl Window {
 /// A client id in one state of its credentials: changed credentials begin a new count.
 type Subject = (ClientId, Timestamp);
 type Windows<K> = Store<K, Arc<Mutex<Window>>>;
+
+fn windows<K: Eq + Hash + Send + Sync + 'static>() -> Windows<K> {
+    Store::builder()
+        .max_capacity(REMEMBERED)
+        .time_to_idle(2 * WINDOW)
+        .build()
+}
+
+fn proven<K: Eq + Hash + Send + Sync + 'static>() -> Store<K, ()> {
+    Store::builder()
+        .max_capacity(REMEMBERED)
+        .time_to_live(PROVEN)
+        .build()
+}
 
 /// The counts of one strategy.
 #[derive(Debug)]
@@ -77,15 +95,13 @@ pub struct Guesses {
 impl Guesses {
     /// No guesses yet; limits for each minute.
     pub fn new(per_address: u32, per_client: u32) -> Self {
-        let windows = || Store::builder().max_capacity(REMEMBERED).time_to_idle(2 * WINDOW);
-        let proven = || Store::builder().max_capacity(REMEMBERED);
         Self {
             per_address,
             per_client,
-            addresses: windows().build(),
-            clients: windows().build(),
-            proven_addresses: proven().time_to_live(PROVEN).build(),
-            proven_pairs: proven().time_to_live(PROVEN).build(),
+            addresses: windows(),
+            clients: windows(),
+            proven_addresses: proven(),
+            proven_pairs: proven(),
         }
     }
 
@@ -103,7 +119,9 @@ impl Guesses {
         if self.proven_pairs.contains_key(pair) {
             return Ok(());
         }
-        let address = self.addresses.get_with((subject.clone(), origin), Arc::default);
+        let address = self
+            .addresses
+            .get_with((subject.clone(), origin), Arc::default);
         let mut address = lock(&address);
         let address = address.at(now);
         if !address.tried.contains(pair) && address.tried.len() >= self.per_address as usize {
@@ -113,7 +131,10 @@ impl Guesses {
         let mut client = lock(&client);
         let client = client.at(now);
         if !client.tried.contains(pair) && client.tried.len() >= self.per_client as usize {
-            if !self.proven_addresses.contains_key(&(subject.0.clone(), origin)) {
+            if !self
+                .proven_addresses
+                .contains_key(&(subject.0.clone(), origin))
+            {
                 return Err(client.left(now));
             }
         } else {
@@ -135,7 +156,8 @@ impl Guesses {
 
     /// Remembers that a pair was right.
     pub fn prove(&self, client_id: &ClientId, origin: Origin, pair: &Key) {
-        self.proven_addresses.insert((client_id.clone(), origin), ());
+        self.proven_addresses
+            .insert((client_id.clone(), origin), ());
         self.proven_pairs.insert(*pair, ());
     }
 }
@@ -154,8 +176,10 @@ pub struct Inactive {
 impl Inactive {
     /// No tokens yet; a limit for each minute.
     pub fn new(limit: u32) -> Self {
-        let addresses = Store::builder().max_capacity(REMEMBERED).time_to_idle(2 * WINDOW).build();
-        Self { limit, addresses }
+        Self {
+            limit,
+            addresses: windows(),
+        }
     }
 
     /// Whether the address may have another unknown token looked at.
@@ -163,10 +187,16 @@ impl Inactive {
     /// # Errors
     /// How long to wait, where the limit is reached.
     pub fn check(&self, origin: Origin, now: Timestamp) -> Result<(), Duration> {
-        let Some(window) = self.addresses.get(&origin) else { return Ok(()) };
+        let Some(window) = self.addresses.get(&origin) else {
+            return Ok(());
+        };
         let mut window = lock(&window);
         let window = window.at(now);
-        if window.tried.len() >= self.limit as usize { Err(window.left(now)) } else { Ok(()) }
+        if window.tried.len() >= self.limit as usize {
+            Err(window.left(now))
+        } else {
+            Ok(())
+        }
     }
 
     /// Counts an inactive token.
@@ -198,12 +228,29 @@ mod tests {
     fn five_distinct_pairs_a_minute_then_a_wait() {
         let guesses = Guesses::new(5, 30);
         for pair in 0..5 {
-            assert_eq!(guesses.count(&subject(), origin(1), &[pair; 32], NOW), Ok(()));
-            assert_eq!(guesses.count(&subject(), origin(1), &[pair; 32], NOW), Ok(()), "again");
+            assert_eq!(
+                guesses.count(&subject(), origin(1), &[pair; 32], NOW),
+                Ok(())
+            );
+            assert_eq!(
+                guesses.count(&subject(), origin(1), &[pair; 32], NOW),
+                Ok(()),
+                "again"
+            );
         }
-        assert_eq!(guesses.count(&subject(), origin(1), &[9; 32], NOW), Err(WINDOW));
-        assert_eq!(guesses.count(&subject(), origin(2), &[9; 32], NOW), Ok(()), "elsewhere");
-        assert_eq!(guesses.count(&subject(), origin(1), &[9; 32], NOW.plus(WINDOW)), Ok(()));
+        assert_eq!(
+            guesses.count(&subject(), origin(1), &[9; 32], NOW),
+            Err(WINDOW)
+        );
+        assert_eq!(
+            guesses.count(&subject(), origin(2), &[9; 32], NOW),
+            Ok(()),
+            "elsewhere"
+        );
+        assert_eq!(
+            guesses.count(&subject(), origin(1), &[9; 32], NOW.plus(WINDOW)),
+            Ok(())
+        );
     }
 
     #[test]
@@ -211,20 +258,41 @@ mod tests {
         let guesses = Guesses::new(5, 30);
         guesses.prove(&subject().0, origin(200), &[200; 32]);
         for pair in 0..30 {
-            assert_eq!(guesses.count(&subject(), origin(pair / 5), &[pair; 32], NOW), Ok(()));
+            assert_eq!(
+                guesses.count(&subject(), origin(pair / 5), &[pair; 32], NOW),
+                Ok(())
+            );
         }
-        assert!(guesses.count(&subject(), origin(100), &[100; 32], NOW).is_err());
-        assert_eq!(guesses.count(&subject(), origin(200), &[101; 32], NOW), Ok(()));
-        assert_eq!(guesses.count(&subject(), origin(100), &[200; 32], NOW), Ok(()), "proven pair");
+        assert!(
+            guesses
+                .count(&subject(), origin(100), &[100; 32], NOW)
+                .is_err()
+        );
+        assert_eq!(
+            guesses.count(&subject(), origin(200), &[101; 32], NOW),
+            Ok(())
+        );
+        assert_eq!(
+            guesses.count(&subject(), origin(100), &[200; 32], NOW),
+            Ok(()),
+            "proven pair"
+        );
         let changed = (subject().0, NOW);
-        assert_eq!(guesses.count(&changed, origin(100), &[100; 32], NOW), Ok(()), "new count");
+        assert_eq!(
+            guesses.count(&changed, origin(100), &[100; 32], NOW),
+            Ok(()),
+            "new count"
+        );
     }
 
     #[test]
     fn a_forgiven_pair_was_no_guess() {
         let guesses = Guesses::new(1, 1);
         for pair in 0..9 {
-            assert_eq!(guesses.count(&subject(), origin(1), &[pair; 32], NOW), Ok(()));
+            assert_eq!(
+                guesses.count(&subject(), origin(1), &[pair; 32], NOW),
+                Ok(())
+            );
             guesses.forgive(&subject(), origin(1), &[pair; 32]);
         }
     }

@@ -64,7 +64,15 @@ impl Identity {
         facts: &Facts,
         application: Option<&Arc<Application>>,
     ) -> Self {
-        let [id, name, auth_method, auth_strategy, scope, credential, developer] = IDENTITY;
+        let [
+            id,
+            name,
+            auth_method,
+            auth_strategy,
+            scope,
+            credential,
+            developer,
+        ] = IDENTITY;
         let mut fields = Vec::with_capacity(7 + facts.header_claims.len());
         let mut set = |name, text: &str| fields.extend(value(text).map(|value| (name, value)));
         if let Some(application) = application {
@@ -76,12 +84,20 @@ impl Identity {
         set(auth_strategy, &strategy.config.name);
         set(auth_method, method.name());
         set(scope, facts.scopes.as_str());
-        for ((name, _), claim) in strategy.config.claim_headers.iter().zip(&facts.header_claims) {
+        for ((name, _), claim) in strategy
+            .config
+            .claim_headers
+            .iter()
+            .zip(&facts.header_claims)
+        {
             if let Some(claim) = claim {
                 set(name.clone(), claim);
             }
         }
-        Self { application: application.cloned(), fields }
+        Self {
+            application: application.cloned(),
+            fields,
+        }
     }
 
     /// Whether these were made for this very state of the application.
@@ -123,9 +139,17 @@ impl Owned {
         owned.names.extend(IDENTITY);
         owned.names.insert(REQUEST_ID);
         for strategy in strategies {
-            owned.names.extend(strategy.config.claim_headers.iter().map(|(name, _)| name.clone()));
+            owned.names.extend(
+                strategy
+                    .config
+                    .claim_headers
+                    .iter()
+                    .map(|(name, _)| name.clone()),
+            );
             if strategy.config.session {
-                owned.cookies.extend(strategy.cookies.names().map(str::to_owned));
+                owned
+                    .cookies
+                    .extend(strategy.cookies.names().map(str::to_owned));
             }
         }
         owned
@@ -141,7 +165,9 @@ impl Owned {
         }
         let dashed = HeaderName::try_from(name.as_str().replace('_', "-"));
         dashed.is_ok_and(|dashed| {
-            self.names.contains(&dashed) || is_forwarding(&dashed) || dashed == header::AUTHORIZATION
+            self.names.contains(&dashed)
+                || is_forwarding(&dashed)
+                || dashed == header::AUTHORIZATION
                 || dashed == header::COOKIE
         })
     }
@@ -170,31 +196,53 @@ pub struct Hop {
 impl Hop {
     /// Reads how a request came. Nothing that the client itself can write is believed unless the
     /// connection comes from a trusted proxy.
-    pub fn new(state: &State, peer: SocketAddr, local: Option<&SocketAddr>, map: &HeaderMap) -> Self {
+    pub fn new(
+        state: &State,
+        peer: SocketAddr,
+        local: Option<&SocketAddr>,
+        map: &HeaderMap,
+    ) -> Self {
         let trusted_proxies = &state.config.trusted_proxies;
         let is_trusted = |ip: &IpAddr| {
             !trusted_proxies.is_empty()
-                && trusted_proxies.iter().any(|network| network.contains(&ip.to_canonical()))
+                && trusted_proxies
+                    .iter()
+                    .any(|network| network.contains(&ip.to_canonical()))
         };
         let peer = peer.ip().to_canonical();
         let trusted = is_trusted(&peer);
-        let mut hop =
-            Self { peer, trusted, port: local.map_or(0, SocketAddr::port), client: peer, secure: false };
+        let mut hop = Self {
+            peer,
+            trusted,
+            port: local.map_or(0, SocketAddr::port),
+            client: peer,
+            secure: false,
+        };
         if !trusted {
             return hop;
         }
-        let told = map.get_all(&FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok());
-        let told: Vec<&str> = told.flat_map(|line| line.split(',')).map(str::trim).collect();
+        let told = map
+            .get_all(&FORWARDED_FOR)
+            .iter()
+            .filter_map(|line| line.to_str().ok());
+        let told: Vec<&str> = told
+            .flat_map(|line| line.split(','))
+            .map(str::trim)
+            .collect();
         for address in told.into_iter().rev() {
             // An address nobody can read ends what is known.
-            let Some(address) = parse_address(address) else { break };
+            let Some(address) = parse_address(address) else {
+                break;
+            };
             hop.client = address.to_canonical();
             if !is_trusted(&hop.client) {
                 break;
             }
         }
         let proto = map.get_all(&FORWARDED_PROTO).iter().next_back();
-        let proto = proto.and_then(|line| line.to_str().ok()).and_then(|line| line.rsplit(',').next());
+        let proto = proto
+            .and_then(|line| line.to_str().ok())
+            .and_then(|line| line.rsplit(',').next());
         hop.secure = proto.is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"));
         hop
     }
@@ -203,7 +251,9 @@ impl Hop {
 /// An address as proxies write it: bare, with a port, or in brackets.
 fn parse_address(text: &str) -> Option<IpAddr> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
-    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+    bare.parse()
+        .ok()
+        .or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 /// What goes upstream beside the permit.
@@ -231,7 +281,9 @@ pub fn to_upstream(
     state: &State,
     outgoing: &Outgoing<'_>,
 ) {
-    let Ok(blank) = RequestHeader::build(http::Method::GET, b"/", Some(0)) else { return };
+    let Ok(blank) = RequestHeader::build(http::Method::GET, b"/", Some(0)) else {
+        return;
+    };
     let mut parts: http::request::Parts = std::mem::replace(request, blank).into();
     let fields = std::mem::take(&mut parts.headers);
     parts.headers = upstream_fields(fields, permit, state, outgoing);
@@ -253,7 +305,11 @@ fn upstream_uri(uri: &Uri, outgoing: &Outgoing<'_>) -> Uri {
     }
     let sent = sent.map_or("/", PathAndQuery::as_str);
     let rest = sent.get(outgoing.prefix_length..).unwrap_or("");
-    let stripped = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+    let stripped = if rest.starts_with('/') {
+        rest.to_owned()
+    } else {
+        format!("/{rest}")
+    };
     stripped.parse().ok().and_then(origin).unwrap_or_else(kept)
 }
 
@@ -347,8 +403,15 @@ fn forwarding_fields(
         fields.insert(FORWARDED_HOST, host);
     }
     let port = told.get(&FORWARDED_PORT).cloned();
-    fields.insert(FORWARDED_PORT, port.unwrap_or_else(|| HeaderValue::from(hop.port)));
-    let via = if outgoing.http2 { HeaderValue::from_static("2.0 dcr-gateway") } else { VIA };
+    fields.insert(
+        FORWARDED_PORT,
+        port.unwrap_or_else(|| HeaderValue::from(hop.port)),
+    );
+    let via = if outgoing.http2 {
+        HeaderValue::from_static("2.0 dcr-gateway")
+    } else {
+        VIA
+    };
     fields.append(header::VIA, via);
 }
 
@@ -368,7 +431,11 @@ fn other_cookies(sent: &HeaderMap, owned: &Owned, lines: &mut usize) -> Option<H
     for line in sent.get_all(header::COOKIE) {
         for pair in line.as_bytes().split(|byte| *byte == b';') {
             let pair = pair.trim_ascii();
-            let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+            let name = pair
+                .split(|byte| *byte == b'=')
+                .next()
+                .unwrap_or_default()
+                .trim_ascii();
             if pair.is_empty() || std::str::from_utf8(name).is_ok_and(is_ours) {
                 continue;
             }
@@ -378,7 +445,9 @@ fn other_cookies(sent: &HeaderMap, owned: &Owned, lines: &mut usize) -> Option<H
             joined.extend_from_slice(pair);
         }
     }
-    (!joined.is_empty()).then(|| HeaderValue::from_maybe_shared(Bytes::from(joined)).ok()).flatten()
+    (!joined.is_empty())
+        .then(|| HeaderValue::from_maybe_shared(Bytes::from(joined)).ok())
+        .flatten()
 }
 
 /// Turns an upstream's answer into the one that the client gets: without cookies in our name, with
@@ -391,11 +460,19 @@ pub fn to_client(
     request_id: &HeaderValue,
 ) -> pingora::Result<()> {
     let is_ours = |line: &HeaderValue| {
-        let name = line.as_bytes().split(|byte| matches!(byte, b'=' | b';')).next();
+        let name = line
+            .as_bytes()
+            .split(|byte| matches!(byte, b'=' | b';'))
+            .next();
         let name = std::str::from_utf8(name.unwrap_or_default()).map(str::trim);
         name.is_ok_and(|name| owned.cookies.iter().any(|ours| ours == name))
     };
-    if response.headers.get_all(header::SET_COOKIE).iter().any(is_ours) {
+    if response
+        .headers
+        .get_all(header::SET_COOKIE)
+        .iter()
+        .any(is_ours)
+    {
         let lines = response.headers.get_all(header::SET_COOKIE).iter();
         let others: Vec<HeaderValue> = lines.filter(|line| !is_ours(line)).cloned().collect();
         response.remove_header(&header::SET_COOKIE);
@@ -418,10 +495,18 @@ pub fn to_client(
 /// Cache-Control without what lets shared caches keep an answer (RFC 9111 section 5.2.2).
 fn private<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     let mut kept = vec!["private"];
-    kept.extend(lines.flat_map(|line| line.split(',')).map(str::trim).filter(|directive| {
-        let name = directive.split('=').next().unwrap_or_default().trim();
-        !name.is_empty() && !["public", "private", "s-maxage"].iter().any(|n| n.eq_ignore_ascii_case(name))
-    }));
+    kept.extend(
+        lines
+            .flat_map(|line| line.split(','))
+            .map(str::trim)
+            .filter(|directive| {
+                let name = directive.split('=').next().unwrap_or_default().trim();
+                !name.is_empty()
+                    && !["public", "private", "s-maxage"]
+                        .iter()
+                        .any(|n| n.eq_ignore_ascii_case(name))
+            }),
+    );
     kept.join(", ")
 }
 
@@ -467,7 +552,11 @@ mod tests {
             ("unknown", None),
             ("", None),
         ] {
-            assert_eq!(parse_address(text), address.map(|a| a.parse().unwrap()), "{text}");
+            assert_eq!(
+                parse_address(text),
+                address.map(|a| a.parse().unwrap()),
+                "{text}"
+            );
         }
     }
 }

@@ -96,7 +96,11 @@ pub struct Ctx {
 impl Gateway {
     /// Makes the proxy of a state that somebody else replaces.
     pub const fn new(state: Arc<ArcSwap<State>>, metrics: Arc<Metrics>, lines: Lines) -> Self {
-        Self { state, metrics, lines }
+        Self {
+            state,
+            metrics,
+            lines,
+        }
     }
 
     /// Routes and judges a request.
@@ -126,7 +130,10 @@ impl Gateway {
         let ambiguous = |_| Denial::new(Code::AmbiguousPath, "path");
         let path = Path::check(path).map_err(ambiguous)?;
         let (index, prefix_length) = match state.table.find(&ctx.host, &path, &request.method) {
-            Found::Api { index, prefix_length } => (index, prefix_length),
+            Found::Api {
+                index,
+                prefix_length,
+            } => (index, prefix_length),
             Found::Ambiguous => return Err(Denial::new(Code::AmbiguousPath, "readings")),
             Found::MethodNotAllowed { allow } => {
                 let mut denial = Denial::new(Code::MethodNotAllowed, "method");
@@ -162,7 +169,9 @@ impl Gateway {
         let expects = session.req_header().headers.contains_key(header::EXPECT);
         let declared = declared_length(session.req_header());
         if declared.is_some_and(|length| length > 0 && length <= DRAINED) && !expects {
-            session.as_downstream_mut().set_total_drain_timeout(Some(DRAIN_TIME));
+            session
+                .as_downstream_mut()
+                .set_total_drain_timeout(Some(DRAIN_TIME));
             // A body that does not come costs the client its connection, nothing else.
             let _ = session.as_downstream_mut().drain_request_body().await;
         }
@@ -175,7 +184,9 @@ impl Gateway {
         }
         response.insert_header(headers::REQUEST_ID, ctx.id.clone())?;
         let empty = head || answer.body.is_empty();
-        session.write_response_header(Box::new(response), empty).await?;
+        session
+            .write_response_header(Box::new(response), empty)
+            .await?;
         if !empty {
             session.write_response_body(Some(answer.body), true).await?;
         }
@@ -211,7 +222,13 @@ fn check_head(request: &RequestHeader, host: &str, limit: usize) -> Result<(), D
     if host.is_empty() && request.version >= Version::HTTP_11 {
         return Err(Denial::new(Code::InvalidRequest, "no_host"));
     }
-    if request.headers.get_all(header::HOST).iter().nth(1).is_some() {
+    if request
+        .headers
+        .get_all(header::HOST)
+        .iter()
+        .nth(1)
+        .is_some()
+    {
         return Err(Denial::new(Code::InvalidRequest, "host_twice"));
     }
     let cookies = request.headers.get_all(header::COOKIE).iter().count();
@@ -222,13 +239,23 @@ fn check_head(request: &RequestHeader, host: &str, limit: usize) -> Result<(), D
 }
 
 fn declared_length(request: &RequestHeader) -> Option<u64> {
-    request.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    request
+        .headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// The name that a request asks for: Host, on HTTP/2 the authority that stands in its place.
 fn host(request: &RequestHeader) -> &str {
-    let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    host.or_else(|| request.uri.authority().map(|authority| authority.as_str())).unwrap_or_default()
+    let host = request
+        .headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    host.or_else(|| request.uri.authority().map(|authority| authority.as_str()))
+        .unwrap_or_default()
 }
 
 #[async_trait]
@@ -246,7 +273,13 @@ impl ProxyHttp for Gateway {
             id: HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("-")),
             state: None,
             api: None,
-            hop: Hop { peer: nobody, trusted: false, port: 0, client: nobody, secure: false },
+            hop: Hop {
+                peer: nobody,
+                trusted: false,
+                port: 0,
+                client: nobody,
+                secure: false,
+            },
             host: "".into(),
             prefix_length: 0,
             permit: None,
@@ -298,7 +331,9 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> pingora::Result<bool> {
         let verdict = self.judge(session, ctx).await;
         let judged = clock::instant();
-        self.metrics.authentication_seconds.observe((judged - ctx.started).as_secs_f64());
+        self.metrics
+            .authentication_seconds
+            .observe((judged - ctx.started).as_secs_f64());
         ctx.judged = Some(judged);
         match verdict {
             Ok(Verdict::Permit(permit)) => {
@@ -312,7 +347,16 @@ impl ProxyHttp for Gateway {
                     vec![(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
                 headers.extend(clear.into_iter().map(|line| (header::SET_COOKIE, line)));
                 let status = http::StatusCode::NO_CONTENT;
-                self.answer(session, ctx, Answer { status, headers, body: Bytes::new() }).await?;
+                self.answer(
+                    session,
+                    ctx,
+                    Answer {
+                        status,
+                        headers,
+                        body: Bytes::new(),
+                    },
+                )
+                .await?;
                 Ok(true)
             }
             Err(denial) => {
@@ -373,7 +417,10 @@ impl ProxyHttp for Gateway {
     ) -> pingora::Result<()> {
         let length = body.as_ref().map_or(0, Bytes::len);
         ctx.body_received += length as u64;
-        let limit = ctx.state.as_ref().and_then(|state| state.config.limits.body_size);
+        let limit = ctx
+            .state
+            .as_ref()
+            .and_then(|state| state.config.limits.body_size);
         if limit.is_some_and(|limit| ctx.body_received > limit) {
             return Err(Error::explain(ErrorType::HTTPStatus(413), "body too large"));
         }
@@ -400,11 +447,15 @@ impl ProxyHttp for Gateway {
         }
         let answered = clock::instant();
         let since = ctx.judged.unwrap_or(ctx.started);
-        self.metrics.upstream_seconds.observe((answered - since).as_secs_f64());
+        self.metrics
+            .upstream_seconds
+            .observe((answered - since).as_secs_f64());
         ctx.answered = Some(answered);
         let status = response.status.as_u16();
         let mut cookie = None;
-        if let Some(caller) = permit.caller().filter(|_| (200..400).contains(&status) && status != 304)
+        if let Some(caller) = permit
+            .caller()
+            .filter(|_| (200..400).contains(&status) && status != 304)
         {
             let request = session.req_header();
             let view = Request {
@@ -446,7 +497,10 @@ impl ProxyHttp for Gateway {
         } else {
             ctx.denial = Some(Denial::new(Code::Permit, "client_gone"));
         }
-        FailToProxy { error_code: code, can_reuse_downstream: false }
+        FailToProxy {
+            error_code: code,
+            can_reuse_downstream: false,
+        }
     }
 
     /// Counts and writes down how the request ended.
@@ -456,7 +510,9 @@ impl ProxyHttp for Gateway {
 
     fn suppress_error_log(&self, _session: &Session, ctx: &Ctx, _error: &Error) -> bool {
         // The access log tells; without it Pingora's own line is the only one.
-        ctx.state.as_ref().is_some_and(|state| state.config.log.access)
+        ctx.state
+            .as_ref()
+            .is_some_and(|state| state.config.log.access)
     }
 
     /// The line that Pingora logs with an error: without the query, which may hold anything.

@@ -51,17 +51,25 @@ pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
     metrics.request_seconds.observe(seconds);
     match &ctx.api {
         Some(api) => api.count(metrics, ctx.code),
-        None => metrics.requests.with_label_values(&["none", ctx.code.name()]).inc(),
+        None => metrics
+            .requests
+            .with_label_values(&["none", ctx.code.name()])
+            .inc(),
     }
     let caller = ctx.permit.as_ref().and_then(|permit| permit.caller());
     count_verdict(ctx, caller, metrics);
-    let Some(state) = ctx.state.as_ref().filter(|state| state.config.log.access) else { return };
+    let Some(state) = ctx.state.as_ref().filter(|state| state.config.log.access) else {
+        return;
+    };
     let request = session.req_header();
     let denial = ctx.denial.as_ref();
-    let strategy = caller.map(|c| &c.strategy).or(denial.and_then(|d| d.strategy.as_ref()));
+    let strategy = caller
+        .map(|c| &c.strategy)
+        .or(denial.and_then(|d| d.strategy.as_ref()));
     let method = caller.map(|c| c.method).or(denial.and_then(|d| d.method));
-    let client_id =
-        caller.map(|c| &c.verified.facts.client_id).or(denial.and_then(|d| d.client_id.as_ref()));
+    let client_id = caller
+        .map(|c| &c.verified.facts.client_id)
+        .or(denial.and_then(|d| d.client_id.as_ref()));
     let application = caller.and_then(|caller| caller.application.as_ref());
     let line = Line {
         time: timestamp(ctx.now),
@@ -77,9 +85,13 @@ pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
         client_id: client_id.map(|id| id.as_str()),
         code: ctx.code.name(),
         reason: denial.map(|denial| denial.reason),
-        status: session.response_written().map_or(0, |response| response.status.as_u16()),
+        status: session
+            .response_written()
+            .map_or(0, |response| response.status.as_u16()),
         seconds,
-        authentication_seconds: ctx.judged.map(|judged| (judged - ctx.started).as_secs_f64()),
+        authentication_seconds: ctx
+            .judged
+            .map(|judged| (judged - ctx.started).as_secs_f64()),
         upstream_seconds: (ctx.answered)
             .map(|answered| (answered - ctx.judged.unwrap_or(ctx.started)).as_secs_f64()),
         bytes_received: ctx.body_received,
@@ -141,8 +153,13 @@ fn text(line: &Line<'_>) -> String {
     let mut text = format!(
         "{} {} {} {:?} {} {} {:.6}s",
         line.time,
-        line.client.map_or("-".to_owned(), |client| client.to_string()),
-        line.method, line.path, line.status, line.code, line.seconds
+        line.client
+            .map_or("-".to_owned(), |client| client.to_string()),
+        line.method,
+        line.path,
+        line.status,
+        line.code,
+        line.seconds
     );
     for (name, value) in [
         ("reason", line.reason),
@@ -159,6 +176,10 @@ fn text(line: &Line<'_>) -> String {
             let _ = write!(text, " {name}={value:?}");
         }
     }
-    let _ = write!(text, " received={} sent={}", line.bytes_received, line.bytes_sent);
+    let _ = write!(
+        text,
+        " received={} sent={}",
+        line.bytes_received, line.bytes_sent
+    );
     text
 }

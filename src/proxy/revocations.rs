@@ -34,7 +34,9 @@ impl Revocations {
         }
         let all_before = self.all_before.pin();
         !all_before.is_empty()
-            && all_before.get(&owner(session)).is_some_and(|before| session.begun <= *before)
+            && all_before
+                .get(&owner(session))
+                .is_some_and(|before| session.begun <= *before)
     }
 
     /// Ends a session.
@@ -110,7 +112,10 @@ mod tests {
         }
         assert!(revocations.covers(&session("a")));
         assert!(!revocations.covers(&session("b")));
-        let later = Session { begun: Timestamp::from_secs(111), ..session("a") };
+        let later = Session {
+            begun: Timestamp::from_secs(111),
+            ..session("a")
+        };
         assert!(!revocations.covers(&later));
         assert!(revocations.single.len() <= SINGLE as usize);
     }

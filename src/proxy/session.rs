@@ -46,7 +46,11 @@ impl Cookies {
 
     /// The name on a request of this scheme; each name counts on its own scheme only.
     pub fn name(&self, secure: bool) -> &str {
-        if secure || self.always_secure { &self.host } else { &self.plain }
+        if secure || self.always_secure {
+            &self.host
+        } else {
+            &self.plain
+        }
     }
 
     /// Both names, for hiding them from upstreams and clients.
@@ -102,12 +106,12 @@ pub enum Presented {
 /// # Errors
 /// The [`Denial`] that answers a cookie that must not be used: it stands twice, does not open, has
 /// ended or was revoked, or comes with a request of another site.
-pub fn presented(
-    state: &State,
-    api: &Api,
-    request: &Request<'_>,
-) -> Result<Presented, Denial> {
-    let with_session = || api.strategies.iter().filter(|strategy| strategy.config.session);
+pub fn presented(state: &State, api: &Api, request: &Request<'_>) -> Result<Presented, Denial> {
+    let with_session = || {
+        api.strategies
+            .iter()
+            .filter(|strategy| strategy.config.session)
+    };
     let mut names: Vec<&str> = Vec::new();
     let mut opened: Option<Denial> = None;
     for strategy in with_session() {
@@ -117,7 +121,9 @@ pub fn presented(
         }
         names.push(name);
         let mut values = cookies(request.headers).filter(|(found, _)| *found == name);
-        let Some((_, value)) = values.next() else { continue };
+        let Some((_, value)) = values.next() else {
+            continue;
+        };
         if values.next().is_some() {
             return Err(Denial::new(Code::InvalidRequest, "session_cookie_twice"));
         }
@@ -171,7 +177,12 @@ fn caller(
         header_claims: session.header_claims.clone(),
     };
     let verified = Verified::new(facts, None, session.begun, session.absolute_end, None);
-    Ok(authenticate::caller(strategy, Method::Session, Arc::new(verified), Some(session)))
+    Ok(authenticate::caller(
+        strategy,
+        Method::Session,
+        Arc::new(verified),
+        Some(session),
+    ))
 }
 
 /// Whether an opened session holds: bound to the strategy as it is now, within its times, not
@@ -216,12 +227,17 @@ pub fn renewal(
     let now = request.now;
     let name = strategy.cookies.name(request.secure);
     let facts = &caller.verified.facts;
-    let present = caller.session.clone().or_else(|| brought(state, strategy, caller, request));
+    let present = caller
+        .session
+        .clone()
+        .or_else(|| brought(state, strategy, caller, request));
     let mut session = match present {
         Some(session) if now.since(session.sealed) < numbers.idle_timeout / 4 => return Ok(None),
         Some(session) => session,
         None => {
-            let Some(id) = SessionId::random() else { return Ok(None) };
+            let Ok(id) = SessionId::random() else {
+                return Ok(None);
+            };
             Session {
                 strategy: (*strategy.config.name).into(),
                 binding: strategy.binding,
@@ -281,9 +297,16 @@ pub fn log_out(state: &State, request: &Request<'_>) -> Result<Vec<HeaderValue>,
         return Err(Denial::new(Code::CrossSiteRequest, "cross_site_request"));
     }
     let mut cleared: Vec<&Cookies> = Vec::new();
-    for strategy in state.strategies.values().filter(|strategy| strategy.config.session) {
+    for strategy in state
+        .strategies
+        .values()
+        .filter(|strategy| strategy.config.session)
+    {
         let name = strategy.cookies.name(request.secure);
-        if cleared.iter().any(|cookies| cookies.name(request.secure) == name) {
+        if cleared
+            .iter()
+            .any(|cookies| cookies.name(request.secure) == name)
+        {
             continue;
         }
         cleared.push(&strategy.cookies);
@@ -293,18 +316,26 @@ pub fn log_out(state: &State, request: &Request<'_>) -> Result<Vec<HeaderValue>,
             }
         }
     }
-    Ok(cleared.iter().filter_map(|cookies| cookies.clear(request.secure)).collect())
+    Ok(cleared
+        .iter()
+        .filter_map(|cookies| cookies.clear(request.secure))
+        .collect())
 }
 
 /// Whether a request may change something (RFC 9110 section 9.2.1), or opens a tunnel that may.
 fn is_unsafe(method: &HttpMethod, headers: &HeaderMap) -> bool {
-    !matches!(*method, HttpMethod::GET | HttpMethod::HEAD | HttpMethod::OPTIONS)
-        || headers.contains_key(header::UPGRADE)
+    !matches!(
+        *method,
+        HttpMethod::GET | HttpMethod::HEAD | HttpMethod::OPTIONS
+    ) || headers.contains_key(header::UPGRADE)
 }
 
 /// Whether the browser says that a page of another site sent this.
 fn from_other_site(headers: &HeaderMap) -> bool {
-    headers.get_all("sec-fetch-site").iter().any(|site| site == "cross-site")
+    headers
+        .get_all("sec-fetch-site")
+        .iter()
+        .any(|site| site == "cross-site")
 }
 
 /// Whether a request cannot be shown to come from this very origin (design section 3.3).
@@ -317,7 +348,9 @@ fn is_cross_site(request: &Request<'_>) -> bool {
     let mut origins = request.headers.get_all(header::ORIGIN).iter();
     match (origins.next(), origins.next()) {
         (None, _) => false,
-        (Some(origin), None) => !origin.to_str().is_ok_and(|origin| names(origin, request.host)),
+        (Some(origin), None) => !origin
+            .to_str()
+            .is_ok_and(|origin| names(origin, request.host)),
         (Some(_), Some(_)) => true,
     }
 }

@@ -73,6 +73,9 @@ pub enum Error {
         /// What is wrong.
         source: reqwest::Error,
     },
+    /// The session keys.
+    #[error("session_keys: {0}")]
+    SessionKeys(#[from] crate::token::Error),
     /// A name that the check of the configuration should have caught.
     #[error("{0}: no such name")]
     UnknownName(Arc<str>),
@@ -83,11 +86,7 @@ impl State {
     ///
     /// # Errors
     /// See [`Error`]; the previous state is untouched then.
-    pub fn new(
-        config: Config,
-        previous: Option<&Self>,
-        lasting: &Lasting,
-    ) -> Result<Self, Error> {
+    pub fn new(config: Config, previous: Option<&Self>, lasting: &Lasting) -> Result<Self, Error> {
         let mut providers = HashMap::new();
         for idp in &config.identity_providers {
             let kept = previous.and_then(|state| state.providers.get(&idp.name));
@@ -95,8 +94,12 @@ impl State {
                 Some(kept) => kept.clone(),
                 None => {
                     let calls = lasting.metrics.idp_calls.clone();
-                    Provider::start(idp.clone(), calls, &lasting.runtime)
-                        .map_err(|source| Error::Client { name: Arc::clone(&idp.name), source })?
+                    Provider::start(idp.clone(), calls, &lasting.runtime).map_err(|source| {
+                        Error::Client {
+                            name: Arc::clone(&idp.name),
+                            source,
+                        }
+                    })?
                 }
             };
             providers.insert(Arc::clone(&idp.name), provider);
@@ -112,7 +115,11 @@ impl State {
                 Some(kept) => Arc::clone(&kept.upstream),
                 None => Upstream::start(&api.upstream, &lasting.runtime),
             };
-            Ok(Arc::new(Api::new(api.clone(), named.collect::<Result<_, _>>()?, upstream)))
+            Ok(Arc::new(Api::new(
+                api.clone(),
+                named.collect::<Result<_, _>>()?,
+                upstream,
+            )))
         });
         let apis = apis.collect::<Result<Vec<_>, Error>>()?;
         let mut keys = config.session_keys.clone();
@@ -122,7 +129,7 @@ impl State {
         Ok(Self {
             table: Table::new(&config.apis),
             owned: Owned::new(strategies.values()),
-            keys: KeyRing::new(keys),
+            keys: KeyRing::new(keys)?,
             apis,
             strategies,
             providers,
@@ -146,7 +153,9 @@ impl State {
             }
         }
         let count = self.directory.len();
-        metrics.applications.set(i64::try_from(count).unwrap_or(i64::MAX));
+        metrics
+            .applications
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     fn api(&self, name: &str) -> Option<&Arc<Api>> {
@@ -163,7 +172,9 @@ fn strategies(
     let mut strategies = HashMap::new();
     for strategy in &config.auth_strategies {
         let idp = &strategy.identity_provider;
-        let provider = providers.get(idp).ok_or_else(|| Error::UnknownName(Arc::clone(idp)))?;
+        let provider = providers
+            .get(idp)
+            .ok_or_else(|| Error::UnknownName(Arc::clone(idp)))?;
         let forwards = |api: &api::Config| {
             api.forward_access_token && api.auth_strategies.contains(&strategy.name)
         };

@@ -13,10 +13,7 @@ use crate::{
     idp::Provider,
     model::{claims::ClaimPath, credential::Secret, scope::ScopeRule},
     telemetry::metrics::{Metrics, Slot},
-    token::{
-        jwt::{Rules, looks_like_jwt},
-        session,
-    },
+    token::{jwt::looks_like_jwt, rules::Rules, session},
 };
 
 /// How a bearer token is verified.
@@ -186,7 +183,11 @@ impl Strategy {
             exchanges: Exchanges::new(&config, metrics, runtime),
             tokens: Tokens::new(&config, metrics, runtime),
             cookies: Cookies::new(&config.cookie),
-            header_claims: config.claim_headers.iter().map(|(_, path)| path.clone()).collect(),
+            header_claims: config
+                .claim_headers
+                .iter()
+                .map(|(_, path)| path.clone())
+                .collect(),
             verdicts: std::array::from_fn(|_| std::array::from_fn(|_| Slot::default())),
             applications,
             binding,

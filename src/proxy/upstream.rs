@@ -77,12 +77,18 @@ impl Upstream {
 /// share, so that equal weights alternate and no burst goes to one.
 fn schedule(weights: &[u16]) -> Vec<usize> {
     let divisor = weights.iter().fold(0, |a, b| gcd(a, i64::from(*b))).max(1);
-    let shares: Vec<i64> = weights.iter().map(|weight| i64::from(*weight) / divisor).collect();
+    let shares: Vec<i64> = weights
+        .iter()
+        .map(|weight| i64::from(*weight) / divisor)
+        .collect();
     let total: i64 = shares.iter().sum();
     let mut credit = vec![0; shares.len()];
     let mut schedule = Vec::new();
     for _ in 0..total {
-        credit.iter_mut().zip(&shares).for_each(|(credit, share)| *credit += share);
+        credit
+            .iter_mut()
+            .zip(&shares)
+            .for_each(|(credit, share)| *credit += share);
         let Some(first) = (0..credit.len()).max_by_key(|index| (credit[*index], -(*index as i64)))
         else {
             break;
@@ -99,14 +105,18 @@ fn gcd(a: i64, b: i64) -> i64 {
 
 async fn look_up(upstream: Weak<Upstream>, index: usize, interval: Duration) {
     loop {
-        let Some((host, port)) = upstream
-            .upgrade()
-            .map(|upstream| (upstream.targets[index].host.clone(), upstream.targets[index].port))
-        else {
+        let Some((host, port)) = upstream.upgrade().map(|upstream| {
+            (
+                upstream.targets[index].host.clone(),
+                upstream.targets[index].port,
+            )
+        }) else {
             return;
         };
         let found = tokio::net::lookup_host((host.as_str(), port)).await;
-        let Some(upstream) = upstream.upgrade() else { return };
+        let Some(upstream) = upstream.upgrade() else {
+            return;
+        };
         let known = &upstream.targets[index].addresses;
         match found {
             Ok(found) => {
@@ -120,7 +130,11 @@ async fn look_up(upstream: Weak<Upstream>, index: usize, interval: Duration) {
             // The last known addresses go on serving: a name server's trouble is not the upstream's.
             Err(error) => tracing::warn!(host, %error, "an upstream target cannot be looked up"),
         }
-        let pause = if known.load().is_empty() { RETRY } else { interval };
+        let pause = if known.load().is_empty() {
+            RETRY
+        } else {
+            interval
+        };
         drop(upstream);
         tokio::time::sleep(pause).await;
     }

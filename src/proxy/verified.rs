@@ -6,12 +6,7 @@ use arc_swap::ArcSwapOption;
 
 use super::{authenticate::Method, headers::Identity, strategy::Strategy};
 use crate::{
-    model::{
-        application::Application,
-        claims::Facts,
-        credential::Secret,
-        time::Timestamp,
-    },
+    model::{application::Application, claims::Facts, credential::Secret, time::Timestamp},
     token::jwk::KeyId,
 };
 
@@ -42,12 +37,22 @@ impl Verified {
         until: Timestamp,
         token: Option<Secret>,
     ) -> Self {
-        Self { facts, key, made, until, token, identity: ArcSwapOption::empty() }
+        Self {
+            facts,
+            key,
+            made,
+            until,
+            token,
+            identity: ArcSwapOption::empty(),
+        }
     }
 
     /// Whether this may still be believed: it has not ended and its key still belongs to the IdP.
     pub fn holds(&self, strategy: &Strategy, now: Timestamp) -> bool {
-        now < self.until && self.key.is_none_or(|key| strategy.provider.holds_key(key, now))
+        now < self.until
+            && self
+                .key
+                .is_none_or(|key| strategy.provider.holds_key(key, now))
     }
 
     /// The headers that tell the upstream who calls, made once for each state of the application.

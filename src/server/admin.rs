@@ -57,7 +57,9 @@ impl Admin {
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics));
         let router = match surface {
-            Surface::Status => router.fallback(|| async { problem(404, "not_found", "No such page") }),
+            Surface::Status => {
+                router.fallback(|| async { problem(404, "not_found", "No such page") })
+            }
             Surface::Whole => router.fallback(guarded),
         };
         let listener = match tokio::net::TcpListener::from_std(socket.into_socket()) {
@@ -75,8 +77,13 @@ impl Admin {
     /// Whether the token of a request is the configured one. Without a configured one, none is.
     fn is_operator(&self, request: &Request) -> bool {
         let state = self.state.load();
-        let Some(token) = &state.config.admin_token else { return false };
-        let line = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+        let Some(token) = &state.config.admin_token else {
+            return false;
+        };
+        let line = request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .map(HeaderValue::as_bytes);
         let Some((scheme, presented)) = line.and_then(|line| line.split_at_checked(7)) else {
             return false;
         };
@@ -90,12 +97,21 @@ async fn guarded(Extract(admin): Extract<Admin>, request: Request) -> Response {
     if !admin.is_operator(&request) {
         let mut response = problem(401, "token_required", "This address needs the admin token");
         let challenge = HeaderValue::from_static("Bearer realm=\"admin\"");
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, challenge);
         return response;
     }
-    let writes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let writes = !matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
     if writes && request.uri().path().starts_with("/v2/") {
-        return problem(409, "registry_read_only", "Applications come from a file: edit that");
+        return problem(
+            409,
+            "registry_read_only",
+            "Applications come from a file: edit that",
+        );
     }
     problem(404, "not_found", "No such page")
 }
@@ -117,25 +133,47 @@ async fn readyz(Extract(admin): Extract<Admin>) -> Response {
     }
     lines.sort_unstable();
     if state.directory.is_loaded() {
-        lines.push(format!("ok registry: {} applications", state.directory.len()));
+        lines.push(format!(
+            "ok registry: {} applications",
+            state.directory.len()
+        ));
     } else {
         ready = false;
         lines.push("failing registry: no applications read yet".to_owned());
     }
-    let draining = if admin.shutdown.is_draining() { "failing" } else { "ok" };
+    let draining = if admin.shutdown.is_draining() {
+        "failing"
+    } else {
+        "ok"
+    };
     for address in &admin.listeners {
         lines.push(format!("{draining} listener {address}"));
     }
-    lines.push(if ready { "ready\n".to_owned() } else { "not ready\n".to_owned() });
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, [(header::CACHE_CONTROL, "no-store")], lines.join("\n")).into_response()
+    lines.push(if ready {
+        "ready\n".to_owned()
+    } else {
+        "not ready\n".to_owned()
+    });
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        [(header::CACHE_CONTROL, "no-store")],
+        lines.join("\n"),
+    )
+        .into_response()
 }
 
 async fn metrics(Extract(admin): Extract<Admin>) -> Response {
     let metrics = &admin.metrics;
     admin.state.load().observe(metrics, clock::now());
     let open = admin.counters.open.load(Ordering::Relaxed);
-    metrics.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
+    metrics
+        .connections
+        .set(i64::try_from(open).unwrap_or(i64::MAX));
     raise(&metrics.log_lines_dropped, admin.lines.dropped());
     for (reason, count) in [
         ("header_too_large", &admin.counters.head_too_large),
@@ -146,7 +184,11 @@ async fn metrics(Extract(admin): Extract<Admin>) -> Response {
         let counter = metrics.connection_refusals.with_label_values(&[reason]);
         raise(&counter, count.load(Ordering::Relaxed));
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.text()).into_response()
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+        metrics.text(),
+    )
+        .into_response()
 }
 
 /// An answer in the form of RFC 9457.
@@ -158,7 +200,9 @@ fn problem(status: u16, code: &str, title: &str) -> Response {
         "code": code,
     });
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let fields =
-        [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")];
+    let fields = [
+        (header::CONTENT_TYPE, "application/problem+json"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
     (status, fields, body.to_string()).into_response()
 }

@@ -10,8 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     clock,
-    config::{Config, Fault, Warning, watch::Watch},
+    config::{Config, watch::Watch},
     directory::file,
+    model::fault::{Fault, Warning},
     proxy::state::{Lasting, State},
     telemetry::lines::Logs,
 };
@@ -66,7 +67,15 @@ impl Reloader {
         let applications = Watch::new([current.config.registry.clone()])?;
         drop(current);
         let told = BTreeSet::new();
-        Ok(Self { path, configuration, applications, state, lasting, logs, told })
+        Ok(Self {
+            path,
+            configuration,
+            applications,
+            state,
+            lasting,
+            logs,
+            told,
+        })
     }
 
     /// Reads the applications, once before serving. A file that cannot be read keeps what was there
@@ -180,7 +189,10 @@ impl Reloader {
         }
         let outcome = if result.is_ok() { "applied" } else { "refused" };
         let metrics = &self.lasting.metrics;
-        metrics.reloads.with_label_values(&[what.name(), outcome]).inc();
+        metrics
+            .reloads
+            .with_label_values(&[what.name(), outcome])
+            .inc();
         let good = metrics.last_reload_good.with_label_values(&[what.name()]);
         good.set(i64::from(result.is_ok()));
     }
@@ -196,9 +208,12 @@ impl Reloader {
 
 /// What only a restart changes stays as it was, with a warning.
 fn keep_fixed(mut config: Config, old: &Config) -> Config {
-    let mut keep = |key: &str, changed: bool| {
+    let keep = |key: &str, changed: bool| {
         if changed {
-            tracing::warn!(key, "changed in the file; this takes effect at the next start only");
+            tracing::warn!(
+                key,
+                "changed in the file; this takes effect at the next start only"
+            );
         }
     };
     keep("listeners", config.listeners != old.listeners);

@@ -50,7 +50,9 @@ pub struct Lines(Arc<Shared>);
 
 impl std::fmt::Debug for Lines {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lines").field("waiting", &self.0.queue.len()).finish()
+        f.debug_struct("Lines")
+            .field("waiting", &self.0.queue.len())
+            .finish()
     }
 }
 
@@ -73,14 +75,22 @@ impl Lines {
             stopping: AtomicBool::new(false),
         }));
         let emptied = lines.clone();
-        let thread = thread::Builder::new().name("log".to_owned()).spawn(move || {
-            while !emptied.0.stopping.load(Ordering::Acquire) {
+        let thread = thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || {
+                while !emptied.0.stopping.load(Ordering::Acquire) {
+                    emptied.write_waiting();
+                    thread::park_timeout(PAUSE);
+                }
                 emptied.write_waiting();
-                thread::park_timeout(PAUSE);
-            }
-            emptied.write_waiting();
-        })?;
-        Ok((lines.clone(), Writer { lines, thread: Some(thread) }))
+            })?;
+        Ok((
+            lines.clone(),
+            Writer {
+                lines,
+                thread: Some(thread),
+            },
+        ))
     }
 
     /// Puts an access-log line, without its line end, into the queue.
@@ -148,7 +158,8 @@ impl io::Write for Diagnostic<'_> {
 
 impl Drop for Diagnostic<'_> {
     fn drop(&mut self) {
-        self.lines.push(Line::Diagnostic(std::mem::take(&mut self.text)));
+        self.lines
+            .push(Line::Diagnostic(std::mem::take(&mut self.text)));
     }
 }
 
@@ -156,12 +167,15 @@ impl<'a> MakeWriter<'a> for Lines {
     type Writer = Diagnostic<'a>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        Diagnostic { lines: self, text: Vec::with_capacity(256) }
+        Diagnostic {
+            lines: self,
+            text: Vec::with_capacity(256),
+        }
     }
 }
 
 /// The log set-up of the running program.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Logs {
     handle: Option<reload::Handle<Layer, Registry>>,
     lines: Lines,
@@ -177,7 +191,16 @@ pub fn install(config: &LogConfig, lines: &Lines) -> Logs {
     let (layer, handle) = reload::Layer::new(layer(config, lines));
     // A subscriber can only be there already in a program that embeds this crate; it stays.
     let installed = tracing_subscriber::registry().with(layer).try_init();
-    Logs { handle: installed.is_ok().then_some(handle), lines: lines.clone() }
+    Logs {
+        handle: installed.is_ok().then_some(handle),
+        lines: lines.clone(),
+    }
+}
+
+impl std::fmt::Debug for Logs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Logs").finish_non_exhaustive()
+    }
 }
 
 impl Logs {
@@ -192,15 +215,25 @@ impl Logs {
 
 fn layer(config: &LogConfig, lines: &Lines) -> Layer {
     let others = config.level.min(tracing::Level::INFO);
-    let filter = Targets::new().with_default(others).with_target("dcr_gateway", config.level);
+    let filter = Targets::new()
+        .with_default(others)
+        .with_target("dcr_gateway", config.level);
     let writer = lines.clone();
     match config.format {
         LogFormat::Json => {
-            let json = fmt::layer().json().flatten_event(true).with_current_span(false);
-            json.with_span_list(false).with_writer(writer).with_filter(filter).boxed()
+            let json = fmt::layer()
+                .json()
+                .flatten_event(true)
+                .with_current_span(false);
+            json.with_span_list(false)
+                .with_writer(writer)
+                .with_filter(filter)
+                .boxed()
         }
-        LogFormat::Text => {
-            fmt::layer().with_ansi(false).with_writer(writer).with_filter(filter).boxed()
-        }
+        LogFormat::Text => fmt::layer()
+            .with_ansi(false)
+            .with_writer(writer)
+            .with_filter(filter)
+            .boxed(),
     }
 }

@@ -66,7 +66,12 @@ impl Metrics {
     /// Only where a name below is illegal or stands twice.
     pub fn new() -> prometheus::Result<Self> {
         let r = Registry::new();
-        let build = gauges(&r, "dcr_build_info", "Always 1; the label tells.", &["version"])?;
+        let build = gauges(
+            &r,
+            "dcr_build_info",
+            "Always 1; the label tells.",
+            &["version"],
+        )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self {
             requests: counters(
@@ -183,7 +188,9 @@ pub struct Slot(OnceLock<IntCounter>);
 impl Slot {
     /// Counts one.
     pub fn count(&self, family: &IntCounterVec, labels: &[&str]) {
-        self.0.get_or_init(|| family.with_label_values(labels)).inc();
+        self.0
+            .get_or_init(|| family.with_label_values(labels))
+            .inc();
     }
 }
 
@@ -194,7 +201,12 @@ fn register<C: Collector + Clone + 'static>(r: &Registry, metric: C) -> promethe
     Ok(metric)
 }
 
-fn counters(r: &Registry, name: &str, help: &str, by: &[&str]) -> prometheus::Result<IntCounterVec> {
+fn counters(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    by: &[&str],
+) -> prometheus::Result<IntCounterVec> {
     register(r, IntCounterVec::new(Opts::new(name, help), by)?)
 }
 
