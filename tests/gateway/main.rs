@@ -1,1 +1,11 @@
-#[test] fn a(){}
+//! Black-box tests: the built program, an identity provider, an upstream, and clients that know
+//! the configuration and HTTP only.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+mod harness;
+
+mod answers;
