@@ -9,3 +9,6 @@
 mod harness;
 
 mod answers;
+mod applications;
+mod bearer;
+mod routes;

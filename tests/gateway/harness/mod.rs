@@ -232,3 +232,9 @@ pub(crate) fn session_key(byte: u8) -> String {
     use base64::{Engine, prelude::BASE64_STANDARD};
     BASE64_STANDARD.encode([byte; 32])
 }
+
+/// A time as RFC 3339 writes it, in UTC.
+pub(crate) fn rfc3339(seconds: i64) -> String {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs());
+    humantime::format_rfc3339_seconds(time).to_string()
+}
