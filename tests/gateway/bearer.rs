@@ -114,10 +114,6 @@ async fn harmless_variations_pass() {
                 &format!("\n{}\n", good().payload()),
             ),
         ),
-        (
-            "own public key in the header",
-            good().header("jwk", key.jwk()).build(),
-        ),
     ] {
         let response = world.flights().bearer(&token).send().await;
         assert_eq!(response.status, 200, "{case}: {response:?}");
@@ -164,10 +160,7 @@ async fn forged_tokens_are_refused() {
         ("HS256 with the JWK", hmac(key.jwk().to_string().as_bytes())),
         ("HS256 with nothing", hmac(b"")),
         ("foreign key, right kid", {
-            let forger = Key {
-                kid: key.kid.clone(),
-                ..foreign.clone()
-            };
+            let forger = foreign.named(&key.kid);
             good().header("alg", "ES256").key(&forger).build()
         }),
         (

@@ -10,5 +10,7 @@ mod harness;
 
 mod answers;
 mod applications;
+mod basic;
 mod bearer;
 mod routes;
+mod session;

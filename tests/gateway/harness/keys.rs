@@ -86,6 +86,14 @@ impl Key {
         }
     }
 
+    /// The same key under another's name.
+    pub(crate) fn named(&self, kid: &str) -> Self {
+        Self {
+            kid: kid.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// Signs as the algorithm of the key says.
     pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
