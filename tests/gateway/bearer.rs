@@ -66,7 +66,6 @@ async fn each_kind_of_key_verifies() {
 async fn harmless_variations_pass() {
     let world = World::start().await;
     let good = || world.idp.token(APP);
-    let key = world.idp.key();
     for (case, token) in [
         ("typ JWT", good().header("typ", "JWT").build()),
         ("typ in lower case", good().header("typ", "jwt").build()),

@@ -12,5 +12,6 @@ mod answers;
 mod applications;
 mod basic;
 mod bearer;
+mod real_idp;
 mod routes;
 mod session;
