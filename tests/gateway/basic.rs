@@ -570,6 +570,27 @@ async fn an_entry_near_its_end_is_renewed_in_the_background() {
 }
 
 #[tokio::test]
+async fn a_renewal_that_finds_the_client_deleted_drops_the_entry() {
+    let world = World::start().await;
+    world.idp.turn(|k| k.expires_in = json!(10));
+    world.passes(world.flights().basic(APP, SECRET)).await;
+    world.idp.forget(APP);
+    let mut refused = false;
+    for _ in 0..95 {
+        let response = world.flights().basic(APP, SECRET).send().await;
+        refused = response.code() == "invalid_client";
+        if refused {
+            break;
+        }
+        response.assert_status(200);
+        crate::harness::pass(Duration::from_millis(100)).await;
+    }
+    assert!(refused, "the entry is dropped");
+    let asked = world.idp.requests(Endpoint::Token).len();
+    assert_eq!(asked, 2, "the renewal's answer is remembered");
+}
+
+#[tokio::test]
 async fn the_exchanged_token_is_verified_like_any_other() {
     for (case, name, value) in [
         ("another client", "client_id", json!("another")),

@@ -92,7 +92,7 @@ async fn every_kind_of_broken_key_set_is_got_over() {
 async fn a_large_key_set_keeps_its_first_thousand_keys() {
     let idp = Idp::start().await;
     idp.turn(|k| {
-        k.extra_keys = (0..400)
+        k.extra_keys = (0..1_500)
             .map(|n| json!({"kty": "XYZ", "kid": format!("unknown-{n}")}))
             .collect();
     });

@@ -241,7 +241,7 @@ impl Connection {
 /// A request to send, alone on its connection.
 #[derive(Clone)]
 pub(crate) struct Call {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     pub(crate) method: String,
     target: String,
     host: String,

@@ -200,6 +200,11 @@ impl Gateway {
         end.expect("the program ends").unwrap()
     }
 
+    /// Where a listener is bound, by its name in the log.
+    pub(crate) fn address(&self, listener: &str) -> Option<SocketAddr> {
+        self.log.address(listener)
+    }
+
     /// Everything it wrote so far, a line each.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lines().clone()

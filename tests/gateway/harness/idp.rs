@@ -72,7 +72,7 @@ pub(crate) struct Knobs {
     pub(crate) forms: Vec<Form>,
     /// Members put over the metadata; null takes one away.
     pub(crate) metadata: Map<String, Value>,
-    /// Further entries of the key set.
+    /// Further entries of the key set, behind the right ones.
     pub(crate) extra_keys: Vec<Value>,
     /// Kind of token given.
     pub(crate) format: Format,
@@ -310,13 +310,12 @@ impl Knobs {
     }
 
     fn jwks(&self) -> Answer {
-        let keys: Vec<Value> = self
-            .extra_keys
+        let keys = self
+            .keys
             .iter()
-            .cloned()
-            .chain(self.keys.iter().map(Key::jwk))
-            .collect();
-        Answer::json(200, &json!({"keys": keys}))
+            .map(Key::jwk)
+            .chain(self.extra_keys.iter().cloned());
+        Answer::json(200, &json!({"keys": keys.collect::<Vec<_>>()}))
     }
 
     fn introspect(&self, request: &Request) -> Answer {

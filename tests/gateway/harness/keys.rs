@@ -178,3 +178,32 @@ pub(crate) fn hs256(secret: &[u8], message: &[u8]) -> Vec<u8> {
 fn pkcs8(pair: &EcdsaKeyPair) -> Vec<u8> {
     pair.to_pkcs8v1().unwrap().as_ref().to_vec()
 }
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{DecodingKey, Validation, decode, jwk::Jwk};
+
+    use super::*;
+    use crate::harness::{AUDIENCE, token::Token};
+
+    #[test]
+    fn what_the_stand_in_signs_others_verify() {
+        for alg in [
+            Alg::EdDsa,
+            Alg::Es256,
+            Alg::Es384,
+            Alg::Ps256,
+            Alg::Rs256,
+            Alg::Rs512,
+        ] {
+            let key = Key::new(alg);
+            let jwk: Jwk = serde_json::from_value(key.jwk()).unwrap();
+            let mut validation = Validation::new(alg.name().parse().unwrap());
+            validation.set_audience(&[AUDIENCE]);
+            let token = Token::new(key, "https://issuer.test", "client").build();
+            let verified =
+                decode::<Value>(&token, &DecodingKey::from_jwk(&jwk).unwrap(), &validation);
+            assert_eq!(verified.unwrap().claims["client_id"], "client", "{alg:?}");
+        }
+    }
+}
