@@ -1,0 +1,324 @@
+//! The built program in a directory of its own.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::{Child, Command},
+};
+
+use super::client::{Call, Response};
+
+/// The operator's token in every test.
+pub(crate) const ADMIN_TOKEN: &str = "the-operators-own-token";
+
+/// What the program is started with.
+pub(crate) struct Setup {
+    /// The configuration; JSON is YAML too.
+    pub(crate) config: Value,
+    /// `applications.yaml`; null writes none.
+    pub(crate) applications: Value,
+    /// Further files: name and content.
+    pub(crate) files: Vec<(String, String)>,
+    /// How far to wait for it.
+    pub(crate) wait: Wait,
+}
+
+/// How far to wait for the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Until its sockets are bound.
+    Listening,
+    /// Until `/readyz` says so.
+    Ready,
+}
+
+/// The running program; it ends with this value, and its log is printed if the test failed.
+pub(crate) struct Gateway {
+    pub(crate) proxy: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) directory: TempDir,
+    state: Mutex<(Value, Value)>,
+    child: Child,
+    pid: u32,
+    log: Log,
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Gateway {
+    pub(crate) async fn start(setup: Setup) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::create_dir(at("secrets")).unwrap();
+        std::fs::write(at("secrets/admin"), ADMIN_TOKEN).unwrap();
+        for (name, content) in &setup.files {
+            std::fs::write(at(name), content).unwrap();
+        }
+        write(&at("gateway.yaml"), &pretty(&setup.config));
+        if !setup.applications.is_null() {
+            write(&at("applications.yaml"), &pretty(&setup.applications));
+        }
+        let mut child = Command::new(env!("CARGO_BIN_EXE_dcr-gateway"))
+            .args(["serve", "--config"])
+            .arg(at("gateway.yaml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let log = Log::default();
+        log.collect(child.stdout.take().unwrap());
+        log.collect(child.stderr.take().unwrap());
+        let pid = child.id().unwrap();
+        let (proxy, admin) = addresses(&log, &mut child).await;
+        let state = Mutex::new((setup.config, setup.applications));
+        let gateway = Self {
+            proxy,
+            admin,
+            directory,
+            state,
+            child,
+            pid,
+            log,
+        };
+        if setup.wait == Wait::Ready {
+            gateway.wait_until_ready().await;
+        }
+        gateway
+    }
+
+    /// Waits until `/readyz` is 200.
+    pub(crate) async fn wait_until_ready(&self) {
+        let mut last = String::new();
+        let ready = async {
+            loop {
+                let response = self.status("/readyz").await;
+                if response.status == 200 {
+                    return;
+                }
+                last = response.text();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(10), ready)
+            .await
+            .is_err()
+        {
+            panic!("not ready after 10 s: {last}");
+        }
+    }
+
+    pub(crate) fn call(&self, method: &str, target: &str) -> Call {
+        Call::new(self.proxy, method, target)
+    }
+
+    pub(crate) fn get(&self, target: &str) -> Call {
+        self.call("GET", target)
+    }
+
+    pub(crate) fn post(&self, target: &str) -> Call {
+        self.call("POST", target)
+    }
+
+    /// Asks the admin address without its token.
+    pub(crate) async fn status(&self, path: &str) -> Response {
+        Call::new(self.admin, "GET", path).send().await
+    }
+
+    /// The sum of all rows of a metric with these labels; 0 where there is none.
+    pub(crate) async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let text = self.status("/metrics").await.text();
+        sum(&text, name, labels)
+    }
+
+    /// Changes the configuration file, and nothing else.
+    pub(crate) fn edit_config(&self, change: impl FnOnce(&mut Value)) {
+        let mut state = self.state.lock().unwrap();
+        change(&mut state.0);
+        write(
+            &self.directory.path().join("gateway.yaml"),
+            &pretty(&state.0),
+        );
+    }
+
+    /// Changes the applications, and nothing else.
+    pub(crate) fn edit_applications(&self, change: impl FnOnce(&mut Value)) {
+        let mut state = self.state.lock().unwrap();
+        change(&mut state.1);
+        write(
+            &self.directory.path().join("applications.yaml"),
+            &pretty(&state.1),
+        );
+    }
+
+    /// Changes the configuration and waits until it is in force.
+    pub(crate) async fn reconfigure(&self, change: impl FnOnce(&mut Value)) {
+        self.applied("configuration", || self.edit_config(change))
+            .await;
+    }
+
+    /// Changes the applications and waits until they are in force.
+    pub(crate) async fn register(&self, change: impl FnOnce(&mut Value)) {
+        self.applied("applications", || self.edit_applications(change))
+            .await;
+    }
+
+    /// Puts any text into a file, in one step as editors do.
+    pub(crate) fn overwrite(&self, name: &str, text: &str) {
+        write(&self.directory.path().join(name), text);
+    }
+
+    /// How many reloads ended so.
+    pub(crate) async fn reloads(&self, what: &str, outcome: &str) -> f64 {
+        self.metric("dcr_reloads_total", &[("what", what), ("outcome", outcome)])
+            .await
+    }
+
+    /// Sends a signal to the program, by its id.
+    pub(crate) async fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args(["-s", name, &self.pid.to_string()])
+            .status()
+            .await;
+        assert!(status.unwrap().success(), "kill -s {name}");
+    }
+
+    /// Waits for the program to end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let end = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
+        end.expect("the program ends").unwrap()
+    }
+
+    /// Where a listener is bound, by its name in the log.
+    pub(crate) fn address(&self, listener: &str) -> Option<SocketAddr> {
+        self.log.address(listener)
+    }
+
+    /// Everything it wrote so far, a line each.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lines().clone()
+    }
+
+    /// The access log's lines so far: those that name a status and a method.
+    pub(crate) fn access_log(&self) -> Vec<Value> {
+        let lines = self.log();
+        let values = lines
+            .iter()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        values
+            .filter(|v| v.get("status").is_some() && v.get("method").is_some())
+            .collect()
+    }
+
+    /// Whether a line holds all of these texts.
+    pub(crate) fn logged(&self, texts: &[&str]) -> bool {
+        self.log()
+            .iter()
+            .any(|line| texts.iter().all(|text| line.contains(text)))
+    }
+
+    async fn applied(&self, what: &str, change: impl FnOnce()) {
+        let before = self.reloads(what, "applied").await;
+        change();
+        super::eventually!(
+            self.reloads(what, "applied").await > before,
+            "{what} are in force"
+        );
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // `kill_on_drop` ends the program, this very child, by its handle.
+        if std::thread::panicking() {
+            eprintln!("--- log of the gateway ---");
+            for line in self.log.lines().iter() {
+                eprintln!("{line}");
+            }
+            eprintln!("--- end of log ---");
+        }
+    }
+}
+
+impl Log {
+    fn lines(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap()
+    }
+
+    fn collect(&self, stream: impl AsyncRead + Send + Unpin + 'static) {
+        let log = self.clone();
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stream).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                log.lines().push(line);
+            }
+        });
+    }
+
+    /// The address of a bound socket, once it was logged.
+    fn address(&self, listener: &str) -> Option<SocketAddr> {
+        self.lines().iter().find_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            // Formatters differ in whether fields stand inside `fields`.
+            let fields = line.get("fields").unwrap_or(&line);
+            let named = fields["message"] == "listening" && fields["listener"] == listener;
+            named
+                .then(|| fields["address"].as_str()?.parse().ok())
+                .flatten()
+        })
+    }
+}
+
+async fn addresses(log: &Log, child: &mut Child) -> (SocketAddr, SocketAddr) {
+    for _ in 0..1_000 {
+        if let (Some(proxy), Some(admin)) = (log.address("proxy"), log.address("admin")) {
+            return (proxy, admin);
+        }
+        if let Some(status) = child.try_wait().unwrap() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            panic!(
+                "the gateway ended with {status}:\n{}",
+                log.lines().join("\n")
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!(
+        "the gateway does not say where it listens:\n{}",
+        log.lines().join("\n")
+    );
+}
+
+/// The sum of the rows of a text exposition that have these labels.
+pub(crate) fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let rows = text.lines().filter(|row| {
+        row.strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with(['{', ' ']))
+            && labels
+                .iter()
+                .all(|(label, value)| row.contains(&format!("{label}=\"{value}\"")))
+    });
+    rows.filter_map(|row| row.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap()
+}
+
+fn write(path: &Path, text: &str) {
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, text).unwrap();
+    std::fs::rename(&beside, path).unwrap();
+}

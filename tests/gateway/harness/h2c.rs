@@ -1,0 +1,87 @@
+//! An HTTP/2 client without TLS, by prior knowledge (RFC 9113 section 3.3).
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use http::{HeaderMap, Request};
+use tokio::{net::TcpStream, task::JoinHandle};
+
+/// One HTTP/2 connection.
+pub(crate) struct H2c {
+    pub(crate) sender: SendRequest<Bytes>,
+    connection: JoinHandle<()>,
+}
+
+/// An answer over HTTP/2.
+#[derive(Debug)]
+pub(crate) struct H2Response {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl H2c {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+        let connection = tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        Self {
+            sender: sender.ready().await.unwrap(),
+            connection,
+        }
+    }
+
+    /// A request with `api.test` as authority, to send with [`Self::send`].
+    pub(crate) fn request(method: &str, path: &str) -> http::request::Builder {
+        Request::builder()
+            .method(method)
+            .uri(format!("http://api.test{path}"))
+    }
+
+    /// Sends a request with these DATA frames; none ends the stream with its head.
+    pub(crate) async fn send(
+        &mut self,
+        request: http::request::Builder,
+        frames: &[&'static [u8]],
+    ) -> Result<H2Response, h2::Error> {
+        self.sender = self.sender.clone().ready().await?;
+        let request = request.body(()).unwrap();
+        let (answer, mut stream) = self.sender.send_request(request, frames.is_empty())?;
+        for (index, frame) in frames.iter().enumerate() {
+            stream.send_data(Bytes::from_static(frame), index + 1 == frames.len())?;
+        }
+        read(answer).await
+    }
+}
+
+impl Drop for H2c {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+impl H2Response {
+    /// The member `code` of a problem.
+    pub(crate) fn code(&self) -> String {
+        let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        body["code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+async fn read(answer: ResponseFuture) -> Result<H2Response, h2::Error> {
+    let (head, mut stream) = answer.await?.into_parts();
+    let mut body = Vec::new();
+    while let Some(data) = stream.data().await {
+        let data = data?;
+        let _ = stream.flow_control().release_capacity(data.len());
+        body.extend_from_slice(&data);
+    }
+    Ok(H2Response {
+        status: head.status.as_u16(),
+        headers: head.headers,
+        body,
+    })
+}

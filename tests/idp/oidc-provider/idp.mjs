@@ -1,0 +1,147 @@
+// A real OAuth 2.0 server for the tests: oidc-provider with Dynamic Client Registration, on a free
+// port of the loopback interface. The first line on stdout is JSON: where it is, and where a test
+// controls it. It ends when its stdin does, so that no test leaves one behind.
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import http from 'node:http';
+import Provider, { errors } from 'oidc-provider';
+
+const HOST = '127.0.0.1';
+const TOKEN_SECONDS = 300;
+// The resource that a token request names decides the kind of token (RFC 8707).
+const FORMATS = { 'https://api.test/jwt': 'jwt', 'https://api.test/opaque': 'opaque' };
+const SCOPES = 'read write';
+
+// Kept apart from the provider, which a rotation makes anew.
+const store = new Map();
+
+class Adapter {
+  constructor(model) { this.model = model; }
+
+  #name(id) { return `${this.model}/${id}`; }
+
+  #first(matches) {
+    const prefix = this.#name('');
+    for (const [name, entry] of store) {
+      if (name.startsWith(prefix) && matches(entry.payload)) return entry.payload;
+    }
+    return undefined;
+  }
+
+  async upsert(id, payload, seconds) {
+    const end = seconds === undefined ? Infinity : Date.now() + 1000 * seconds;
+    store.set(this.#name(id), { payload, end });
+  }
+
+  async find(id) {
+    const entry = store.get(this.#name(id));
+    return entry !== undefined && Date.now() < entry.end ? entry.payload : undefined;
+  }
+
+  async findByUid(uid) { return this.#first((payload) => payload.uid === uid); }
+
+  async findByUserCode(code) { return this.#first((payload) => payload.userCode === code); }
+
+  async consume(id) {
+    const payload = await this.find(id);
+    if (payload !== undefined) payload.consumed = Math.floor(Date.now() / 1000);
+  }
+
+  async destroy(id) { store.delete(this.#name(id)); }
+
+  async revokeByGrantId(grant) {
+    for (const [name, entry] of store) if (entry.payload.grantId === grant) store.delete(name);
+  }
+}
+
+function makeKey(alg) {
+  const pair = alg === 'ES256'
+    ? generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    : generateKeyPairSync('rsa', { modulusLength: 2048 });
+  return { ...pair.privateKey.export({ format: 'jwk' }), alg, use: 'sig', kid: randomUUID() };
+}
+
+// Published all; the first one signs. An RS256 key must always be there for the provider itself.
+let keys = [makeKey('RS256')];
+let issuer;
+let answer;
+let hits = {};
+
+function build() {
+  const provider = new Provider(issuer, {
+    adapter: Adapter,
+    jwks: { keys },
+    scopes: ['openid', ...SCOPES.split(' ')],
+    ttl: { ClientCredentials: TOKEN_SECONDS, InitialAccessToken: 600, RegistrationAccessToken: 600 },
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post'],
+    cookies: { keys: [randomUUID()] },
+    features: {
+      devInteractions: { enabled: false },
+      clientCredentials: { enabled: true },
+      introspection: { enabled: true, allowedPolicy: () => true },
+      registration: { enabled: true, initialAccessToken: true },
+      registrationManagement: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: (_ctx, _client, asked) => asked ?? Object.keys(FORMATS)[0],
+        getResourceServerInfo(_ctx, resource) {
+          if (!(resource in FORMATS)) throw new errors.InvalidTarget();
+          return {
+            audience: resource,
+            scope: SCOPES,
+            accessTokenTTL: TOKEN_SECONDS,
+            accessTokenFormat: FORMATS[resource],
+            jwt: { sign: { alg: keys[0].alg, kid: keys[0].kid } },
+          };
+        },
+      },
+    },
+  });
+  provider.on('server_error', (_ctx, error) => console.error(error));
+  answer = provider.callback();
+  return provider;
+}
+
+const server = http.createServer((request, response) => {
+  const path = request.url.split('?')[0];
+  hits[path] = (hits[path] ?? 0) + 1;
+  answer(request, response);
+});
+const listen = (port) => new Promise((done) => { server.listen(port, HOST, done); });
+await listen(0);
+const { port } = server.address();
+issuer = `http://${HOST}:${port}`;
+let provider = build();
+
+const levers = {
+  '/initial-access-token': async () => ({ token: await new provider.InitialAccessToken({}).save() }),
+  '/hits': async () => hits,
+  // A new key that signs; `drop` unpublishes all the others.
+  '/rotate': async (query) => {
+    const kept = query.has('drop') ? [] : keys;
+    keys = [makeKey(query.get('alg')), ...kept];
+    if (!keys.some((key) => key.alg === 'RS256')) keys.push(makeKey('RS256'));
+    provider = build();
+    return {};
+  },
+  '/stop': async () => {
+    const closed = new Promise((done) => { server.close(done); });
+    server.closeAllConnections();
+    await closed;
+    return {};
+  },
+  '/start': async () => {
+    await listen(port);
+    return {};
+  },
+};
+
+const control = http.createServer(async (request, response) => {
+  const url = new URL(request.url, 'http://control');
+  const body = await levers[url.pathname]?.(url.searchParams);
+  response.writeHead(body === undefined ? 404 : 200, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(body ?? {}));
+});
+control.listen(0, HOST, () => {
+  console.log(JSON.stringify({ issuer, control: `http://${HOST}:${control.address().port}` }));
+});
+process.stdin.on('end', () => process.exit(0)).resume();

