@@ -1,7 +1,8 @@
 //! One HTTP client for each identity provider, and how much it may ask of it.
 //!
 //! Always true: no redirect is followed, no answer larger than [`ANSWER_LIMIT`] is read, no call
-//! outlives the configured time-out, no more than `calls` are in flight, and an endpoint that
+//! outlives the configured time-out, no more than `calls` are in flight
+//! for tokens, and an endpoint that
 //! keeps failing is left alone for a while.
 
 use std::{
@@ -66,6 +67,9 @@ pub struct Unavailable {
 /// What went wrong with a call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
+    /// As many calls are in flight as are allowed.
+    #[error("too many calls are in flight")]
+    Busy,
     /// The call ended without an answer inside the gateway.
     #[error("the call was lost")]
     Lost,
@@ -75,7 +79,7 @@ pub enum Trouble {
     /// A status that says to come back later, or a server error.
     #[error("the endpoint answered with status {0}")]
     Status(u16),
-    /// The limit of `timeout` passed, waiting for a free call included.
+    /// The limit of `timeout` passed.
     #[error("the call took too long")]
     TimedOut,
     /// The answer passed [`ANSWER_LIMIT`].
@@ -104,6 +108,7 @@ impl Trouble {
     /// The name in logs and metrics.
     pub const fn reason(&self) -> &'static str {
         match self {
+            Self::Busy => "busy",
             Self::Lost => "lost",
             Self::Paused => "paused",
             Self::Status(_) => "error_status",
@@ -190,7 +195,7 @@ impl Caller {
             .with_label_values(&[&*self.idp, endpoint.name(), outcome])
             .inc();
         if let Err(Unavailable { kind, .. }) = &result
-            && *kind != Trouble::Paused
+            && !matches!(kind, Trouble::Busy | Trouble::Paused)
         {
             tracing::warn!(
                 identity_provider = &*self.idp,
@@ -209,14 +214,20 @@ impl Caller {
     ) -> Result<Answer, Unavailable> {
         let breaker = &self.breakers[endpoint as usize];
         lock(breaker).admit(clock::instant())?;
-        let call = async {
-            // The semaphore is never closed.
-            let _slot = self.slots.acquire().await;
-            exchange(request).await
+        let slot = match endpoint {
+            Endpoint::Introspection | Endpoint::Token => Some(
+                self.slots
+                    .try_acquire()
+                    .map_err(|_| Trouble::Busy.after(PAUSE.0))?,
+            ),
+            // One of each is in flight at most, and everything else depends on them.
+            Endpoint::Discovery | Endpoint::Jwks => None,
         };
+        let call = exchange(request);
         let result = tokio::time::timeout(self.timeout, call)
             .await
             .unwrap_or_else(|_| Err(Trouble::TimedOut.after(PAUSE.0)));
+        drop(slot);
         lock(breaker).learn(clock::instant(), result.as_ref().err());
         result
     }

@@ -5,7 +5,7 @@
 //! miss, failed ones counted too; a fetch that fails takes no key away.
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{Arc, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -34,11 +34,28 @@ pub struct Keys {
     pub fetched: Timestamp,
 }
 
-/// The last fetch, good or bad.
+/// What asking for a key that is not known came to.
+#[derive(Debug)]
+pub enum Newer {
+    /// A set fetched since.
+    Keys(Arc<Keys>),
+    /// The IdP was asked already; it may be asked again after this time.
+    NotYet(Duration),
+}
+
+/// A fetch, good or bad.
 #[derive(Clone, Debug)]
 pub(super) struct Attempt {
     began: Instant,
     failed: Option<Unavailable>,
+}
+
+/// The last fetches of one provider.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    last: Option<Attempt>,
+    /// The last one for an unknown key that brought no other set.
+    vain: Option<Attempt>,
 }
 
 impl Provider {
@@ -62,53 +79,39 @@ impl Provider {
             .ok_or(Trouble::UnknownAddress(Endpoint::Jwks).after(FIRST_RETRY))
     }
 
-    /// Keys newer than `seen`, for a token whose key is not among those; `None` where the IdP was
-    /// asked recently enough to say that the key does not exist.
+    /// Keys newer than `seen`, for a token whose key is not among those.
     ///
-    /// A token `issued` after the last fetch may be signed by a key made since. It waits for the
-    /// next fetch that the interval allows: to refuse it would be wrong, to fetch at once would
-    /// let anybody make the gateway ask as often as they like.
+    /// Anybody can name a key that does not exist, so the IdP is asked once in
+    /// `unknown_kid_interval` only. An answer that did bring another set does not count: the IdP
+    /// itself changes its keys, and two changes in a row must not make good tokens bad.
     ///
     /// # Errors
-    /// [`Unavailable`] where the IdP could not be asked, or not soon enough.
-    pub async fn newer_keys(
-        &self,
-        seen: &Keys,
-        issued: Option<Timestamp>,
-    ) -> Result<Option<Arc<Keys>>, Unavailable> {
-        let interval = self.0.config.jwks.unknown_kid_interval;
-        let deadline = clock::instant() + self.0.config.timeout;
-        loop {
-            if let Some(keys) = self.keys(clock::now())
-                && keys.fetched > seen.fetched
-            {
-                return Ok(Some(keys));
-            }
-            let attempt = self.attempt();
-            let wait = attempt.as_ref().map_or(Duration::ZERO, |attempt| {
-                (attempt.began + interval).saturating_duration_since(clock::instant())
-            });
-            if wait.is_zero() {
-                self.fetch(Demand::UnknownKey).await?;
-                let newer = self
-                    .keys(clock::now())
-                    .filter(|keys| keys.fetched > seen.fetched);
-                return Ok(newer);
-            }
-            if let Some(failed) = attempt.and_then(|attempt| attempt.failed) {
-                return Err(Unavailable {
-                    retry_after: wait,
-                    ..failed
-                });
-            }
-            if issued.is_none_or(|issued| issued.secs() <= seen.fetched.secs()) {
-                return Ok(None);
-            }
-            if clock::instant() + wait > deadline {
-                return Err(Trouble::Paused.after(wait));
-            }
-            tokio::time::sleep(wait).await;
+    /// [`Unavailable`] where the IdP could not be asked.
+    pub async fn newer_keys(&self, seen: &Keys) -> Result<Newer, Unavailable> {
+        if let Some(keys) = self
+            .keys(clock::now())
+            .filter(|keys| keys.fetched > seen.fetched)
+        {
+            return Ok(Newer::Keys(keys));
         }
+        let interval = self.0.config.jwks.unknown_kid_interval;
+        if let Some(last) = self.last_refetch() {
+            let wait = (last.began + interval).saturating_duration_since(clock::instant());
+            if !wait.is_zero() {
+                return match last.failed {
+                    Some(failed) => Err(Unavailable {
+                        retry_after: wait,
+                        ..failed
+                    }),
+                    None => Ok(Newer::NotYet(wait)),
+                };
+            }
+        }
+        self.fetch(Demand::UnknownKey).await?;
+        let newer = self
+            .keys(clock::now())
+            .filter(|keys| keys.fetched > seen.fetched);
+        Ok(newer.map_or(Newer::NotYet(interval), Newer::Keys))
     }
 
     /// Waits for metadata and keys where nothing was loaded yet and a load is under way.
@@ -125,45 +128,58 @@ impl Provider {
     }
 
     fn attempt(&self) -> Option<Attempt> {
+        self.attempts().last.clone()
+    }
+
+    fn last_refetch(&self) -> Option<Attempt> {
+        self.attempts().vain.clone()
+    }
+
+    fn attempts(&self) -> MutexGuard<'_, Attempts> {
         self.0
-            .attempt
+            .attempts
             .lock()
-            .unwrap_or_else(|broken| broken.into_inner())
-            .clone()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fetches, or joins the fetch in flight.
     async fn fetch(&self, demand: Demand) -> Result<(), Unavailable> {
         let interval = self.0.config.jwks.unknown_kid_interval;
         let landed = || {
-            let attempt = self.attempt()?;
-            let recent = attempt.began + interval > clock::instant();
-            let answers = match demand {
-                Demand::Schedule => false,
-                Demand::UnknownKey | Demand::FirstLoad => recent,
+            let attempts = self.attempts();
+            let attempt = match demand {
+                Demand::FirstLoad => attempts.last.clone()?,
+                Demand::Schedule => return None,
+                Demand::UnknownKey => {
+                    let vain = attempts.vain.clone()?;
+                    (vain.began + interval > clock::instant()).then_some(vain)?
+                }
             };
-            answers.then_some(attempt.failed.map_or(Ok(()), Err))
+            Some(attempt.failed.map_or(Ok(()), Err))
         };
         let provider = self.clone();
         let start = || async move {
             let began = clock::instant();
+            let before = provider.0.keys.load_full();
             let result = provider.fetch_now().await;
+            let after = provider.0.keys.load_full();
             let attempt = Attempt {
                 began,
                 failed: result.clone().err(),
             };
-            *provider
-                .0
-                .attempt
-                .lock()
-                .unwrap_or_else(|broken| broken.into_inner()) = Some(attempt);
+            let same = match (&before, &after) {
+                (Some(before), Some(after)) => before.set.has_the_keys_of(&after.set),
+                (before, after) => before.is_none() == after.is_none(),
+            };
+            let mut attempts = provider.attempts();
+            if same && matches!(demand, Demand::UnknownKey) {
+                attempts.vain = Some(attempt.clone());
+            }
+            attempts.last = Some(attempt);
             result
         };
-        self.0
-            .fetches
-            .join((), landed, start)
-            .await
-            .unwrap_or(Err(Trouble::Lost.after(FIRST_RETRY)))
+        let joined = self.0.fetches.join((), landed, start).await;
+        joined.unwrap_or(Err(Trouble::Lost.after(FIRST_RETRY)))
     }
 
     async fn fetch_now(&self) -> Result<(), Unavailable> {

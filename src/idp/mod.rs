@@ -112,8 +112,7 @@ struct Inner {
     /// Every `iss` that is this IdP's, as far as known.
     issuers: ArcSwapOption<Vec<String>>,
     keys: ArcSwapOption<Keys>,
-    /// The last fetch of metadata and keys.
-    attempt: Mutex<Option<keys::Attempt>>,
+    attempts: Mutex<keys::Attempts>,
     /// How long the last good answer stays fresh.
     next: ArcSwapOption<Duration>,
     fetches: Flights<(), Result<(), Unavailable>>,
@@ -152,7 +151,7 @@ impl Provider {
             metadata: ArcSwapOption::empty(),
             issuers: ArcSwapOption::from_pointee(issuers),
             keys: ArcSwapOption::empty(),
-            attempt: Mutex::default(),
+            attempts: Mutex::default(),
             next: ArcSwapOption::empty(),
             fetches: Flights::new(runtime.clone()),
             refreshing: Mutex::default(),

@@ -20,7 +20,7 @@ use super::{
     verified::Verified,
 };
 use crate::{
-    idp::call::Unavailable,
+    idp::call::{Trouble, Unavailable},
     model::{
         application::{Application, Registration, Status},
         credential::{ClientId, Credential},
@@ -238,8 +238,11 @@ pub fn valid_from(strategy: &Strategy, client_id: &ClientId) -> Timestamp {
 
 /// The answer where nobody could judge: never a 401, since no caller is to blame.
 pub fn unavailable(unavailable: &Unavailable) -> Denial {
-    let reason = unavailable.kind.reason();
-    Denial::new(Code::IdentityProviderUnavailable, reason).after(unavailable.retry_after)
+    let code = match unavailable.kind {
+        Trouble::Busy => Code::Overloaded,
+        _ => Code::IdentityProviderUnavailable,
+    };
+    Denial::new(code, unavailable.kind.reason()).after(unavailable.retry_after)
 }
 
 impl Request<'_> {

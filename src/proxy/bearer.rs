@@ -20,6 +20,7 @@ use crate::{
         call::{Endpoint, Trouble, Unavailable},
         flight::{Flights, Lost},
         introspection::{self, Answer},
+        keys::Newer,
     },
     model::{credential::Secret, time::Timestamp},
     telemetry::metrics::Metrics,
@@ -57,6 +58,8 @@ pub enum Refusal {
     TooMany(Duration),
     /// Nobody could judge it.
     Unavailable(Unavailable),
+    /// Its key is not the IdP's, which may be asked for newer ones after this time.
+    UnknownKey(Duration),
     /// From before the application's credentials were changed.
     Withdrawn,
 }
@@ -266,11 +269,13 @@ pub async fn check_signature(
         match jwt::verify(token.expose(), &keys.set, &issuers, &rules, now) {
             Ok(verified) => break verified,
             Err(token::Error::UnknownKey) => {
-                let issued = jwt::issued(token.expose());
-                match provider.newer_keys(&keys, issued).await {
-                    Ok(Some(newer)) => keys = newer,
-                    Ok(None) => return Err(Refusal::Token(token::Error::UnknownKey)),
-                    Err(unavailable) => return Err(Refusal::Unavailable(unavailable)),
+                match provider
+                    .newer_keys(&keys)
+                    .await
+                    .map_err(Refusal::Unavailable)?
+                {
+                    Newer::Keys(newer) => keys = newer,
+                    Newer::NotYet(wait) => return Err(Refusal::UnknownKey(wait)),
                 }
             }
             Err(error) => return Err(Refusal::Token(error)),
@@ -366,6 +371,9 @@ fn denial(strategy: &Arc<Strategy>, refusal: &Refusal) -> Denial {
             Denial::new(Code::TooManyAttempts, "too_many_inactive").after(*wait)
         }
         Refusal::Unavailable(unavailable) => authenticate::unavailable(unavailable),
+        Refusal::UnknownKey(_) => {
+            Denial::new(Code::InvalidToken, token::Error::UnknownKey.reason())
+        }
         Refusal::Withdrawn => Denial::new(Code::InvalidToken, "credentials_changed"),
     };
     denial.by(strategy, Method::Bearer)

@@ -324,6 +324,11 @@ async fn judge(strategy: &Strategy, id: &ClientId, granted: &Granted) -> Result<
             bearer::Refusal::Inactive => Refusal::Misconfigured("issued_token_inactive"),
             bearer::Refusal::Token(error) => Refusal::Misconfigured(error.reason()),
             bearer::Refusal::Unavailable(unavailable) => Refusal::Unavailable(unavailable),
+            // The IdP itself has just issued it: its key will be told when it may be asked again.
+            bearer::Refusal::UnknownKey(wait) => {
+                let unknown = Trouble::Unreadable("the key of the issued token is not published");
+                Refusal::Unavailable(unknown.after(wait))
+            }
             bearer::Refusal::TooMany(_) | bearer::Refusal::Withdrawn => lost(),
         })?
     } else {

@@ -38,6 +38,8 @@ pub const IDENTITY: [HeaderName; 7] = [
 
 /// Identifies one request in answers, logs and towards the upstream.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -459,6 +461,7 @@ pub fn to_client(
     cookie: Option<HeaderValue>,
     request_id: &HeaderValue,
 ) -> pingora::Result<()> {
+    remove_hop_by_hop(response);
     let is_ours = |line: &HeaderValue| {
         let name = line
             .as_bytes()
@@ -490,6 +493,23 @@ pub fn to_client(
         response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("private"))?;
     }
     response.insert_header(REQUEST_ID, request_id.clone())
+}
+
+/// Removes what an upstream meant for this hop alone (RFC 9110 section 7.6.1). Framing and upgrades
+/// are Pingora's to keep.
+fn remove_hop_by_hop(response: &mut ResponseHeader) {
+    let lines = response.headers.get_all(header::CONNECTION).iter();
+    let listed = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','));
+    let mut names: Vec<HeaderName> = listed
+        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+        .filter(|name| ![header::UPGRADE, header::TRANSFER_ENCODING].contains(name))
+        .collect();
+    names.extend([KEEP_ALIVE, header::PROXY_AUTHENTICATE, PROXY_CONNECTION]);
+    for name in names {
+        response.remove_header(&name);
+    }
 }
 
 /// Cache-Control without what lets shared caches keep an answer (RFC 9111 section 5.2.2).

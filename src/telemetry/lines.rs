@@ -16,7 +16,7 @@ use std::{
 use crossbeam_queue::ArrayQueue;
 use tracing_subscriber::{
     Layer as _, Registry,
-    filter::Targets,
+    filter::{Targets, dynamic_filter_fn},
     fmt::{self, MakeWriter},
     layer::SubscriberExt as _,
     reload,
@@ -175,65 +175,63 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 /// The log set-up of the running program.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Logs {
-    handle: Option<reload::Handle<Layer, Registry>>,
-    lines: Lines,
+    /// None where another subscriber was there already.
+    filter: Option<reload::Handle<Targets, Registry>>,
+    json: Arc<AtomicBool>,
 }
-
-type Layer = Box<dyn tracing_subscriber::Layer<Registry> + Send + Sync>;
 
 /// Sends every `tracing` and `log` event into the queue.
 ///
 /// Pingora and the HTTP libraries print whole heads at debug and trace level, credentials
 /// included; whatever level is asked for, only our own events go below info.
 pub fn install(config: &LogConfig, lines: &Lines) -> Logs {
-    let (layer, handle) = reload::Layer::new(layer(config, lines));
+    let (filter, handle) = reload::Layer::new(targets(config));
+    let json = Arc::new(AtomicBool::new(config.format == LogFormat::Json));
+    let (is_json, is_text) = (Arc::clone(&json), Arc::clone(&json));
+    let json_layer = fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_writer(lines.clone())
+        .with_filter(dynamic_filter_fn(move |_, _| {
+            is_json.load(Ordering::Relaxed)
+        }));
+    let text_layer = fmt::layer()
+        .with_ansi(false)
+        .with_writer(lines.clone())
+        .with_filter(dynamic_filter_fn(move |_, _| {
+            !is_text.load(Ordering::Relaxed)
+        }));
     // A subscriber can only be there already in a program that embeds this crate; it stays.
-    let installed = tracing_subscriber::registry().with(layer).try_init();
+    let registry = tracing_subscriber::registry()
+        .with(filter)
+        .with(json_layer)
+        .with(text_layer);
+    let installed = registry.try_init().is_ok();
     Logs {
-        handle: installed.is_ok().then_some(handle),
-        lines: lines.clone(),
-    }
-}
-
-impl std::fmt::Debug for Logs {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Logs").finish_non_exhaustive()
+        filter: installed.then_some(handle),
+        json,
     }
 }
 
 impl Logs {
     /// Applies another level or form.
     pub fn set(&self, config: &LogConfig) {
-        if let Some(handle) = &self.handle {
+        self.json
+            .store(config.format == LogFormat::Json, Ordering::Relaxed);
+        if let Some(handle) = &self.filter {
             // Only a subscriber that is gone cannot be changed.
-            let _ = handle.reload(layer(config, &self.lines));
+            let _ = handle.reload(targets(config));
         }
     }
 }
 
-fn layer(config: &LogConfig, lines: &Lines) -> Layer {
+fn targets(config: &LogConfig) -> Targets {
     let others = config.level.min(tracing::Level::INFO);
-    let filter = Targets::new()
+    Targets::new()
         .with_default(others)
-        .with_target("dcr_gateway", config.level);
-    let writer = lines.clone();
-    match config.format {
-        LogFormat::Json => {
-            let json = fmt::layer()
-                .json()
-                .flatten_event(true)
-                .with_current_span(false);
-            json.with_span_list(false)
-                .with_writer(writer)
-                .with_filter(filter)
-                .boxed()
-        }
-        LogFormat::Text => fmt::layer()
-            .with_ansi(false)
-            .with_writer(writer)
-            .with_filter(filter)
-            .boxed(),
-    }
+        .with_target("dcr_gateway", config.level)
 }

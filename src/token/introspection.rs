@@ -25,9 +25,8 @@ const MANAGEMENT_PREFIX: &str = "internal_dcr_";
 /// for it, so `iss` may be absent; where present it must be one of `issuers`.
 ///
 /// # Errors
-/// [`Error::AnswerTooLarge`], [`Error::AnswerUnreadable`] and [`Error::AnswerWithoutActive`] are
-/// the provider's fault and say nothing of the token ([`Error::is_unreadable_answer`]); any other
-/// refuses the token.
+/// [`Error::AnswerTooLarge`] and [`Error::AnswerUnreadable`] are the provider's fault and say
+/// nothing of the token ([`Error::is_unreadable_answer`]); any other refuses the token.
 pub fn facts(
     answer: &[u8],
     issuers: &[String],

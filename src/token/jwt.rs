@@ -57,20 +57,6 @@ pub fn issuer(token: &str) -> Option<String> {
         .map(|Payload { iss }| iss.into_owned())
 }
 
-/// The token's unverified `iat`: good for judging whether its key may be younger than a key set,
-/// and for nothing else.
-pub fn issued(token: &str) -> Option<Timestamp> {
-    #[derive(Deserialize)]
-    struct Payload {
-        iat: f64,
-    }
-    let (_, payload, _) = parts(token)?;
-    let payload = BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?;
-    let Payload { iat } = serde_json::from_slice(&payload).ok()?;
-    // The cast saturates.
-    Some(Timestamp::from_secs(iat as i64))
-}
-
 /// Verifies an access token with an identity provider's keys: size, form, header, signature,
 /// issuer, then all that [`Rules`] ask. `issuers` are the provider's `iss` values, compared byte
 /// for byte. The key that verified it is told so that a cached verdict can end with it.

@@ -166,10 +166,7 @@ impl Error {
     /// Whether an introspection answer could not be read, which is the identity provider's fault
     /// and says nothing of the token.
     pub const fn is_unreadable_answer(&self) -> bool {
-        matches!(
-            self,
-            Self::AnswerTooLarge | Self::AnswerUnreadable(_) | Self::AnswerWithoutActive
-        )
+        matches!(self, Self::AnswerTooLarge | Self::AnswerUnreadable(_))
     }
 }
 

@@ -12,6 +12,7 @@ mod answers;
 mod applications;
 mod basic;
 mod bearer;
+mod check;
 mod h2c;
 mod headers;
 mod introspection;
