@@ -209,7 +209,11 @@ mod tests {
             ("padded base64", b"Basic YXBwOnB3", pair("app", "pw")),
             ("padding", b"Basic YXBwOnB3MQ==", pair("app", "pw1")),
             ("padding left out", b"Basic YXBwOnB3MQ", pair("app", "pw1")),
-            ("padding half left out", b"Basic YXBwOnB3MQ=", Err(Base64)),
+            (
+                "padding half left out",
+                b"Basic YXBwOnB3MQ=",
+                pair("app", "pw1"),
+            ),
             ("too much padding", b"Basic YXBwOnB3MQ===", Err(Base64)),
             ("left-over bits", b"Basic YXBwOnB3MR==", Err(Base64)),
             ("the url-safe alphabet", b"Basic YTrDv8O_w78", Err(Base64)),
