@@ -209,8 +209,15 @@ fn a_key_of_small_order_verifies_nothing() {
 fn the_key_decides_the_algorithm() {
     use Algorithm::*;
     let (rsa, ec, p384, ed) = (Mint::rsa(), Mint::p256(), Mint::p384(), Mint::ed25519());
-    let table: &[(&str, &Mint, Value, &[Algorithm], &str, Result<(), Error>)] = &[
-        ("RS256 by default", &rsa, json!({}), &[], "RS256", Ok(())),
+    let table = [
+        (
+            "RS256 by default",
+            &rsa,
+            json!({}),
+            &[][..],
+            "RS256",
+            Ok(()),
+        ),
         (
             "RS512 only when listed",
             &rsa,
@@ -385,7 +392,7 @@ fn the_key_decides_the_algorithm() {
         let keys = keys([jwk]);
         let signature = mint.sign(algorithm, MESSAGE);
         let verdict = keys.verify(Some("k"), algorithm, allowed, MESSAGE, &signature);
-        assert_eq!(verdict.map(|_| ()), *expected, "{name}");
+        assert_eq!(verdict.map(|_| ()), expected, "{name}");
     }
 }
 
