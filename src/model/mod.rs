@@ -1,7 +1,7 @@
 //! The domain's words. Pure: no I/O, no clock, no lock, nothing async.
 //!
-//! What is built here was checked when it was built, so code that holds a [`ClientId`] or a
-//! [`ClaimPath`] need not look again.
+//! What is built here was checked when it was built, so code that holds a [`credential::ClientId`]
+//! or a [`claims::ClaimPath`] need not look again.
 
 pub mod application;
 pub mod claims;

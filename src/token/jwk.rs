@@ -197,14 +197,14 @@ impl Key {
         }
         let material = Material::read(jwk)?;
         let id = KeyId(fingerprint(&[
-            material.kind.as_bytes(),
             &material.bytes,
             if kid.is_some() { b"kid" } else { b"" },
             kid.unwrap_or_default().as_bytes(),
-            format!("{name:?}").as_bytes(),
+            format!("{:?} {name:?}", material.kind).as_bytes(),
         ]));
         let verifiers = material
-            .algorithms
+            .kind
+            .algorithms()
             .iter()
             .filter(|(algorithm, _)| name.is_none_or(|name| name.algorithm() == *algorithm))
             .map(|(algorithm, verifier)| {
@@ -241,25 +241,38 @@ impl Key {
     }
 }
 
-type Verifiers = &'static [(Algorithm, &'static dyn VerificationAlgorithm)];
+/// The kinds of key that are used.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Ed25519,
+    P256,
+    P384,
+    Rsa,
+}
 
-const RSA: Verifiers = &[
-    (Algorithm::RS256, &signature::RSA_PKCS1_2048_8192_SHA256),
-    (Algorithm::RS384, &signature::RSA_PKCS1_2048_8192_SHA384),
-    (Algorithm::RS512, &signature::RSA_PKCS1_2048_8192_SHA512),
-    (Algorithm::PS256, &signature::RSA_PSS_2048_8192_SHA256),
-    (Algorithm::PS384, &signature::RSA_PSS_2048_8192_SHA384),
-    (Algorithm::PS512, &signature::RSA_PSS_2048_8192_SHA512),
-];
-const P256: Verifiers = &[(Algorithm::ES256, &signature::ECDSA_P256_SHA256_FIXED)];
-const P384: Verifiers = &[(Algorithm::ES384, &signature::ECDSA_P384_SHA384_FIXED)];
-const ED25519: Verifiers = &[(Algorithm::EdDSA, &signature::ED25519)];
+impl Kind {
+    /// What a key of this kind can do.
+    fn algorithms(self) -> &'static [(Algorithm, &'static dyn VerificationAlgorithm)] {
+        match self {
+            Self::Ed25519 => &[(Algorithm::EdDSA, &signature::ED25519)],
+            Self::P256 => &[(Algorithm::ES256, &signature::ECDSA_P256_SHA256_FIXED)],
+            Self::P384 => &[(Algorithm::ES384, &signature::ECDSA_P384_SHA384_FIXED)],
+            Self::Rsa => &[
+                (Algorithm::RS256, &signature::RSA_PKCS1_2048_8192_SHA256),
+                (Algorithm::RS384, &signature::RSA_PKCS1_2048_8192_SHA384),
+                (Algorithm::RS512, &signature::RSA_PKCS1_2048_8192_SHA512),
+                (Algorithm::PS256, &signature::RSA_PSS_2048_8192_SHA256),
+                (Algorithm::PS384, &signature::RSA_PSS_2048_8192_SHA384),
+                (Algorithm::PS512, &signature::RSA_PSS_2048_8192_SHA512),
+            ],
+        }
+    }
+}
 
-/// A public key as the library reads it, and what it can do.
+/// A public key in the bytes that the library reads.
 struct Material {
-    kind: &'static str,
+    kind: Kind,
     bytes: Vec<u8>,
-    algorithms: Verifiers,
 }
 
 impl Material {
@@ -268,8 +281,8 @@ impl Material {
         let number = |name: &str| BASE64_URL_SAFE_NO_PAD.decode(text(name)?).ok();
         match (text("kty")?, text("crv")) {
             ("RSA", _) => rsa(&number("n")?, &number("e")?),
-            ("EC", Some("P-256")) => point("P-256", 32, &number("x")?, &number("y")?, P256),
-            ("EC", Some("P-384")) => point("P-384", 48, &number("x")?, &number("y")?, P384),
+            ("EC", Some("P-256")) => point(Kind::P256, 32, &number("x")?, &number("y")?),
+            ("EC", Some("P-384")) => point(Kind::P384, 48, &number("x")?, &number("y")?),
             ("OKP", Some("Ed25519")) => ed25519(number("x")?),
             _ => None,
         }
@@ -293,26 +306,18 @@ fn rsa(n: &[u8], e: &[u8]) -> Option<Material> {
         .as_ref()
         .to_vec();
     Some(Material {
-        kind: "RSA",
+        kind: Kind::Rsa,
         bytes,
-        algorithms: RSA,
     })
 }
 
 /// RFC 7518 section 6.2.1: coordinates have their full length. Whether the point is on the curve
 /// is checked when the key is prepared.
-fn point(
-    kind: &'static str,
-    length: usize,
-    x: &[u8],
-    y: &[u8],
-    algorithms: Verifiers,
-) -> Option<Material> {
+fn point(kind: Kind, length: usize, x: &[u8], y: &[u8]) -> Option<Material> {
     let whole = x.len() == length && y.len() == length;
     whole.then(|| Material {
         kind,
         bytes: [&[4], x, y].concat(),
-        algorithms,
     })
 }
 
@@ -322,9 +327,8 @@ fn ed25519(x: Vec<u8>) -> Option<Material> {
     let mut y: [u8; 32] = x.as_slice().try_into().ok()?;
     y[31] &= 0x7f;
     (!SMALL_ORDER.contains(&y)).then_some(Material {
-        kind: "Ed25519",
+        kind: Kind::Ed25519,
         bytes: x,
-        algorithms: ED25519,
     })
 }
 

@@ -14,6 +14,8 @@ pub mod rules;
 pub mod session;
 
 #[cfg(test)]
+mod mint;
+#[cfg(test)]
 mod vectors;
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -181,4 +183,25 @@ fn fingerprint(parts: &[&[u8]]) -> [u8; 16] {
     let mut half = [0; 16];
     half.copy_from_slice(&context.finish().as_ref()[..16]);
     half
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn bytes_that_move_across_a_border_change_the_fingerprint(
+            text in prop::collection::vec(any::<u8>(), 0..40),
+            (one, other) in (0usize..41, 0usize..41),
+        ) {
+            let (one, other) = (one.min(text.len()), other.min(text.len()));
+            let cut = |at: usize| fingerprint(&[&text[..at], &text[at..]]);
+            prop_assert_eq!(cut(one) == cut(other), one == other);
+            prop_assert_ne!(cut(one), fingerprint(&[&text]));
+            prop_assert_ne!(cut(one), fingerprint(&[&text[..one], &text[one..], b""]));
+        }
+    }
 }
