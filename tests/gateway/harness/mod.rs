@@ -32,7 +32,10 @@ pub(crate) const SECRET: &str = "correct-horse-battery";
 macro_rules! eventually {
     ($condition:expr, $($what:tt)+) => {{
         let mut left = 500;
-        while !$condition {
+        loop {
+            if $condition {
+                break;
+            }
             left -= 1;
             assert!(left > 0, "not in 5 s: {}", format!($($what)+));
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
