@@ -1,1 +1,102 @@
-fn main() {}
+//! The command line: `serve` runs the gateway, `check` reads its configuration and says what is
+//! wrong with it.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use dcr_gateway::{config::Config, directory, server};
+
+/// A reverse proxy that lets through only credentials issued by Dynamic Client Registration.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Read the configuration and the applications, and print every fault and warning.
+    ///
+    /// Ends with 0 where the gateway would start, warnings or not, and with 1 where it would not.
+    Check {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Run the gateway until it is told to stop.
+    Serve {
+        /// The configuration. It is read again when it changes, and on SIGHUP.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Check { config } => check(config),
+        Command::Serve { config } => match server::run(config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn check(path: PathBuf) -> ExitCode {
+    let (config, mut warnings) = match Config::load(&path) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            for fault in &faults {
+                println!("{fault}");
+            }
+            println!(
+                "failed: {}; applications not read",
+                counted(faults.len(), "fault")
+            );
+            return ExitCode::FAILURE;
+        }
+    };
+    let applications = directory::file::load(&config.registry, &config.known());
+    if let Ok((_, more)) = &applications {
+        warnings.extend_from_slice(more);
+    }
+    for warning in &warnings {
+        println!("{warning}");
+    }
+    let result = match &applications {
+        Ok(_) => "ok".to_owned(),
+        Err(faults) => {
+            for fault in faults {
+                println!("{fault}");
+            }
+            format!("failed: {}", counted(faults.len(), "fault"))
+        }
+    };
+    let counts = [
+        counted(config.apis.len(), "API"),
+        match config.auth_strategies.len() {
+            1 => "1 strategy".to_owned(),
+            count => format!("{count} strategies"),
+        },
+        match &applications {
+            Ok((entries, _)) => counted(entries.len(), "application"),
+            Err(_) => "no applications".to_owned(),
+        },
+        counted(warnings.len(), "warning"),
+    ];
+    println!("{result}: {}", counts.join(", "));
+    match applications {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}

@@ -1,14 +1,40 @@
 //! The configuration file as one [`Config`], checked whole before anything uses it.
+//!
+//! [`Config::load`] reads a file into a tree (`document`), walks it section by section
+//! (`section`; each larger one has its own module here) and then checks what spans sections
+//! (`references`). Every fault is reported with its place; a faulty file yields no `Config`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+mod api;
+mod document;
+mod idp;
+mod references;
+mod route;
+mod secret;
+mod section;
+mod strategy;
+mod top;
+mod value;
+pub mod watch;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 
+use self::section::{At, Report};
 use crate::{
-    idp,
-    model::credential::Secret,
-    proxy::{api, strategy},
+    idp::Config as IdpConfig,
+    model::{
+        credential::Secret,
+        fault::{Fault, Warning},
+    },
+    proxy::{api::Config as ApiConfig, strategy::Config as StrategyConfig},
     token::session::SessionKey,
+    yaml,
 };
 
 /// Everything the program is told, checked: every reference resolves, every value is in range.
@@ -33,17 +59,43 @@ pub struct Config {
     /// Log set-up.
     pub log: LogConfig,
     /// Identity providers; names are unique.
-    pub identity_providers: Vec<idp::Config>,
+    pub identity_providers: Vec<IdpConfig>,
     /// Strategies; names are unique.
-    pub auth_strategies: Vec<strategy::Config>,
+    pub auth_strategies: Vec<StrategyConfig>,
     /// Session keys, the sealing one first; empty: one is made at start.
     pub session_keys: Vec<SessionKey>,
     /// APIs; names are unique.
-    pub apis: Vec<api::Config>,
+    pub apis: Vec<ApiConfig>,
     /// `registry.file`.
     pub registry: PathBuf,
     /// Every file that was read for this configuration, itself included, `registry` not.
     pub files: Vec<PathBuf>,
+}
+
+impl Config {
+    /// Reads and checks a configuration file and all files that it names but the applications.
+    /// Blocks while it reads.
+    ///
+    /// # Errors
+    /// Every fault of value and reference at once, in the file's order; of syntax the first one.
+    pub fn load(path: &Path) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
+        let file: Arc<Path> = path.into();
+        let text = yaml::read(&file).map_err(|fault| vec![fault])?;
+        Self::parse(&file, &text)
+    }
+
+    /// Checks the content of a configuration file; `file` is its name in messages, and relative
+    /// paths are relative to it.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    fn parse(file: &Arc<Path>, text: &str) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
+        let document = document::parse(file, text).map_err(|fault| vec![fault])?;
+        let report = Report::new(file);
+        let config = top::read(At::top(&report, &document));
+        let (warnings, files) = report.finish()?;
+        Ok((Self { files, ..config }, warnings))
+    }
 }
 
 /// `limits`.
@@ -80,3 +132,6 @@ pub enum LogFormat {
     /// Text for people.
     Text,
 }
+
+#[cfg(test)]
+mod tests;

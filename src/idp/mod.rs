@@ -1,11 +1,42 @@
 //! Everything said to an identity provider (IdP): discovery, key sets, token exchange,
 //! introspection.
+//!
+//! A [`Provider`] is one IdP as configured. It keeps its metadata and keys fresh by itself, starts
+//! without the IdP, and shares nothing with other providers, so a dead one holds up nobody else.
+//! What is kept of answers about single credentials is not here: see `proxy`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use url::Url;
+use arc_swap::ArcSwapOption;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderValue, header};
+use prometheus::IntCounterVec;
+use reqwest::RequestBuilder;
+use tokio::{runtime::Handle, task::JoinHandle};
+use url::{Url, form_urlencoded};
 
-use crate::model::credential::{ClientId, Secret};
+use crate::{
+    model::{
+        credential::{ClientId, Secret},
+        time::Timestamp,
+    },
+    token::jwk::KeyId,
+};
+
+pub mod call;
+pub mod discovery;
+pub mod flight;
+pub mod grant;
+pub mod introspection;
+pub mod keys;
+
+use call::{Caller, Endpoint, Trouble, Unavailable};
+use discovery::Metadata;
+use flight::Flights;
+use keys::Keys;
 
 /// How a client id and secret are sent to the token or introspection endpoint (RFC 6749
 /// section 2.3.1). Never two ways at once.
@@ -67,4 +98,221 @@ pub struct JwksConfig {
     pub unknown_kid_interval: Duration,
     /// How long the last good set serves while fetches fail. Default 24 h.
     pub max_stale: Duration,
+}
+
+/// One identity provider. Cheap to clone; when the last clone goes, its refreshing ends.
+#[derive(Clone, Debug)]
+pub struct Provider(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    caller: Caller,
+    metadata: ArcSwapOption<Metadata>,
+    /// Every `iss` that is this IdP's, as far as known.
+    issuers: ArcSwapOption<Vec<String>>,
+    keys: ArcSwapOption<Keys>,
+    /// The last fetch of metadata and keys.
+    attempt: Mutex<Option<keys::Attempt>>,
+    /// How long the last good answer stays fresh.
+    next: ArcSwapOption<Duration>,
+    fetches: Flights<(), Result<(), Unavailable>>,
+    refreshing: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let task = self
+            .refreshing
+            .get_mut()
+            .unwrap_or_else(|broken| broken.into_inner());
+        if let Some(task) = task.take() {
+            task.abort();
+        }
+    }
+}
+
+impl Provider {
+    /// Makes the provider and begins to fetch its metadata and keys on `runtime`.
+    ///
+    /// # Errors
+    /// Where the CA certificates or the proxy of the configuration cannot be used.
+    pub fn start(
+        config: Config,
+        calls: IntCounterVec,
+        runtime: &Handle,
+    ) -> Result<Self, reqwest::Error> {
+        let mut issuers = config.extra_issuers.clone();
+        if !config.issuer_is_discovery_url {
+            issuers.insert(0, config.issuer.clone());
+        }
+        let provider = Self(Arc::new(Inner {
+            caller: Caller::new(&config, calls)?,
+            config,
+            metadata: ArcSwapOption::empty(),
+            issuers: ArcSwapOption::from_pointee(issuers),
+            keys: ArcSwapOption::empty(),
+            attempt: Mutex::default(),
+            next: ArcSwapOption::empty(),
+            fetches: Flights::new(runtime.clone()),
+            refreshing: Mutex::default(),
+        }));
+        let task = runtime.spawn(keys::refresh(Arc::downgrade(&provider.0)));
+        *provider
+            .0
+            .refreshing
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner()) = Some(task);
+        Ok(provider)
+    }
+
+    /// Whether two handles are of the same provider.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The configuration that it was made from.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// Every `iss` value whose tokens this IdP signs, as far as known.
+    pub fn issuers(&self) -> Arc<Vec<String>> {
+        self.0.issuers.load_full().unwrap_or_default()
+    }
+
+    /// Whether [`Provider::issuers`] is whole: a configured discovery URL tells the issuer only
+    /// once it was read.
+    pub fn knows_issuer(&self) -> bool {
+        !self.0.config.issuer_is_discovery_url || self.0.metadata.load().is_some()
+    }
+
+    /// Whether a key still belongs to the IdP: what it verified dies with it.
+    pub fn holds_key(&self, key: KeyId, now: Timestamp) -> bool {
+        let keys = self.0.keys.load();
+        keys.as_ref().is_some_and(|keys| {
+            now.since(keys.fetched) <= self.0.config.jwks.max_stale && keys.set.holds(key)
+        })
+    }
+
+    /// One line for `/readyz`: `Ok` with what is loaded, or what is missing.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn state(&self, now: Timestamp) -> Result<String, String> {
+        if let Some(keys) = self.keys(now) {
+            let age = now.since(keys.fetched).as_secs();
+            return Ok(format!("{} keys, fetched {age} s ago", keys.set.len()));
+        }
+        match &*self.0.metadata.load() {
+            Some(metadata) if metadata.jwks_uri.is_none() => Ok("metadata, no key set".to_owned()),
+            Some(_) => Err("metadata, but no keys yet".to_owned()),
+            None => Err("not reached yet".to_owned()),
+        }
+    }
+
+    fn caller(&self) -> &Caller {
+        &self.0.caller
+    }
+
+    async fn metadata(&self) -> Result<Arc<Metadata>, Unavailable> {
+        if let Some(metadata) = self.0.metadata.load_full() {
+            return Ok(metadata);
+        }
+        let loaded = self.first_load().await;
+        match (self.0.metadata.load_full(), loaded) {
+            (Some(metadata), _) => Ok(metadata),
+            (None, Err(unavailable)) => Err(unavailable),
+            (None, Ok(())) => Err(Trouble::Lost.after(Duration::from_secs(1))),
+        }
+    }
+
+    /// Stores what discovery found.
+    fn learn(&self, metadata: Metadata) -> Arc<Metadata> {
+        if self.0.config.issuer_is_discovery_url {
+            let mut issuers = vec![metadata.issuer.clone()];
+            issuers.extend(self.0.config.extra_issuers.iter().cloned());
+            self.0.issuers.store(Some(Arc::new(issuers)));
+        }
+        let metadata = Arc::new(metadata);
+        self.0.metadata.store(Some(Arc::clone(&metadata)));
+        metadata
+    }
+
+    fn address(&self, metadata: &Metadata, endpoint: Endpoint) -> Result<Url, Unavailable> {
+        let url = match endpoint {
+            Endpoint::Discovery => None,
+            Endpoint::Introspection => metadata.introspection_endpoint.clone(),
+            Endpoint::Jwks => metadata.jwks_uri.clone(),
+            Endpoint::Token => metadata.token_endpoint.clone(),
+        };
+        url.ok_or(Trouble::UnknownAddress(endpoint).after(Duration::from_secs(10)))
+    }
+
+    /// A form with a client's id and secret, sent in exactly one way.
+    fn form<'a>(
+        &self,
+        url: Url,
+        method: AuthMethod,
+        client_id: &'a ClientId,
+        secret: &'a Secret,
+        mut fields: Vec<(&'a str, &'a str)>,
+    ) -> RequestBuilder {
+        let (id, secret) = (client_id.as_str(), secret.expose());
+        let request = self
+            .0
+            .caller
+            .http
+            .post(url)
+            .header(header::ACCEPT, "application/json");
+        let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect();
+        let (id, secret): (String, String) = match method {
+            AuthMethod::BasicRaw => (id.to_owned(), secret.to_owned()),
+            AuthMethod::ClientSecretBasic => (encoded(id), encoded(secret)),
+            AuthMethod::ClientSecretPost => {
+                fields.extend([("client_id", id), ("client_secret", secret)]);
+                return request.form(&fields);
+            }
+        };
+        let request = request.form(&fields);
+        let pair = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
+        match HeaderValue::try_from(pair) {
+            Ok(mut value) => {
+                value.set_sensitive(true);
+                request.header(header::AUTHORIZATION, value)
+            }
+            // Base64 is always a legal value; without it the IdP refuses, which is safe.
+            Err(_) => request,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn config() -> Config {
+        Config {
+            name: "idp".into(),
+            issuer: "https://idp.test".to_owned(),
+            issuer_is_discovery_url: false,
+            discovery_url: None,
+            token_endpoint: None,
+            jwks_uri: None,
+            introspection_endpoint: None,
+            extra_issuers: Vec::new(),
+            token_endpoint_auth_method: None,
+            client: None,
+            jwks: JwksConfig {
+                refresh: Duration::from_secs(600),
+                unknown_kid_interval: Duration::from_secs(10),
+                max_stale: Duration::from_secs(86_400),
+            },
+            ca: None,
+            timeout: Duration::from_secs(5),
+            calls: 64,
+            insecure_http: false,
+            proxy: None,
+        }
+    }
 }

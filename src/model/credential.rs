@@ -2,7 +2,25 @@
 
 use std::fmt;
 
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use zeroize::Zeroizing;
+
+/// Longest Authorization value read, in bytes: what fits in the head with room for the rest.
+const LINE_LIMIT: usize = 32 * 1024;
+
+/// Longest value of `Basic`, in bytes. Ids and secrets take some tens of bytes, ids that are URLs
+/// some hundreds; what is longer would only be hashed and sent to an identity provider in vain.
+const BASIC_LIMIT: usize = 8 * 1024;
+
+/// Standard base64; the padding may be missing, left-over bits may not be set.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// The id that an identity provider gave to a client: opaque, compared byte for byte.
 /// Not empty, and free of control characters.
@@ -19,6 +37,12 @@ impl ClientId {
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for ClientId {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
@@ -69,6 +93,74 @@ pub enum Credential {
     Unknown,
 }
 
+impl Credential {
+    /// Reads the value of one Authorization line (RFC 9110 section 11.4). White space around it
+    /// does not count (section 5.5), the scheme is compared without case, and at least one space
+    /// follows it.
+    ///
+    /// A `Basic` value that holds a colon cannot be base64 and is taken as the pair itself.
+    /// A scheme other than `Basic` and `Bearer` is [`Credential::Unknown`], whatever follows it.
+    ///
+    /// # Errors
+    /// One case for each variant of [`Malformed`].
+    pub fn parse(line: &[u8]) -> Result<Self, Malformed> {
+        if line.len() > LINE_LIMIT {
+            return Err(Malformed::TooLong);
+        }
+        let line = line.trim_ascii();
+        let end = line
+            .iter()
+            .position(|byte| *byte == b' ')
+            .ok_or(Malformed::Empty)?;
+        let (scheme, value) = line.split_at(end);
+        let value = value.trim_ascii_start();
+        if scheme.eq_ignore_ascii_case(b"bearer") {
+            bearer(value)
+        } else if scheme.eq_ignore_ascii_case(b"basic") {
+            basic(value)
+        } else {
+            Ok(Self::Unknown)
+        }
+    }
+}
+
+/// RFC 6750 section 2.1: one token68 (RFC 9110 section 11.2).
+fn bearer(value: &[u8]) -> Result<Credential, Malformed> {
+    let legal = |byte: &u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
+    };
+    let letters = value.iter().take_while(|byte| legal(byte)).count();
+    if letters == 0 || value[letters..].iter().any(|byte| *byte != b'=') {
+        return Err(Malformed::NotToken68);
+    }
+    let token = std::str::from_utf8(value).map_err(|_| Malformed::NotToken68)?;
+    Ok(Credential::Bearer(Secret::new(token)))
+}
+
+/// RFC 7617 section 2: the id ends at the first colon, the secret may hold further ones.
+fn basic(value: &[u8]) -> Result<Credential, Malformed> {
+    if value.len() > BASIC_LIMIT {
+        return Err(Malformed::TooLong);
+    }
+    let decoded;
+    let pair = if value.contains(&b':') {
+        value
+    } else {
+        decoded = Zeroizing::new(BASE64.decode(value).map_err(|_| Malformed::Base64)?);
+        &decoded
+    };
+    let pair = std::str::from_utf8(pair).map_err(|_| Malformed::NotUtf8)?;
+    let (id, secret) = pair.split_once(':').ok_or(Malformed::NoColon)?;
+    if pair.chars().any(char::is_control) {
+        return Err(Malformed::ControlCharacter);
+    }
+    if secret.is_empty() {
+        return Err(Malformed::EmptyPart);
+    }
+    let id = ClientId::new(id).ok_or(Malformed::EmptyPart)?;
+    Ok(Credential::Basic(id, Secret::new(secret)))
+}
+
 /// Why an Authorization line is no credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
@@ -90,7 +182,191 @@ pub enum Malformed {
     /// The token holds a character that no token68 has (RFC 9110 section 11.2).
     #[error("the token is not a token68")]
     NotToken68,
-    /// The line or the decoded pair is not UTF-8.
+    /// The pair is not UTF-8.
     #[error("the credential is not UTF-8")]
     NotUtf8,
+    /// The line is over 32 KiB, or the value of `Basic` over 8 KiB.
+    #[error("the credential is too long")]
+    TooLong,
+}
+
+impl Malformed {
+    /// The fixed word for logs and metrics.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Base64 => "basic_not_base64",
+            Self::ControlCharacter => "control_character",
+            Self::Empty => "authorization_empty",
+            Self::EmptyPart => "empty_id_or_secret",
+            Self::NoColon => "basic_without_colon",
+            Self::NotToken68 => "not_token68",
+            Self::NotUtf8 => "not_utf8",
+            Self::TooLong => "credential_too_long",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pair(id: &str, secret: &str) -> Result<Credential, Malformed> {
+        Ok(Credential::Basic(
+            ClientId::new(id).unwrap(),
+            Secret::new(secret),
+        ))
+    }
+
+    fn token(text: &str) -> Result<Credential, Malformed> {
+        Ok(Credential::Bearer(Secret::new(text)))
+    }
+
+    #[test]
+    fn an_authorization_line_is_one_credential_or_none() {
+        use Malformed::*;
+        let table: &[(&str, &[u8], Result<Credential, Malformed>)] = &[
+            ("padded base64", b"Basic YXBwOnB3", pair("app", "pw")),
+            ("padding", b"Basic YXBwOnB3MQ==", pair("app", "pw1")),
+            ("padding left out", b"Basic YXBwOnB3MQ", pair("app", "pw1")),
+            ("padding half left out", b"Basic YXBwOnB3MQ=", Err(Base64)),
+            ("too much padding", b"Basic YXBwOnB3MQ===", Err(Base64)),
+            ("left-over bits", b"Basic YXBwOnB3MR==", Err(Base64)),
+            ("the url-safe alphabet", b"Basic YTrDv8O_w78", Err(Base64)),
+            (
+                "the standard alphabet",
+                b"Basic YTrDv8O/w78",
+                pair("a", "\u{ff}\u{ff}\u{ff}"),
+            ),
+            ("scheme in other case", b"bAsIc YXBwOnB3", pair("app", "pw")),
+            ("several spaces", b"Basic    YXBwOnB3", pair("app", "pw")),
+            (
+                "spaces around the line",
+                b" \tBasic YXBwOnB3\t ",
+                pair("app", "pw"),
+            ),
+            ("secret with colons", b"Basic YTpiOmM6", pair("a", "b:c:")),
+            ("raw pair", b"Basic app:pw", pair("app", "pw")),
+            (
+                "raw secret with colons",
+                b"Basic app:p:w:",
+                pair("app", "p:w:"),
+            ),
+            (
+                "raw percent sign as it stands",
+                b"Basic app:100%41",
+                pair("app", "100%41"),
+            ),
+            ("raw pair, secret empty", b"Basic app:", Err(EmptyPart)),
+            ("raw pair, id empty", b"Basic :pw", Err(EmptyPart)),
+            ("raw pair, both empty", b"Basic :", Err(EmptyPart)),
+            (
+                "raw pair with tab",
+                b"Basic app:p\tw",
+                Err(ControlCharacter),
+            ),
+            ("raw pair, not UTF-8", b"Basic app:\xff", Err(NotUtf8)),
+            (
+                "raw pair in UTF-8",
+                "Basic app:pä".as_bytes(),
+                pair("app", "pä"),
+            ),
+            ("no colon inside", b"Basic YXBw", Err(NoColon)),
+            ("secret empty", b"Basic YXBwOg==", Err(EmptyPart)),
+            ("id empty", b"Basic OnB3", Err(EmptyPart)),
+            ("NUL inside", b"Basic YXBwOnAAdw==", Err(ControlCharacter)),
+            (
+                "line feed in the id",
+                b"Basic YQpiOnB3",
+                Err(ControlCharacter),
+            ),
+            ("DEL inside", b"Basic YXBwOn8=", Err(ControlCharacter)),
+            ("latin-1 inside", b"Basic YXBwOuQ=", Err(NotUtf8)),
+            ("space inside base64", b"Basic YXBw OnB3", Err(Base64)),
+            (
+                "two credentials joined",
+                b"Basic YXBwOnB3, Bearer abc",
+                Err(Base64),
+            ),
+            ("token", b"Bearer aZ0-._~+/==", token("aZ0-._~+/==")),
+            ("token, scheme in other case", b"bEaReR abc", token("abc")),
+            ("token, several spaces", b"Bearer   abc", token("abc")),
+            ("quoted token", b"Bearer \"abc\"", Err(NotToken68)),
+            ("two tokens", b"Bearer abc def", Err(NotToken68)),
+            ("joined tokens", b"Bearer abc,def", Err(NotToken68)),
+            ("padding before the end", b"Bearer a=b", Err(NotToken68)),
+            ("padding alone", b"Bearer ==", Err(NotToken68)),
+            ("token not ASCII", b"Bearer a\xe4", Err(NotToken68)),
+            ("empty", b"", Err(Empty)),
+            ("white space", b"  \t ", Err(Empty)),
+            ("scheme alone", b"Bearer", Err(Empty)),
+            ("scheme and spaces", b"Basic   ", Err(Empty)),
+            ("tab after the scheme", b"Bearer\tabc", Err(Empty)),
+            ("unknown scheme alone", b"Negotiate", Err(Empty)),
+            (
+                "unknown scheme",
+                b"Digest username=\"a\"",
+                Ok(Credential::Unknown),
+            ),
+            ("longer scheme", b"BearerX abc", Ok(Credential::Unknown)),
+            (
+                "unknown scheme, odd bytes",
+                b"X \xff",
+                Ok(Credential::Unknown),
+            ),
+        ];
+        for (name, line, expected) in table {
+            assert_eq!(Credential::parse(line), *expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn long_lines_are_refused() {
+        let line = |scheme: &str, value: usize| format!("{scheme} {}", "a".repeat(value));
+        let parse = |line: String| Credential::parse(line.as_bytes());
+        assert_eq!(
+            parse(line("Basic a:", BASIC_LIMIT)),
+            Err(Malformed::TooLong)
+        );
+        assert!(parse(line("Bearer", LINE_LIMIT - 7)).is_ok());
+        assert_eq!(parse(line("Bearer", LINE_LIMIT)), Err(Malformed::TooLong));
+    }
+
+    #[test]
+    fn debug_hides_secrets() {
+        let shown = format!(
+            "{:?}",
+            [Credential::parse(b"Basic a:geheim"), token("geheim")]
+        );
+        assert!(!shown.contains("geheim"), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_read_without_panic(line in any::<Vec<u8>>()) {
+            let _ = Credential::parse(&line);
+        }
+
+        #[test]
+        fn any_value_is_read_without_panic(scheme in "(?i)basic|bearer", value in any::<Vec<u8>>()) {
+            let _ = Credential::parse(&[scheme.as_bytes(), b" ", &value].concat());
+        }
+
+        #[test]
+        fn a_pair_survives_both_forms(id in "[^:\\pC]{1,40}", secret in "[^\\pC]{1,40}") {
+            let text = format!("{id}:{secret}");
+            let expected = pair(&id, &secret);
+            for value in [BASE64_STANDARD.encode(&text), BASE64_STANDARD_NO_PAD.encode(&text)] {
+                let line = format!("Basic {value}");
+                prop_assert_eq!(&Credential::parse(line.as_bytes()), &expected);
+            }
+            // White space at the ends belongs to the field, not to the raw pair.
+            if !id.starts_with(' ') && !secret.ends_with(' ') {
+                let line = format!("Basic {text}");
+                prop_assert_eq!(&Credential::parse(line.as_bytes()), &expected);
+            }
+        }
+    }
 }

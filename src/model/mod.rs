@@ -6,5 +6,6 @@
 pub mod application;
 pub mod claims;
 pub mod credential;
+pub mod fault;
 pub mod scope;
 pub mod time;

@@ -4,7 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method};
 
-use crate::model::scope::ScopeRule;
+use super::{
+    authenticate,
+    denial::{Challenges, Code},
+    strategy::Strategy,
+    upstream::Upstream,
+};
+use crate::{
+    model::scope::ScopeRule,
+    telemetry::metrics::{Metrics, Slot},
+};
 
 /// Who may call an API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,4 +110,48 @@ pub struct Timeouts {
     pub write: Duration,
     /// How long an unused connection is kept. Default 60 s.
     pub idle: Duration,
+}
+
+/// An API at work.
+#[derive(Debug)]
+pub struct Api {
+    /// What was configured.
+    pub config: Config,
+    /// Its strategies, in the configured order.
+    pub strategies: Vec<Arc<Strategy>>,
+    /// Where its requests go.
+    pub upstream: Arc<Upstream>,
+    /// What it says to those without a good credential.
+    pub challenges: Challenges,
+    requests: [Slot; Code::COUNT],
+}
+
+impl Api {
+    /// Puts an API together.
+    pub fn new(config: Config, strategies: Vec<Arc<Strategy>>, upstream: Arc<Upstream>) -> Self {
+        let any = |has: fn(&Strategy) -> bool| strategies.iter().any(|strategy| has(strategy));
+        let basic = any(|strategy| strategy.config.client_credentials);
+        let bearer = any(|strategy| strategy.config.bearer);
+        Self {
+            challenges: Challenges::new(&config.name, basic, bearer),
+            requests: std::array::from_fn(|_| Slot::default()),
+            strategies,
+            upstream,
+            config,
+        }
+    }
+
+    /// Whether a strategy of this API accepts a method.
+    pub fn accepts(&self, method: authenticate::Method) -> bool {
+        self.strategies.iter().any(|strategy| match method {
+            authenticate::Method::Bearer => strategy.config.bearer,
+            authenticate::Method::ClientCredentials => strategy.config.client_credentials,
+            authenticate::Method::Session => strategy.config.session,
+        })
+    }
+
+    /// Counts how a request ended.
+    pub fn count(&self, metrics: &Metrics, code: Code) {
+        self.requests[code as usize].count(&metrics.requests, &[&self.config.name, code.name()]);
+    }
 }

@@ -1,4 +1,552 @@
-//! The data plane.
+//! The data plane: Pingora's hooks, in the order in which they run.
+//!
+//! `early_request_filter` fixes the facts of a request, `request_filter` routes and judges it,
+//! `upstream_peer` and `upstream_request_filter` forward it, `response_filter` passes the answer
+//! on, `logging` writes down how it ended. A request that holds no [`Permit`] is never forwarded.
 
 pub mod api;
+pub mod authenticate;
+pub mod bearer;
+pub mod cache;
+pub mod connection;
+pub mod denial;
+pub mod exchange;
+pub mod guesses;
+pub mod headers;
+pub mod path;
+pub mod record;
+pub mod revocations;
+pub mod route;
+pub mod session;
+pub mod state;
 pub mod strategy;
+pub mod upstream;
+pub mod verified;
+
+use std::{
+    any::Any,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderValue, Method, Version, header};
+use pingora::{
+    Error, ErrorSource, ErrorType,
+    http::{RequestHeader, ResponseHeader},
+    proxy::{FailToProxy, ProxyHttp, Session},
+    upstreams::peer::HttpPeer,
+};
+use uuid::Uuid;
+
+use crate::{
+    clock,
+    model::time::Timestamp,
+    telemetry::{lines::Lines, metrics::Metrics},
+};
+use api::Api;
+use authenticate::{Permit, Request, authenticate};
+use denial::{Answer, Code, Denial};
+use headers::{Hop, Outgoing};
+use path::{Path, Target};
+use route::Found;
+use state::State;
+
+/// Where sessions end, on every listener and host.
+const LOGOUT: &str = "/-/logout";
+/// Declared bodies up to this size are read before a refusal is sent, so that the connection can
+/// stay; a larger one costs the client its connection.
+const DRAINED: u64 = 64 * 1024;
+/// How long that may take.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+/// How long an idle client connection is kept, in seconds.
+const KEEPALIVE: u64 = 60;
+
+/// The proxy. Holds the state that the last good configuration made.
+#[derive(Debug)]
+pub struct Gateway {
+    state: Arc<ArcSwap<State>>,
+    metrics: Arc<Metrics>,
+    lines: Lines,
+}
+
+/// One request, from its head to its log line.
+#[derive(Debug)]
+pub struct Ctx {
+    started: Instant,
+    now: Timestamp,
+    id: HeaderValue,
+    state: Option<Arc<State>>,
+    api: Option<Arc<Api>>,
+    hop: Hop,
+    host: Box<str>,
+    prefix_length: usize,
+    permit: Option<Permit>,
+    address: Option<SocketAddr>,
+    code: Code,
+    denial: Option<Denial>,
+    judged: Option<Instant>,
+    answered: Option<Instant>,
+    body_received: u64,
+}
+
+impl Gateway {
+    /// Makes the proxy of a state that somebody else replaces.
+    pub const fn new(state: Arc<ArcSwap<State>>, metrics: Arc<Metrics>, lines: Lines) -> Self {
+        Self {
+            state,
+            metrics,
+            lines,
+        }
+    }
+
+    /// Routes and judges a request.
+    async fn judge(&self, session: &Session, ctx: &mut Ctx) -> Result<Verdict, Denial> {
+        let Some(state) = ctx.state.clone() else {
+            return Err(Denial::new(Code::Internal, "no_state"));
+        };
+        let request = session.req_header();
+        check_head(request, &ctx.host, state.config.limits.header_count)?;
+        let view = Request {
+            method: &request.method,
+            headers: &request.headers,
+            host: &ctx.host,
+            address: ctx.hop.client,
+            secure: ctx.hop.secure,
+            now: ctx.now,
+        };
+        let target = path::target(request.raw_path())
+            .map_err(|_| Denial::new(Code::AmbiguousPath, "target"))?;
+        let path = match target {
+            Target::Asterisk => return Err(Denial::new(Code::NoRoute, "asterisk")),
+            Target::Absolute { path, .. } | Target::Origin { path, .. } => path,
+        };
+        if path == LOGOUT && request.method == Method::POST {
+            return session::log_out(&state, &view).map(Verdict::LoggedOut);
+        }
+        let ambiguous = |_| Denial::new(Code::AmbiguousPath, "path");
+        let path = Path::check(path).map_err(ambiguous)?;
+        let (index, prefix_length) = match state.table.find(&ctx.host, &path, &request.method) {
+            Found::Api {
+                index,
+                prefix_length,
+            } => (index, prefix_length),
+            Found::Ambiguous => return Err(Denial::new(Code::AmbiguousPath, "readings")),
+            Found::MethodNotAllowed { allow } => {
+                let mut denial = Denial::new(Code::MethodNotAllowed, "method");
+                denial.allow = Some(allow.clone());
+                return Err(denial);
+            }
+            Found::NoRoute => return Err(Denial::new(Code::NoRoute, "no_route")),
+        };
+        let Some(api) = state.apis.get(index) else {
+            return Err(Denial::new(Code::Internal, "api_index"));
+        };
+        ctx.api = Some(Arc::clone(api));
+        ctx.prefix_length = prefix_length;
+        if let Some(limit) = state.config.limits.body_size
+            && declared_length(request).is_some_and(|length| length > limit)
+        {
+            return Err(Denial::new(Code::BodyTooLarge, "content_length"));
+        }
+        let permit = authenticate(&state, api, &view).await?;
+        let address = api.upstream.pick();
+        ctx.address = Some(address.ok_or(Denial::new(Code::UpstreamUnavailable, "no_address"))?);
+        Ok(Verdict::Permit(permit))
+    }
+
+    /// Sends an answer of our own; the connection stays where nothing of the request is left on it.
+    async fn answer(
+        &self,
+        session: &mut Session,
+        ctx: &Ctx,
+        answer: Answer,
+    ) -> pingora::Result<()> {
+        let head = session.req_header().method == Method::HEAD;
+        let expects = session.req_header().headers.contains_key(header::EXPECT);
+        let declared = declared_length(session.req_header());
+        if declared.is_some_and(|length| length > 0 && length <= DRAINED) && !expects {
+            session
+                .as_downstream_mut()
+                .set_total_drain_timeout(Some(DRAIN_TIME));
+            // A body that does not come costs the client its connection, nothing else.
+            let _ = session.as_downstream_mut().drain_request_body().await;
+        }
+        let mut response = ResponseHeader::build(answer.status, Some(answer.headers.len() + 3))?;
+        for (name, value) in answer.headers {
+            response.append_header(name, value)?;
+        }
+        if answer.status != http::StatusCode::NO_CONTENT {
+            response.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
+        }
+        response.insert_header(headers::REQUEST_ID, ctx.id.clone())?;
+        let empty = head || answer.body.is_empty();
+        session
+            .write_response_header(Box::new(response), empty)
+            .await?;
+        if !empty {
+            session.write_response_body(Some(answer.body), true).await?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a request and remembers why.
+    async fn refuse(
+        &self,
+        session: &mut Session,
+        ctx: &mut Ctx,
+        denial: Denial,
+    ) -> pingora::Result<()> {
+        let mode = session.req_header().headers.get("sec-fetch-mode");
+        let page_fetch = mode.is_some_and(|mode| mode != "navigate");
+        let challenges = ctx.api.as_ref().map(|api| &api.challenges);
+        let id = ctx.id.to_str().unwrap_or_default();
+        let answer = denial::answer(&denial, challenges, page_fetch, id);
+        ctx.code = denial.code;
+        ctx.denial = Some(denial);
+        self.answer(session, ctx, answer).await
+    }
+}
+
+/// What `request_filter` does next.
+enum Verdict {
+    LoggedOut(Vec<HeaderValue>),
+    Permit(Permit),
+}
+
+/// What Pingora lets pass and no request may be (design section 2.1).
+fn check_head(request: &RequestHeader, host: &str, limit: usize) -> Result<(), Denial> {
+    if host.is_empty() && request.version >= Version::HTTP_11 {
+        return Err(Denial::new(Code::InvalidRequest, "no_host"));
+    }
+    if request
+        .headers
+        .get_all(header::HOST)
+        .iter()
+        .nth(1)
+        .is_some()
+    {
+        return Err(Denial::new(Code::InvalidRequest, "host_twice"));
+    }
+    let cookies = request.headers.get_all(header::COOKIE).iter().count();
+    if request.headers.len() - cookies.saturating_sub(1) > limit {
+        return Err(Denial::new(Code::HeaderTooLarge, "header_count"));
+    }
+    Ok(())
+}
+
+fn declared_length(request: &RequestHeader) -> Option<u64> {
+    request
+        .headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// The name that a request asks for: Host, on HTTP/2 the authority that stands in its place.
+fn host(request: &RequestHeader) -> &str {
+    let host = request
+        .headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    host.or_else(|| request.uri.authority().map(|authority| authority.as_str()))
+        .unwrap_or_default()
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        let mut id = Uuid::encode_buffer();
+        let id = Uuid::new_v4().hyphenated().encode_lower(&mut id);
+        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Ctx {
+            started: clock::instant(),
+            now: clock::now(),
+            // Hexadecimal digits and hyphens are a legal value.
+            id: HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("-")),
+            state: None,
+            api: None,
+            hop: Hop {
+                peer: nobody,
+                trusted: false,
+                port: 0,
+                client: nobody,
+                secure: false,
+            },
+            host: "".into(),
+            prefix_length: 0,
+            permit: None,
+            address: None,
+            code: Code::Internal,
+            denial: None,
+            judged: None,
+            answered: None,
+            body_received: 0,
+        }
+    }
+
+    fn on_connection_reuse(
+        &self,
+        _session: &mut Session,
+        _ctx: &mut Ctx,
+        context: Box<dyn Any + Send + Sync>,
+    ) {
+        connection::Arrival::reached(context);
+    }
+
+    /// Fixes what the request is judged by: the state, the time, where it comes from.
+    async fn early_request_filter(
+        &self,
+        session: &mut Session,
+        ctx: &mut Ctx,
+    ) -> pingora::Result<()> {
+        let state = self.state.load_full();
+        let downstream = session.as_downstream_mut();
+        // A client may close its sending half and still wait for the answer.
+        downstream.set_abort_on_close(false);
+        if downstream.get_keepalive().is_some() {
+            downstream.set_keepalive(Some(KEEPALIVE));
+        }
+        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+        let address = |address: Option<&pingora::protocols::l4::socket::SocketAddr>| {
+            address.and_then(|address| address.as_inet().copied())
+        };
+        let peer = address(session.client_addr()).unwrap_or(unknown);
+        let local = address(session.server_addr());
+        let request = session.req_header();
+        ctx.host = host(request).into();
+        ctx.hop = Hop::new(&state, peer, local.as_ref(), &request.headers);
+        ctx.state = Some(state);
+        Ok(())
+    }
+
+    /// Routes and judges. `true`: answered here, nothing is forwarded.
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> pingora::Result<bool> {
+        let verdict = self.judge(session, ctx).await;
+        let judged = clock::instant();
+        self.metrics
+            .authentication_seconds
+            .observe((judged - ctx.started).as_secs_f64());
+        ctx.judged = Some(judged);
+        match verdict {
+            Ok(Verdict::Permit(permit)) => {
+                ctx.permit = Some(permit);
+                ctx.code = Code::Permit;
+                Ok(false)
+            }
+            Ok(Verdict::LoggedOut(clear)) => {
+                ctx.code = Code::Permit;
+                let mut headers =
+                    vec![(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+                headers.extend(clear.into_iter().map(|line| (header::SET_COOKIE, line)));
+                let status = http::StatusCode::NO_CONTENT;
+                self.answer(
+                    session,
+                    ctx,
+                    Answer {
+                        status,
+                        headers,
+                        body: Bytes::new(),
+                    },
+                )
+                .await?;
+                Ok(true)
+            }
+            Err(denial) => {
+                self.refuse(session, ctx, denial).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// The target that was picked when the request was judged. Refuses without a permit.
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        ctx: &mut Ctx,
+    ) -> pingora::Result<Box<HttpPeer>> {
+        let (Some(_), Some(api), Some(address)) = (&ctx.permit, &ctx.api, ctx.address) else {
+            return Err(Error::explain(ErrorType::InternalError, "no permit"));
+        };
+        let timeouts = api.config.upstream.timeouts;
+        let mut peer = HttpPeer::new(address, false, String::new());
+        peer.options.connection_timeout = Some(timeouts.connect);
+        peer.options.total_connection_timeout = Some(timeouts.connect);
+        peer.options.read_timeout = Some(timeouts.read);
+        peer.options.write_timeout = Some(timeouts.write);
+        peer.options.idle_timeout = Some(timeouts.idle);
+        Ok(Box::new(peer))
+    }
+
+    /// Hides the credential and tells the upstream who calls. Runs again for each try.
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream_request: &mut RequestHeader,
+        ctx: &mut Ctx,
+    ) -> pingora::Result<()> {
+        let (Some(permit), Some(api), Some(state)) = (&ctx.permit, &ctx.api, &ctx.state) else {
+            return Err(Error::explain(ErrorType::InternalError, "no permit"));
+        };
+        let outgoing = Outgoing {
+            api,
+            host: &ctx.host,
+            hop: &ctx.hop,
+            request_id: &ctx.id,
+            prefix_length: ctx.prefix_length,
+            http2: session.is_http2(),
+        };
+        headers::to_upstream(upstream_request, permit, state, &outgoing);
+        Ok(())
+    }
+
+    /// Holds the body to its limit.
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Ctx,
+    ) -> pingora::Result<()> {
+        let length = body.as_ref().map_or(0, Bytes::len);
+        ctx.body_received += length as u64;
+        let limit = ctx
+            .state
+            .as_ref()
+            .and_then(|state| state.config.limits.body_size);
+        if limit.is_some_and(|limit| ctx.body_received > limit) {
+            return Err(Error::explain(ErrorType::HTTPStatus(413), "body too large"));
+        }
+        // An empty last chunk would end a chunked body twice towards an HTTP/1 upstream, and the
+        // second end would stand before the next request on that connection.
+        if end_of_stream && length == 0 && !session.was_upgraded() {
+            *body = None;
+        }
+        Ok(())
+    }
+
+    /// Passes the upstream's answer on, with a session cookie where one is due.
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> pingora::Result<()> {
+        let (Some(permit), Some(state)) = (&ctx.permit, &ctx.state) else {
+            return Err(Error::explain(ErrorType::InternalError, "no permit"));
+        };
+        if response.status.is_informational() && response.status.as_u16() != 101 {
+            return Ok(());
+        }
+        let answered = clock::instant();
+        let since = ctx.judged.unwrap_or(ctx.started);
+        self.metrics
+            .upstream_seconds
+            .observe((answered - since).as_secs_f64());
+        ctx.answered = Some(answered);
+        let status = response.status.as_u16();
+        let mut cookie = None;
+        if let Some(caller) = permit
+            .caller()
+            .filter(|_| (200..400).contains(&status) && status != 304)
+        {
+            let request = session.req_header();
+            let view = Request {
+                method: &request.method,
+                headers: &request.headers,
+                host: &ctx.host,
+                address: ctx.hop.client,
+                secure: ctx.hop.secure,
+                now: ctx.now,
+            };
+            match session::renewal(state, caller, &view) {
+                Ok(line) => cookie = line,
+                Err(session::TooLarge) => self.metrics.session_too_large.inc(),
+            }
+        }
+        headers::to_client(response, permit.caller(), &state.owned, cookie, &ctx.id)
+    }
+
+    /// Only a connection that the upstream had closed meanwhile is tried again, and only for
+    /// requests that may be repeated (Pingora's own rule).
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut Ctx,
+    ) -> FailToProxy {
+        let denial = failure(error);
+        let code = denial.as_ref().map_or(0, |denial| denial.code.status());
+        if let Some(denial) = denial {
+            if session.response_written().is_some() {
+                // The client has seen the upstream's head; all that is left is to end early.
+                ctx.code = denial.code;
+                ctx.denial = Some(denial);
+            } else {
+                session.set_keepalive(None);
+                // A client that is gone cannot be answered.
+                let _ = self.refuse(session, ctx, denial).await;
+            }
+        } else {
+            ctx.denial = Some(Denial::new(Code::Permit, "client_gone"));
+        }
+        FailToProxy {
+            error_code: code,
+            can_reuse_downstream: false,
+        }
+    }
+
+    /// Counts and writes down how the request ended.
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Ctx) {
+        record::request(session, ctx, &self.metrics, &self.lines);
+    }
+
+    fn suppress_error_log(&self, _session: &Session, ctx: &Ctx, _error: &Error) -> bool {
+        // The access log tells; without it Pingora's own line is the only one.
+        ctx.state
+            .as_ref()
+            .is_some_and(|state| state.config.log.access)
+    }
+
+    /// The line that Pingora logs with an error: without the query, which may hold anything.
+    fn request_summary(&self, session: &Session, ctx: &Ctx) -> String {
+        let request = session.req_header();
+        let id = ctx.id.to_str().unwrap_or_default();
+        format!("{} {}, request {id}", request.method, request.uri.path())
+    }
+}
+
+/// Whose fault a failed exchange is; `None` where the client itself went away.
+fn failure(error: &Error) -> Option<Denial> {
+    let denial = match (error.esource(), error.etype()) {
+        (_, ErrorType::HTTPStatus(413)) => Denial::new(Code::BodyTooLarge, "body"),
+        (
+            ErrorSource::Upstream,
+            ErrorType::ConnectTimedout
+            | ErrorType::ReadTimedout
+            | ErrorType::WriteTimedout
+            | ErrorType::TLSHandshakeTimedout,
+        ) => Denial::new(Code::UpstreamTimeout, "timed_out"),
+        (ErrorSource::Upstream, ErrorType::ConnectRefused) => {
+            Denial::new(Code::UpstreamFailed, "connect_refused")
+        }
+        (ErrorSource::Upstream, _) => Denial::new(Code::UpstreamFailed, "upstream"),
+        (
+            ErrorSource::Downstream,
+            ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed,
+        ) => return None,
+        (ErrorSource::Downstream, ErrorType::ReadTimedout) => {
+            Denial::new(Code::RequestTimeout, "body_too_slow")
+        }
+        (ErrorSource::Downstream, _) => Denial::new(Code::InvalidRequest, "malformed_body"),
+        (ErrorSource::Internal | ErrorSource::Unset, _) => Denial::new(Code::Internal, "proxy"),
+    };
+    Some(denial)
+}

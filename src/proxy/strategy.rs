@@ -5,7 +5,16 @@ use std::{sync::Arc, time::Duration};
 use http::HeaderName;
 use jsonwebtoken::Algorithm;
 
-use crate::model::{claims::ClaimPath, scope::ScopeRule};
+use super::{
+    authenticate::Method, bearer::Tokens, denial::Code, exchange::Exchanges, session::Cookies,
+};
+use crate::{
+    directory::{Directory, Table},
+    idp::Provider,
+    model::{claims::ClaimPath, credential::Secret, scope::ScopeRule},
+    telemetry::metrics::{Metrics, Slot},
+    token::{jwt::looks_like_jwt, rules::Rules, session},
+};
 
 /// How a bearer token is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,4 +133,105 @@ pub enum SameSite {
     Lax,
     /// Sent from the same site only.
     Strict,
+}
+
+/// A strategy at work: its configuration, its IdP, and what it remembers of credentials. All that
+/// is remembered belongs to this value, so that no verdict of another strategy, or of this one
+/// before it was changed, can be served.
+#[derive(Debug)]
+pub struct Strategy {
+    /// What was configured.
+    pub config: Config,
+    /// Its identity provider.
+    pub provider: Provider,
+    /// Its applications.
+    pub applications: Table,
+    /// Exchanged pairs.
+    pub exchanges: Exchanges,
+    /// Verified tokens.
+    pub tokens: Tokens,
+    /// Names and attributes of its cookie.
+    pub cookies: Cookies,
+    /// What a session is bound to beside the strategy's name: a cookie made before any of it
+    /// changed opens no door.
+    pub binding: [u8; 16],
+    /// Whether exchanged tokens are kept, for an API that forwards them.
+    pub keeps_tokens: bool,
+    header_claims: Box<[ClaimPath]>,
+    verdicts: [[Slot; Code::COUNT]; 3],
+}
+
+impl Strategy {
+    /// Makes a strategy with nothing remembered.
+    pub fn new(
+        config: Config,
+        provider: Provider,
+        keeps_tokens: bool,
+        directory: &Directory,
+        metrics: &Arc<Metrics>,
+        runtime: &tokio::runtime::Handle,
+    ) -> Self {
+        let idp = provider.config();
+        let mut parts = vec![idp.issuer.as_str()];
+        parts.extend(idp.extra_issuers.iter().map(String::as_str));
+        let claim = config.credential_claim.to_string();
+        parts.extend(["claim", &claim, "audience"]);
+        parts.extend(config.audience.iter().map(String::as_str));
+        let binding = session::binding(&parts);
+        let applications = directory.table(&config.name);
+        Self {
+            exchanges: Exchanges::new(&config, metrics, runtime),
+            tokens: Tokens::new(&config, metrics, runtime),
+            cookies: Cookies::new(&config.cookie),
+            header_claims: config
+                .claim_headers
+                .iter()
+                .map(|(_, path)| path.clone())
+                .collect(),
+            verdicts: std::array::from_fn(|_| std::array::from_fn(|_| Slot::default())),
+            applications,
+            binding,
+            keeps_tokens,
+            provider,
+            config,
+        }
+    }
+
+    /// Whether tokens that are no JWT are introspected.
+    pub fn introspects(&self) -> bool {
+        match self.config.tokens.verify {
+            Verify::Auto => self.provider.config().client.is_some(),
+            Verify::Introspection => true,
+            Verify::Jwt => false,
+        }
+    }
+
+    /// Whether a token is verified by the IdP's keys; if not, by introspection.
+    pub fn is_signed(&self, token: &Secret) -> bool {
+        self.config.tokens.verify != Verify::Introspection && looks_like_jwt(token.expose())
+    }
+
+    /// Whether an exchanged token can be looked into at all. An opaque one that nobody introspects
+    /// cannot: that the IdP issued it is the proof then.
+    pub fn judges(&self, token: &Secret) -> bool {
+        self.is_signed(token) || self.introspects()
+    }
+
+    /// What this strategy asks of a token.
+    pub fn rules(&self) -> Rules<'_> {
+        Rules {
+            algorithms: &self.config.tokens.algorithms,
+            audience: &self.config.audience,
+            leeway: self.config.tokens.leeway,
+            credential_claim: &self.config.credential_claim,
+            scope_claims: &self.config.scope_claims,
+            header_claims: &self.header_claims,
+        }
+    }
+
+    /// Counts a verdict.
+    pub fn count(&self, metrics: &Metrics, method: Method, code: Code) {
+        let labels = [&*self.config.name, method.name(), code.name()];
+        self.verdicts[method as usize][code as usize].count(&metrics.verdicts, &labels);
+    }
 }

@@ -1,0 +1,212 @@
+//! `identity_providers`.
+
+use std::{sync::Arc, time::Duration};
+
+use url::Url;
+
+use super::{
+    secret,
+    section::{At, Section},
+    value::{self, Plain},
+};
+use crate::{
+    idp::{AuthMethod, Config, JwksConfig},
+    model::credential::{ClientId, Secret},
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A bundle of certificates is not larger.
+const MOST_CA_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Reads one entry; `None` where it has no usable name or issuer.
+pub(crate) fn read(at: At<'_>) -> Option<Config> {
+    let mut section = at.section();
+    let name = section.required("name", value::NAME);
+    let name = name.and_then(|at| at.parse(|text| value::name(text).map(Arc::from), value::NAME));
+    if let Some(vendor) = section.get("vendor") {
+        vendor_preset(&vendor);
+    }
+    let insecure_http = value::switch(section.get("insecure_http"), false);
+    let plain = if insecure_http {
+        Plain::Anyone
+    } else {
+        Plain::Loopback
+    };
+
+    let issuer_at = section.required("issuer", "the issuer's URL, as in https://idp.example.com");
+    let issuer = issuer_at.as_ref().and_then(|at| issuer(at, plain));
+    let issuer_is_discovery_url = issuer.as_deref().is_some_and(is_discovery_url);
+    let discovery_at = section.get("discovery_url");
+    if let (true, Some(at)) = (issuer_is_discovery_url, &discovery_at) {
+        at.fault("the issuer is a discovery URL already: leave one of the two out");
+    }
+    let discovery_url = discovery_at.and_then(|at| endpoint(&at, plain));
+    let mut endpoint_of = |key| section.get(key).and_then(|at| endpoint(&at, plain));
+    let token_endpoint = endpoint_of("token_endpoint");
+    let jwks_uri = endpoint_of("jwks_uri");
+    let introspection_endpoint = endpoint_of("introspection_endpoint");
+
+    let extra_issuers = value::texts(section.get("extra_issuers"), "an `iss` value");
+    section.later("tenants", "the tenants of multi-tenant azure issuers");
+    let token_endpoint_auth_method = section.get("token_endpoint_auth_method").and_then(|at| {
+        at.choose(&[
+            ("client_secret_post", AuthMethod::ClientSecretPost),
+            ("client_secret_basic", AuthMethod::ClientSecretBasic),
+            ("basic_raw", AuthMethod::BasicRaw),
+        ])
+    });
+    let client = section.get("client").and_then(client);
+    section.later(
+        "registration",
+        "registering clients at the identity provider",
+    );
+    let jwks = jwks(section.get("jwks"));
+    let ca = section.get("ca_file").and_then(|at| certificates(&at));
+    let timeout = value::duration(
+        section.get("timeout"),
+        Duration::from_secs(5),
+        Duration::from_millis(10)..=Duration::from_secs(300),
+    );
+    let calls = value::number(section.get("calls"), 64, 1..=10_000);
+    let proxy = section.get("proxy").and_then(|at| proxy(&at));
+    section.end();
+
+    Some(Config {
+        name: name?,
+        issuer: issuer?,
+        issuer_is_discovery_url,
+        discovery_url,
+        token_endpoint,
+        jwks_uri,
+        introspection_endpoint,
+        extra_issuers,
+        token_endpoint_auth_method,
+        client,
+        jwks,
+        ca,
+        timeout,
+        calls: usize::try_from(calls).unwrap_or(usize::MAX),
+        insecure_http,
+        proxy,
+    })
+}
+
+fn vendor_preset(at: &At<'_>) {
+    match at.as_text() {
+        Some("generic") => {}
+        Some(vendor @ ("auth0" | "okta" | "azure" | "curity" | "wso2")) => at.fault(format_args!(
+            "{vendor:?}: not available in this version: the vendors' presets; generic works with \
+             every OAuth 2.0 server, set credential_claim and the like yourself"
+        )),
+        _ => at.expected("generic"),
+    }
+}
+
+/// The issuer byte for byte, since that is how `iss` is compared.
+fn issuer(at: &At<'_>, plain: Plain) -> Option<String> {
+    let url = endpoint(at, plain)?;
+    if url.query().is_some() {
+        // OpenID Connect Discovery 1.0 section 3, RFC 8414 section 2.
+        at.expected("an issuer without \"?\"");
+        return None;
+    }
+    at.as_text().map(str::to_owned)
+}
+
+/// Whether a URL is where metadata stands, by the well-known path in it (OpenID Connect
+/// Discovery 1.0 section 4, RFC 8414 section 3.1: at its end, or before the issuer's own path).
+fn is_discovery_url(issuer: &str) -> bool {
+    [
+        "/.well-known/openid-configuration",
+        "/.well-known/oauth-authorization-server",
+    ]
+    .iter()
+    .filter_map(|well_known| issuer.split_once(well_known))
+    .any(|(_, rest)| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn endpoint(at: &At<'_>, plain: Plain) -> Option<Url> {
+    let text = at.text("an absolute https URL")?;
+    match value::url(text, plain) {
+        Ok(url) => {
+            if url.scheme() == "http" && !value::is_loopback(&url) {
+                at.warn("plain http: whoever is on the way can read secrets and forge keys");
+            }
+            Some(url)
+        }
+        // What stands before an "@" may be a password.
+        Err(expected) if text.contains('@') => {
+            at.fault(format_args!("expected {expected}"));
+            None
+        }
+        Err(expected) => {
+            at.expected(expected);
+            None
+        }
+    }
+}
+
+fn client(at: At<'_>) -> Option<(ClientId, Secret)> {
+    let mut section: Section<'_> = at.section();
+    let id = section.required("id", "the gateway's own client id");
+    let id = id.and_then(|at| at.parse(|text| ClientId::new(text), "a client id"));
+    let secret = section.required("secret", "{env: NAME} or {file: PATH}");
+    let secret = secret.and_then(|at| secret::read(&at));
+    section.end();
+    id.zip(secret)
+}
+
+fn jwks(at: Option<At<'_>>) -> JwksConfig {
+    let mut config = JwksConfig {
+        refresh: Duration::from_secs(600),
+        unknown_kid_interval: Duration::from_secs(10),
+        max_stale: DAY,
+    };
+    let Some(at) = at else { return config };
+    let mut section = at.section();
+    let second = Duration::from_secs(1);
+    config.refresh = value::duration(section.get("refresh"), config.refresh, second..=DAY);
+    config.unknown_kid_interval = value::duration(
+        section.get("unknown_kid_interval"),
+        config.unknown_kid_interval,
+        Duration::from_millis(100)..=HOUR,
+    );
+    config.max_stale = value::duration(
+        section.get("max_stale"),
+        config.max_stale,
+        Duration::ZERO..=30 * DAY,
+    );
+    section.end();
+    config
+}
+
+fn certificates(at: &At<'_>) -> Option<Vec<u8>> {
+    let path = at.report().resolve(at.text("the path of a file")?);
+    at.report().note_file(&path);
+    let pem = secret::contents(at, &path, MOST_CA_BYTES)?;
+    let certificates = reqwest::Certificate::from_pem_bundle(&pem);
+    if certificates.is_ok_and(|certificates| !certificates.is_empty()) {
+        return Some(pem);
+    }
+    at.expected("a file of PEM certificates");
+    None
+}
+
+fn proxy(at: &At<'_>) -> Option<Url> {
+    const EXPECTED: &str = "a proxy, as in http://proxy:3128, without user and password";
+    let text = at.text(EXPECTED)?;
+    let url = value::url(text, Plain::Anyone)
+        .ok()
+        .filter(|url| url.query().is_none() && url.path() == "/");
+    if url.is_none() {
+        // What stands before an "@" may be a password.
+        if text.contains('@') {
+            at.fault(format_args!("expected {EXPECTED}"));
+        } else {
+            at.expected(EXPECTED);
+        }
+    }
+    url
+}

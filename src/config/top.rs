@@ -1,0 +1,299 @@
+//! The file's own keys, and the sections that belong to the program as a whole.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use tracing::Level;
+
+use super::{
+    Config, Limits, LogConfig, LogFormat, api, idp, references,
+    route::Routes,
+    secret,
+    section::{At, Section},
+    strategy, value,
+};
+use crate::{model::credential::Secret, token::session::SessionKey};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+const ADDRESS: &str = "an IP address with port, as in 127.0.0.1:8000";
+
+/// Reads the whole file. What comes back is only fit for use if nothing was reported.
+pub(crate) fn read(at: At<'_>) -> Config {
+    let mut section = at.section();
+    let mut addresses = Addresses::default();
+    let listeners = listeners(&mut section, &mut addresses);
+    let status_at = section.get("status");
+    let (admin_address, admin_token) = admin(&mut section, &mut addresses);
+    let status = status_at.and_then(|at| status(at, admin_address, &mut addresses));
+    section.later("portal", "the developer portal");
+    let trusted_proxies = trusted_proxies(section.get("trusted_proxies"));
+    let threads = value::number(section.get("threads"), 0, 0..=1024);
+    let grace_period = value::duration(
+        section.get("grace_period"),
+        Duration::from_secs(10),
+        Duration::ZERO..=HOUR,
+    );
+    let limits = limits(section.get("limits"));
+    let log = log(section.get("log"));
+
+    let mut names = references::Names::default();
+    let providers_at = entries(&mut section, "identity_providers");
+    names.providers.read(&providers_at);
+    let identity_providers = providers_at.iter().cloned().filter_map(idp::read).collect();
+    let strategies_at = entries(&mut section, "auth_strategies");
+    names.strategies.read(&strategies_at);
+    let auth_strategies = strategies_at
+        .iter()
+        .cloned()
+        .filter_map(strategy::read)
+        .collect();
+    let session_keys = session_keys(section.get("session_keys"));
+    let apis_at = entries(&mut section, "apis");
+    names.apis.read(&apis_at);
+    let mut routes = Routes::default();
+    let apis = apis_at
+        .iter()
+        .cloned()
+        .filter_map(|at| api::read(at, &mut routes))
+        .collect();
+    let registry = registry(&mut section);
+
+    let config = Config {
+        listeners,
+        status,
+        admin_address,
+        admin_token,
+        trusted_proxies,
+        threads: usize::try_from(threads).unwrap_or_default(),
+        grace_period,
+        limits,
+        log,
+        identity_providers,
+        auth_strategies,
+        session_keys,
+        apis,
+        registry: registry.unwrap_or_default(),
+        files: Vec::new(),
+    };
+    references::check(&config, &names, &strategies_at, &apis_at, &section.at);
+    section.end();
+    config
+}
+
+fn entries<'a>(section: &mut Section<'a>, key: &'static str) -> Vec<At<'a>> {
+    section
+        .get(key)
+        .map_or_else(Vec::new, |at| at.list("a list"))
+}
+
+/// The addresses taken so far.
+#[derive(Default)]
+struct Addresses(Vec<(SocketAddr, &'static str)>);
+
+impl Addresses {
+    /// Notes an address; a fault where another one is in its way. Any number may leave the port
+    /// to the system.
+    fn take(&mut self, at: &At<'_>, address: SocketAddr, what: &'static str) {
+        let blocks = |other: &SocketAddr| {
+            let everywhere = address.ip().is_unspecified() || other.ip().is_unspecified();
+            other.port() == address.port()
+                && address.port() != 0
+                && other.is_ipv4() == address.is_ipv4()
+                && (everywhere || other.ip() == address.ip())
+        };
+        if let Some((other, by)) = self.0.iter().find(|(other, _)| blocks(other)) {
+            at.fault(format_args!(
+                "\"{address}\": {by} has {other} already: expected a free address"
+            ));
+        }
+        self.0.push((address, what));
+    }
+}
+
+fn address(section: &mut Section<'_>) -> Option<SocketAddr> {
+    section
+        .required("address", ADDRESS)?
+        .parse(|text| text.parse().ok(), ADDRESS)
+}
+
+fn listeners(section: &mut Section<'_>, addresses: &mut Addresses) -> Vec<SocketAddr> {
+    let Some(at) = section.required("listeners", "at least one listener") else {
+        return Vec::new();
+    };
+    if at.is_empty_list() {
+        at.expected("at least one listener");
+    }
+    let mut listeners = Vec::new();
+    for item in at.list("a list of listeners, as in [{address: 127.0.0.1:8000}]") {
+        let mut section = item.clone().section();
+        let found = address(&mut section);
+        section.later("tls", "TLS listeners");
+        section.end();
+        if let Some(found) = found {
+            addresses.take(&item, found, "a listener");
+            listeners.push(found);
+        }
+    }
+    listeners
+}
+
+fn admin(section: &mut Section<'_>, addresses: &mut Addresses) -> (SocketAddr, Option<Secret>) {
+    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 8001));
+    let whole = section.at.clone();
+    let (at, found, token) = match section.get("admin") {
+        Some(at) => {
+            let mut section = at.clone().section();
+            let found = section.get("address");
+            let found = found.and_then(|at| at.parse(|text| text.parse().ok(), ADDRESS));
+            let token_at = section.get("token");
+            let token = token_at.as_ref().and_then(secret::read);
+            section.end();
+            if token_at.is_none() {
+                at.warn("no token: everything on the admin address but its status is refused");
+            }
+            (at, found, token)
+        }
+        None => {
+            whole.warn("no admin.token: everything on the admin address but its status is refused");
+            (whole, None, None)
+        }
+    };
+    let address = found.unwrap_or(default);
+    addresses.take(&at, address, "admin");
+    (address, token)
+}
+
+/// The status address; one that is the admin's anyway is none of its own.
+fn status(at: At<'_>, admin: SocketAddr, addresses: &mut Addresses) -> Option<SocketAddr> {
+    let mut section = at.clone().section();
+    let found = address(&mut section);
+    section.end();
+    let found = found.filter(|found| *found != admin || found.port() == 0)?;
+    addresses.take(&at, found, "status");
+    Some(found)
+}
+
+fn trusted_proxies(at: Option<At<'_>>) -> Vec<IpNet> {
+    const EXPECTED: &str = "a network, as in 10.0.0.0/8, or one address";
+    let Some(at) = at else { return Vec::new() };
+    let read = |item: At<'_>| {
+        let network = item.parse(network, EXPECTED)?;
+        if network.prefix_len() == 0 {
+            item.warn("every client may say whose request it forwards");
+        }
+        Some(network)
+    };
+    at.list("a list of networks")
+        .into_iter()
+        .filter_map(read)
+        .collect()
+}
+
+fn limits(at: Option<At<'_>>) -> Limits {
+    let mut limits = Limits {
+        header_size: 32 * 1024,
+        header_count: 100,
+        header_timeout: Duration::from_secs(10),
+        body_size: None,
+        connections: 20_000,
+    };
+    let Some(at) = at else { return limits };
+    let mut section = at.section();
+    let fit = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    // Pingora itself refuses heads above 1 MiB and above 256 fields.
+    let size = value::size(section.get("header_size"), 32 * 1024, 1024..=1024 * 1024);
+    limits.header_size = fit(size);
+    limits.header_count = fit(value::number(section.get("header_count"), 100, 1..=256));
+    limits.header_timeout = value::duration(
+        section.get("header_timeout"),
+        limits.header_timeout,
+        Duration::from_millis(10)..=Duration::from_secs(300),
+    );
+    if let Some(at) = section.get("body_size")
+        && at.as_text() != Some("none")
+    {
+        let most = 1 << 50;
+        let read = |text: &str| {
+            let size = text.parse::<bytesize::ByteSize>().ok()?.as_u64();
+            (1..=most).contains(&size).then_some(size)
+        };
+        limits.body_size = at.parse(read, "none, or a size up to 1 PiB, as in 10MiB");
+    }
+    limits.connections = fit(value::number(
+        section.get("connections"),
+        20_000,
+        1..=1_000_000,
+    ));
+    section.end();
+    limits
+}
+
+fn log(at: Option<At<'_>>) -> LogConfig {
+    let mut log = LogConfig {
+        level: Level::INFO,
+        format: LogFormat::Json,
+        access: true,
+    };
+    let Some(at) = at else { return log };
+    let mut section = at.section();
+    if let Some(at) = section.get("level") {
+        let words = [
+            ("error", Level::ERROR),
+            ("warn", Level::WARN),
+            ("info", Level::INFO),
+            ("debug", Level::DEBUG),
+            ("trace", Level::TRACE),
+        ];
+        log.level = at.choose(&words).unwrap_or(log.level);
+    }
+    if let Some(at) = section.get("format") {
+        let words = [("json", LogFormat::Json), ("text", LogFormat::Text)];
+        log.format = at.choose(&words).unwrap_or(log.format);
+    }
+    log.access = value::switch(section.get("access"), log.access);
+    section.end();
+    log
+}
+
+fn session_keys(at: Option<At<'_>>) -> Vec<SessionKey> {
+    let Some(at) = at else { return Vec::new() };
+    let read = |item: At<'_>| {
+        let secret = secret::read(&item)?;
+        let key = SessionKey::from_base64(secret.expose());
+        if key.is_none() {
+            item.fault("the secret is no key: expected base64 of 32 random bytes, as `openssl rand -base64 32` prints");
+        }
+        key
+    };
+    at.list("a list of {env: NAME} or {file: PATH}")
+        .into_iter()
+        .filter_map(read)
+        .collect()
+}
+
+fn registry(section: &mut Section<'_>) -> Option<PathBuf> {
+    const EXPECTED: &str = "where applications are kept, as in {file: applications.yaml}";
+    let at = section.required("registry", EXPECTED)?;
+    let mut section = at.clone().section();
+    section.later("sqlite", "the embedded registry; use file");
+    section.later("postgres", "the shared registry; use file");
+    let file = if at.child("sqlite").or(at.child("postgres")).is_some() {
+        section.get("file")
+    } else {
+        section.required("file", "the path of the applications")
+    };
+    section.end();
+    let path = file?.parse(value::plain_text, "the path of the applications")?;
+    Some(at.report().resolve(&path))
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    text.parse()
+        .ok()
+        .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}

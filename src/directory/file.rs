@@ -1,0 +1,349 @@
+//! The file registry: `applications.yaml`.
+//!
+//! What grants or takes away rights wrongly (syntax, types, the same client twice) keeps the whole
+//! file from being used; a name that the configuration does not know is a warning and grants
+//! nothing, so that one stale line never blocks a suspension.
+
+use std::{
+    collections::{HashMap, HashSet, hash_map},
+    path::Path,
+    sync::Arc,
+    time::UNIX_EPOCH,
+};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_saphyr::{Location, Spanned};
+use uuid::Uuid;
+
+use crate::{
+    model::{
+        application::{Application, Registration, Status},
+        credential::ClientId,
+        fault::{Fault, Place, Warning},
+        time::Timestamp,
+    },
+    yaml,
+};
+
+/// More faults or warnings than this say nothing new, and each may be a line in a log.
+const MOST_MESSAGES: usize = 100;
+
+/// One application with the key under which it is looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The strategy's name.
+    pub strategy: Arc<str>,
+    /// The id that the strategy's identity provider gave it.
+    pub client_id: ClientId,
+    /// The application.
+    pub application: Application,
+}
+
+/// The names that applications may refer to. Cheap to share: the entries hold the same texts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    strategies: HashSet<Arc<str>>,
+    apis: HashSet<Arc<str>>,
+    /// For each strategy the others that some API lists beside it.
+    beside: HashMap<Arc<str>, Vec<Arc<str>>>,
+}
+
+impl Known {
+    /// Takes the names of all strategies, and of all APIs with the strategies that each lists.
+    pub fn new(
+        strategies: impl IntoIterator<Item = Arc<str>>,
+        apis: impl IntoIterator<Item = (Arc<str>, Vec<Arc<str>>)>,
+    ) -> Self {
+        let mut known = Self {
+            strategies: strategies.into_iter().collect(),
+            ..Self::default()
+        };
+        for (api, listed) in apis {
+            known.apis.insert(api);
+            for one in &listed {
+                let beside = known.beside.entry(one.clone()).or_default();
+                for other in listed.iter().filter(|other| *other != one) {
+                    if !beside.contains(other) {
+                        beside.push(other.clone());
+                    }
+                }
+            }
+        }
+        known
+    }
+}
+
+/// Reads a file of applications. Blocks while it reads.
+///
+/// # Errors
+/// The file cannot be read, or holds a fault of syntax or type (the first one), or values that
+/// cannot be used and clients that are there twice (up to 100 of them).
+pub fn load(path: &Path, known: &Known) -> Result<(Vec<Entry>, Vec<Warning>), Vec<Fault>> {
+    let file: Arc<Path> = path.into();
+    let text = yaml::read(&file).map_err(|fault| vec![fault])?;
+    parse(&file, &text, known)
+}
+
+fn parse(
+    file: &Arc<Path>,
+    text: &str,
+    known: &Known,
+) -> Result<(Vec<Entry>, Vec<Warning>), Vec<Fault>> {
+    let document: Document = yaml::parse(file, text).map_err(|fault| vec![fault])?;
+    let rows = document.applications.unwrap_or_default();
+    let mut reader = Reader {
+        file,
+        known,
+        entries: Vec::with_capacity(rows.len()),
+        lines: HashMap::with_capacity(rows.len()),
+        faults: Messages::default(),
+        warnings: Messages::default(),
+    };
+    for row in rows {
+        reader.row(row);
+    }
+    if reader.faults.count > 0 {
+        let more = reader.faults.more(file, "faults");
+        let more = more.map(|(place, message)| Fault { place, message });
+        let faults = reader.faults.list.into_iter();
+        return Err(faults
+            .map(|(place, message)| Fault { place, message })
+            .chain(more)
+            .collect());
+    }
+    let more = reader.warnings.more(file, "warnings");
+    let warnings = reader.warnings.list.into_iter().chain(more);
+    let warnings = warnings
+        .map(|(place, message)| Warning { place, message })
+        .collect();
+    Ok((reader.entries, warnings))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    applications: Option<Vec<Row>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    name: Box<str>,
+    developer: Box<str>,
+    auth_strategy: Spanned<String>,
+    client_id: Spanned<String>,
+    #[serde(default)]
+    status: Status,
+    #[serde(default)]
+    registrations: Registrations,
+    id: Option<Spanned<String>>,
+    credentials_valid_from: Option<Spanned<String>>,
+}
+
+/// The registrations in the file's order, each name with its place.
+#[derive(Default)]
+struct Registrations(Vec<(Spanned<String>, Registration)>);
+
+impl<'de> Deserialize<'de> for Registrations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(RegistrationsVisitor)
+    }
+}
+
+struct RegistrationsVisitor;
+
+impl<'de> Visitor<'de> for RegistrationsVisitor {
+    type Value = Registrations;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a map from the name of an API to the state of the registration")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Registrations, A::Error> {
+        let mut list = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            list.push(entry);
+        }
+        Ok(Registrations(list))
+    }
+}
+
+struct Reader<'a> {
+    file: &'a Arc<Path>,
+    known: &'a Known,
+    entries: Vec<Entry>,
+    /// Where each client was first seen.
+    lines: HashMap<(Arc<str>, ClientId), u64>,
+    faults: Messages,
+    warnings: Messages,
+}
+
+impl Reader<'_> {
+    fn row(&mut self, row: Row) {
+        let client_at = row.client_id.referenced;
+        let Some(client_id) = ClientId::new(row.client_id.value) else {
+            self.fault(
+                client_at,
+                "client_id: expected a client id, not empty".to_owned(),
+            );
+            return;
+        };
+        let id = row
+            .id
+            .as_ref()
+            .map(|id| (id.referenced, Uuid::parse_str(&id.value)));
+        if let Some((at, Err(_))) = id {
+            self.fault(at, "id: expected a UUID".to_owned());
+        }
+        let from = row.credentials_valid_from.as_ref();
+        let from = from.map(|time| (time.referenced, timestamp(&time.value)));
+        if let Some((at, None)) = from {
+            self.fault(
+                at,
+                "credentials_valid_from: expected a time as in 2026-11-21T09:30:00Z".to_owned(),
+            );
+        }
+
+        let name: &str = &row.auth_strategy.value;
+        let Some(strategy) = self.known.strategies.get(name).cloned() else {
+            let message = format!(
+                "auth_strategy: {name:?}: no such strategy, so client {:?} is let through nowhere",
+                client_id.as_str(),
+            );
+            self.warn(row.auth_strategy.referenced, message);
+            // The double is a fault all the same: which of the two is meant is not known.
+            self.first_seen(&name.into(), &client_id, client_at);
+            return;
+        };
+        if !self.first_seen(&strategy, &client_id, client_at) {
+            return;
+        }
+        self.warn_of_neighbours(&strategy, &client_id, client_at);
+
+        let mut registrations = Vec::with_capacity(row.registrations.0.len());
+        for (api, state) in row.registrations.0 {
+            match self.known.apis.get(api.value.as_str()) {
+                Some(api) => registrations.push((api.clone(), state)),
+                None => {
+                    let message = format!("registrations: {:?}: no such API", api.value);
+                    self.warn(api.referenced, message);
+                }
+            }
+        }
+        let default_id = || Application::default_id(&strategy, client_id.as_str());
+        let application = Application {
+            id: id.and_then(|(_, id)| id.ok()).unwrap_or_else(default_id),
+            name: row.name,
+            developer: row.developer,
+            status: row.status,
+            registrations: registrations.into(),
+            credentials_valid_from: from.and_then(|(_, from)| from).unwrap_or_default(),
+        };
+        self.entries.push(Entry {
+            strategy,
+            client_id,
+            application,
+        });
+    }
+
+    /// Notes a client; a fault where it is there twice.
+    fn first_seen(&mut self, strategy: &Arc<str>, client_id: &ClientId, at: Location) -> bool {
+        match self.lines.entry((strategy.clone(), client_id.clone())) {
+            hash_map::Entry::Vacant(entry) => {
+                entry.insert(at.line());
+                true
+            }
+            hash_map::Entry::Occupied(entry) => {
+                let message = format!(
+                    "client_id: {:?}: expected each client of a strategy once; line {} has this \
+                     one of {strategy:?} already",
+                    client_id.as_str(),
+                    entry.get(),
+                );
+                self.fault(at, message);
+                false
+            }
+        }
+    }
+
+    /// Basic credentials name no strategy, so of two under one API the first would always win.
+    fn warn_of_neighbours(&mut self, strategy: &Arc<str>, client_id: &ClientId, at: Location) {
+        let known = self.known;
+        for other in known.beside.get(strategy).into_iter().flatten() {
+            if let Some(line) = self.lines.get(&(other.clone(), client_id.clone())) {
+                let message = format!(
+                    "client_id: {:?}: strategy {other:?} has this id too (line {line}), and an API \
+                     lists both: its first one gets the client's secret",
+                    client_id.as_str(),
+                );
+                self.warn(at, message);
+            }
+        }
+    }
+
+    fn fault(&mut self, at: Location, message: String) {
+        self.faults.push(yaml::place(self.file, at), message);
+    }
+
+    fn warn(&mut self, at: Location, message: String) {
+        self.warnings.push(yaml::place(self.file, at), message);
+    }
+}
+
+/// The first messages, and how many there were.
+#[derive(Default)]
+struct Messages {
+    list: Vec<(Place, String)>,
+    count: usize,
+}
+
+impl Messages {
+    fn push(&mut self, place: Place, message: String) {
+        self.count += 1;
+        if self.list.len() < MOST_MESSAGES {
+            self.list.push((place, message));
+        }
+    }
+
+    /// What stands for the ones that were left out.
+    fn more(&self, file: &Arc<Path>, what: &str) -> Option<(Place, String)> {
+        let more = self.count - self.list.len();
+        (more > 0).then(|| (Place::whole(file), format!("{more} more {what}")))
+    }
+}
+
+/// Reads an RFC 3339 time with any offset, to the millisecond.
+fn timestamp(text: &str) -> Option<Timestamp> {
+    let (local, offset) = match text.strip_suffix(['Z', 'z']) {
+        Some(local) => (local, 0),
+        None => {
+            // The date holds "-" too, so the offset is looked for from the end.
+            let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
+            let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+            let digits = |part: &str| part.len() == 2 && part.chars().all(|c| c.is_ascii_digit());
+            if !digits(hours) || !digits(minutes) {
+                return None;
+            }
+            let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
+            let sign = match offset.as_bytes().first()? {
+                b'+' => 1,
+                b'-' => -1,
+                _ => return None,
+            };
+            (
+                local,
+                (hours < 24 && minutes < 60).then_some(sign * (hours * 60 + minutes))?,
+            )
+        }
+    };
+    let time = humantime::parse_rfc3339(&format!("{}Z", local.to_ascii_uppercase())).ok()?;
+    let since_epoch = time.duration_since(UNIX_EPOCH).ok()?;
+    let millis = i64::try_from(since_epoch.as_millis()).ok()?;
+    Some(Timestamp::from_millis(millis - offset * 60_000))
+}
+
+#[cfg(test)]
+mod tests;

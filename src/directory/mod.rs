@@ -1,0 +1,129 @@
+//! The directory: every application in memory, as the data plane reads it.
+//!
+//! Reading takes no lock and copies nothing but one reference count. Changing one entry touches
+//! only that entry. It knows applications by (strategy, client id); where they come from is the
+//! registry's matter.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use crate::model::{application::Application, credential::ClientId};
+
+pub mod file;
+
+/// The applications of one strategy. Cheap to clone; all clones see the same entries.
+#[derive(Clone, Debug, Default)]
+pub struct Table(Arc<papaya::HashMap<ClientId, Arc<Application>>>);
+
+impl Table {
+    /// The application to which the IdP gave this client id.
+    pub fn find(&self, client_id: &str) -> Option<Arc<Application>> {
+        self.0.pin().get(client_id).map(Arc::clone)
+    }
+
+    /// Whether some application has this client id.
+    pub fn knows(&self, client_id: &str) -> bool {
+        self.0.pin().contains_key(client_id)
+    }
+}
+
+/// Every application, by strategy and client id. Cheap to clone; all clones see the same entries.
+#[derive(Clone, Debug, Default)]
+pub struct Directory(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    loaded: AtomicBool,
+    /// A strategy's table is found when the configuration is applied, never on a request.
+    tables: RwLock<HashMap<Arc<str>, Table>>,
+}
+
+impl Directory {
+    /// Whether the directory holds what a registry said at least once. Before that nobody can be
+    /// judged.
+    pub fn is_loaded(&self) -> bool {
+        self.0.loaded.load(Ordering::Acquire)
+    }
+
+    /// The table of a strategy, made empty where there is none: a strategy may come before its
+    /// applications and the other way round.
+    pub fn table(&self, strategy: &str) -> Table {
+        let tables = self
+            .0
+            .tables
+            .read()
+            .unwrap_or_else(|broken| broken.into_inner());
+        if let Some(table) = tables.get(strategy) {
+            return table.clone();
+        }
+        drop(tables);
+        let mut tables = self
+            .0
+            .tables
+            .write()
+            .unwrap_or_else(|broken| broken.into_inner());
+        tables.entry(strategy.into()).or_default().clone()
+    }
+
+    /// Makes the directory hold exactly these entries. Each one changes by itself and those that
+    /// are equal stay untouched, so that reading goes on meanwhile; entries that are gone are
+    /// removed first, so that no refusal waits for the rest.
+    pub fn replace(&self, entries: Vec<file::Entry>) {
+        let mut kept: HashMap<Arc<str>, HashSet<ClientId>> = HashMap::new();
+        for entry in &entries {
+            kept.entry(Arc::clone(&entry.strategy))
+                .or_default()
+                .insert(entry.client_id.clone());
+        }
+        let tables = self
+            .0
+            .tables
+            .read()
+            .unwrap_or_else(|broken| broken.into_inner())
+            .clone();
+        for (strategy, table) in tables {
+            let kept = kept.get(&strategy);
+            table
+                .0
+                .pin()
+                .retain(|id, _| kept.is_some_and(|kept| kept.contains(id)));
+        }
+        let mut last: Option<(Arc<str>, Table)> = None;
+        for entry in entries {
+            let table = match &last {
+                Some((strategy, table)) if *strategy == entry.strategy => table.clone(),
+                _ => self.table(&entry.strategy),
+            };
+            let pinned = table.0.pin();
+            if pinned
+                .get(&entry.client_id)
+                .is_none_or(|known| **known != entry.application)
+            {
+                pinned.insert(entry.client_id, Arc::new(entry.application));
+            }
+            drop(pinned);
+            last = Some((entry.strategy, table));
+        }
+        self.0.loaded.store(true, Ordering::Release);
+    }
+
+    /// How many applications there are.
+    pub fn len(&self) -> usize {
+        let tables = self
+            .0
+            .tables
+            .read()
+            .unwrap_or_else(|broken| broken.into_inner());
+        tables.values().map(|table| table.0.len()).sum()
+    }
+
+    /// Whether there is no application.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

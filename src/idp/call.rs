@@ -1,0 +1,372 @@
+//! One HTTP client for each identity provider, and how much it may ask of it.
+//!
+//! Always true: no redirect is followed, no answer larger than [`ANSWER_LIMIT`] is read, no call
+//! outlives the configured time-out, no more than `calls` are in flight, and an endpoint that
+//! keeps failing is left alone for a while.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, StatusCode, header};
+use prometheus::IntCounterVec;
+use reqwest::RequestBuilder;
+use tokio::sync::Semaphore;
+
+use super::Config;
+use crate::clock;
+
+/// Bytes of the largest answer read: design section 3.2 gives key sets 1 MiB, and no other answer
+/// of an IdP comes near it.
+pub const ANSWER_LIMIT: usize = 1024 * 1024;
+
+/// Failures in a row after which an endpoint is left alone.
+const FAILURES: u32 = 5;
+/// First and longest time for which it is.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// Longest `Retry-After` that is obeyed: an IdP that names a day must not switch an API off.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
+
+/// What the gateway asks an IdP for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Metadata (RFC 8414, OIDC Discovery).
+    Discovery,
+    /// Introspection (RFC 7662).
+    Introspection,
+    /// The key set (RFC 7517).
+    Jwks,
+    /// The token endpoint (RFC 6749).
+    Token,
+}
+
+impl Endpoint {
+    /// The name in logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Discovery => "discovery",
+            Self::Introspection => "introspection",
+            Self::Jwks => "jwks",
+            Self::Token => "token",
+        }
+    }
+}
+
+/// The IdP gave no usable answer; nobody's credential is to blame.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}")]
+pub struct Unavailable {
+    /// What went wrong.
+    pub kind: Trouble,
+    /// When asking again may help.
+    pub retry_after: Duration,
+}
+
+/// What went wrong with a call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// The call ended without an answer inside the gateway.
+    #[error("the call was lost")]
+    Lost,
+    /// The endpoint failed too often and is left alone.
+    #[error("the endpoint failed before and is left alone for a moment")]
+    Paused,
+    /// A status that says to come back later, or a server error.
+    #[error("the endpoint answered with status {0}")]
+    Status(u16),
+    /// The limit of `timeout` passed, waiting for a free call included.
+    #[error("the call took too long")]
+    TimedOut,
+    /// The answer passed [`ANSWER_LIMIT`].
+    #[error("the answer is larger than {ANSWER_LIMIT} bytes")]
+    TooLarge,
+    /// No connection, or it broke.
+    #[error("the connection failed: {0}")]
+    Transport(String),
+    /// The metadata has not been read yet, or does not name the endpoint.
+    #[error("the address of the {} endpoint is not known", .0.name())]
+    UnknownAddress(Endpoint),
+    /// The answer is not what the endpoint has to answer.
+    #[error("the answer is not readable: {0}")]
+    Unreadable(&'static str),
+}
+
+impl Trouble {
+    /// As an error to ask again about after `retry_after`.
+    pub const fn after(self, retry_after: Duration) -> Unavailable {
+        Unavailable {
+            kind: self,
+            retry_after,
+        }
+    }
+
+    /// The name in logs and metrics.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Paused => "paused",
+            Self::Status(_) => "error_status",
+            Self::TimedOut => "timed_out",
+            Self::TooLarge => "too_large",
+            Self::Transport(_) => "transport",
+            Self::UnknownAddress(_) => "unknown_address",
+            Self::Unreadable(_) => "unreadable",
+        }
+    }
+}
+
+/// A whole answer, whatever its status below 500 (and not 429).
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its head.
+    pub headers: HeaderMap,
+    /// Its body, at most [`ANSWER_LIMIT`] bytes.
+    pub body: Vec<u8>,
+}
+
+/// The calls to one IdP.
+#[derive(Debug)]
+pub struct Caller {
+    idp: std::sync::Arc<str>,
+    /// For building requests; they are sent with [`Caller::send`].
+    pub http: reqwest::Client,
+    slots: Semaphore,
+    timeout: Duration,
+    breakers: [Mutex<Breaker>; 4],
+    calls: IntCounterVec,
+}
+
+impl Caller {
+    /// Makes the client of one IdP. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// Where the CA certificates or the proxy of the configuration cannot be used.
+    pub fn new(config: &Config, calls: IntCounterVec) -> Result<Self, reqwest::Error> {
+        let mut builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(config.timeout)
+            .timeout(config.timeout)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .user_agent(concat!("dcr-gateway/", env!("CARGO_PKG_VERSION")))
+            .no_proxy();
+        if let Some(proxy) = &config.proxy {
+            builder = builder.proxy(reqwest::Proxy::all(proxy.as_str())?);
+        }
+        if let Some(ca) = &config.ca {
+            for certificate in reqwest::Certificate::from_pem_bundle(ca)? {
+                builder = builder.add_root_certificate(certificate);
+            }
+        }
+        Ok(Self {
+            idp: config.name.clone(),
+            http: builder.build()?,
+            slots: Semaphore::new(config.calls),
+            timeout: config.timeout,
+            breakers: Default::default(),
+            calls,
+        })
+    }
+
+    /// Sends a request and reads the whole answer.
+    ///
+    /// # Errors
+    /// [`Unavailable`] for whatever is no answer to the question: transport, time-out, 5xx, 429,
+    /// too large.
+    pub async fn send(
+        &self,
+        endpoint: Endpoint,
+        request: RequestBuilder,
+    ) -> Result<Answer, Unavailable> {
+        let result = self.send_uncounted(endpoint, request).await;
+        let outcome = match &result {
+            Ok(answer) if answer.status.is_success() => "ok",
+            Ok(_) => "refused",
+            Err(unavailable) => unavailable.kind.reason(),
+        };
+        self.calls
+            .with_label_values(&[&*self.idp, endpoint.name(), outcome])
+            .inc();
+        if let Err(Unavailable { kind, .. }) = &result
+            && *kind != Trouble::Paused
+        {
+            tracing::warn!(
+                identity_provider = &*self.idp,
+                endpoint = endpoint.name(),
+                error = %kind,
+                "a call to the identity provider failed"
+            );
+        }
+        result
+    }
+
+    async fn send_uncounted(
+        &self,
+        endpoint: Endpoint,
+        request: RequestBuilder,
+    ) -> Result<Answer, Unavailable> {
+        let breaker = &self.breakers[endpoint as usize];
+        lock(breaker).admit(clock::instant())?;
+        let call = async {
+            // The semaphore is never closed.
+            let _slot = self.slots.acquire().await;
+            exchange(request).await
+        };
+        let result = tokio::time::timeout(self.timeout, call)
+            .await
+            .unwrap_or_else(|_| Err(Trouble::TimedOut.after(PAUSE.0)));
+        lock(breaker).learn(clock::instant(), result.as_ref().err());
+        result
+    }
+}
+
+fn lock(breaker: &Mutex<Breaker>) -> std::sync::MutexGuard<'_, Breaker> {
+    breaker.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn exchange(request: RequestBuilder) -> Result<Answer, Unavailable> {
+    let mut response = request.send().await.map_err(trouble)?;
+    let status = response.status();
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        let wait = retry_after(response.headers()).unwrap_or(PAUSE.0);
+        return Err(Trouble::Status(status.as_u16()).after(wait));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(trouble)? {
+        if body.len() + chunk.len() > ANSWER_LIMIT {
+            return Err(Trouble::TooLarge.after(PAUSE.0));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer {
+        status,
+        headers: std::mem::take(response.headers_mut()),
+        body,
+    })
+}
+
+/// An error's own text may hold the URL, which is ours, and nothing that was sent.
+fn trouble(error: reqwest::Error) -> Unavailable {
+    if error.is_timeout() {
+        return Trouble::TimedOut.after(PAUSE.0);
+    }
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    Trouble::Transport(text).after(PAUSE.0)
+}
+
+/// `Retry-After` in seconds (RFC 9110 section 10.2.3); the form with a date is rare and ignored.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers
+        .get(header::RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
+}
+
+/// Leaves an endpoint alone after [`FAILURES`] in a row, or for as long as it asks.
+#[derive(Debug, Default)]
+struct Breaker {
+    failures: u32,
+    closed_until: Option<Instant>,
+}
+
+impl Breaker {
+    fn admit(&mut self, now: Instant) -> Result<(), Unavailable> {
+        let Some(until) = self.closed_until else {
+            return Ok(());
+        };
+        let left = until.saturating_duration_since(now);
+        if !left.is_zero() {
+            return Err(Trouble::Paused.after(left));
+        }
+        // One call tries whether the endpoint is back; the others wait for what it finds.
+        self.closed_until = (self.failures >= FAILURES).then(|| now + PAUSE.0);
+        Ok(())
+    }
+
+    fn learn(&mut self, now: Instant, trouble: Option<&Unavailable>) {
+        let Some(trouble) = trouble else {
+            *self = Self::default();
+            return;
+        };
+        match trouble.kind {
+            Trouble::Status(429) => self.closed_until = Some(now + trouble.retry_after),
+            Trouble::Status(_) if trouble.retry_after > PAUSE.0 => {
+                self.failures = self.failures.saturating_add(1);
+                self.closed_until = Some(now + trouble.retry_after);
+            }
+            // Too large is an answer of an endpoint that is well.
+            Trouble::TooLarge => {}
+            _ => {
+                self.failures = self.failures.saturating_add(1);
+                if let Some(doublings) = self.failures.checked_sub(FAILURES) {
+                    let pause = PAUSE.0 * 2u32.saturating_pow(doublings.min(8));
+                    self.closed_until = Some(now + pause.min(PAUSE.1));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(kind: Trouble) -> Unavailable {
+        kind.after(PAUSE.0)
+    }
+
+    #[test]
+    fn five_failures_in_a_row_pause_an_endpoint_longer_each_time() {
+        let mut breaker = Breaker::default();
+        let mut now = clock::instant();
+        for _ in 0..4 {
+            breaker.learn(now, Some(&failure(Trouble::TimedOut)));
+            assert_eq!(breaker.admit(now), Ok(()));
+        }
+        for pause in [1, 2, 4, 8, 10, 10] {
+            breaker.learn(now, Some(&failure(Trouble::TimedOut)));
+            let pause = Duration::from_secs(pause);
+            assert_eq!(breaker.admit(now), Err(Trouble::Paused.after(pause)));
+            now += pause;
+            assert_eq!(breaker.admit(now), Ok(()), "one call tries");
+            assert!(breaker.admit(now).is_err(), "the others wait");
+        }
+        breaker.learn(now, None);
+        assert_eq!(breaker.admit(now), Ok(()));
+    }
+
+    #[test]
+    fn an_answer_in_between_starts_the_count_again() {
+        let mut breaker = Breaker::default();
+        let now = clock::instant();
+        for _ in 0..10 {
+            breaker.learn(now, Some(&failure(Trouble::Status(500))));
+            breaker.learn(now, None);
+        }
+        assert_eq!(breaker.admit(now), Ok(()));
+    }
+
+    #[test]
+    fn retry_after_is_obeyed_at_once() {
+        let mut breaker = Breaker::default();
+        let now = clock::instant();
+        let wait = Duration::from_secs(7);
+        for status in [429, 503] {
+            breaker.learn(now, Some(&Trouble::Status(status).after(wait)));
+            assert_eq!(breaker.admit(now), Err(Trouble::Paused.after(wait)));
+            breaker.learn(now, None);
+        }
+    }
+}

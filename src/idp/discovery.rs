@@ -1,0 +1,275 @@
+//! An IdP's metadata: which endpoints it has (RFC 8414, OIDC Discovery 1.0).
+
+use url::Url;
+
+use super::{
+    AuthMethod, Config,
+    call::{Caller, Endpoint, Trouble, Unavailable},
+};
+use crate::{
+    model::{claims::Claims, time::Timestamp},
+    token::json,
+};
+
+/// The endings that tell a discovery URL from an issuer.
+const OPENID: &str = "/.well-known/openid-configuration";
+const OAUTH: &str = "/.well-known/oauth-authorization-server";
+
+/// What an IdP says of itself, merged with what the configuration says of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// The document's `issuer`; empty where everything was configured and no document read.
+    pub issuer: String,
+    /// Where tokens come from.
+    pub token_endpoint: Option<Url>,
+    /// Where the keys are.
+    pub jwks_uri: Option<Url>,
+    /// Where tokens are introspected.
+    pub introspection_endpoint: Option<Url>,
+    /// How a client's pair is sent to the token endpoint.
+    pub token_auth: Option<AuthMethod>,
+    /// How the gateway's own pair is sent to the introspection endpoint.
+    pub introspection_auth: Option<AuthMethod>,
+    /// When it was read.
+    pub read: Timestamp,
+}
+
+impl Metadata {
+    /// What the configuration alone says.
+    pub fn configured(config: &Config) -> Self {
+        Self {
+            token_endpoint: config.token_endpoint.clone(),
+            jwks_uri: config.jwks_uri.clone(),
+            introspection_endpoint: config.introspection_endpoint.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether nothing that the gateway asks this IdP for is left to be found.
+    pub fn is_complete(&self, config: &Config) -> bool {
+        self.token_endpoint.is_some()
+            && self.jwks_uri.is_some()
+            && (config.client.is_none() || self.introspection_endpoint.is_some())
+    }
+
+    /// Takes what is still missing from a document.
+    fn fill(&mut self, claims: &Claims, config: &Config) {
+        let url = |name| {
+            let url = Url::parse(claims.get(name)?.as_str()?).ok()?;
+            is_allowed(&url, config).then_some(url)
+        };
+        let method = |name| {
+            let listed = claims.get(name)?.as_array()?;
+            preferred(|method| listed.iter().any(|entry| entry.as_str() == Some(method)))
+        };
+        self.token_endpoint = self.token_endpoint.take().or_else(|| url("token_endpoint"));
+        self.jwks_uri = self.jwks_uri.take().or_else(|| url("jwks_uri"));
+        self.introspection_endpoint = self
+            .introspection_endpoint
+            .take()
+            .or_else(|| url("introspection_endpoint"));
+        // RFC 8414 section 2: a document without the list means client_secret_basic.
+        let token_auth = method("token_endpoint_auth_methods_supported")
+            .unwrap_or(AuthMethod::ClientSecretBasic);
+        self.token_auth.get_or_insert(token_auth);
+        self.introspection_auth.get_or_insert(
+            method("introspection_endpoint_auth_methods_supported").unwrap_or(token_auth),
+        );
+    }
+}
+
+/// Form fields are encoded in one way everywhere, Basic is not: hence the order.
+fn preferred(lists: impl Fn(&str) -> bool) -> Option<AuthMethod> {
+    if lists("client_secret_post") {
+        return Some(AuthMethod::ClientSecretPost);
+    }
+    lists("client_secret_basic").then_some(AuthMethod::ClientSecretBasic)
+}
+
+/// Whether an address may be called: https, or http on this machine or by `insecure_http`.
+pub fn is_allowed(url: &Url, config: &Config) -> bool {
+    let loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => return false,
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && (loopback || config.insecure_http))
+}
+
+/// Reads the metadata, asking at each place where it may lie until nothing is missing.
+///
+/// # Errors
+/// [`Unavailable`] where no place gives a document whose `issuer` is the configured one.
+pub async fn read(
+    config: &Config,
+    caller: &Caller,
+    now: Timestamp,
+) -> Result<Metadata, Unavailable> {
+    let mut metadata = Metadata {
+        read: now,
+        ..Metadata::configured(config)
+    };
+    if metadata.is_complete(config) && !config.issuer_is_discovery_url {
+        return Ok(metadata);
+    }
+    let mut last = None;
+    let mut found = false;
+    for place in places(config) {
+        match document(&place, config, caller).await {
+            Ok(claims) => {
+                found = true;
+                metadata.fill(&claims, config);
+                if let Some(issuer) = claims.get("issuer").and_then(|issuer| issuer.as_str()) {
+                    metadata.issuer = issuer.to_owned();
+                }
+                if metadata.is_complete(config) {
+                    break;
+                }
+            }
+            Err(unavailable) => last = Some(unavailable),
+        }
+    }
+    match last {
+        Some(unavailable) if !found => Err(unavailable),
+        _ => Ok(metadata),
+    }
+}
+
+async fn document(place: &Url, config: &Config, caller: &Caller) -> Result<Claims, Unavailable> {
+    let retry = std::time::Duration::from_secs(1);
+    let request = caller
+        .http
+        .get(place.clone())
+        .header("accept", "application/json");
+    let answer = caller.send(Endpoint::Discovery, request).await?;
+    if !answer.status.is_success() {
+        return Err(Trouble::Status(answer.status.as_u16()).after(retry));
+    }
+    let unreadable = |what| Trouble::Unreadable(what).after(retry);
+    let claims =
+        json::object(&answer.body).map_err(|_| unreadable("the metadata is no JSON object"))?;
+    let issuer = claims.get("issuer").and_then(|issuer| issuer.as_str());
+    match issuer {
+        None => Err(unreadable("the metadata names no issuer")),
+        // RFC 8414 section 3.3: a document of another issuer must not be used.
+        Some(issuer) if !config.issuer_is_discovery_url && issuer != config.issuer => {
+            tracing::error!(
+                identity_provider = &*config.name,
+                document = %place,
+                found = issuer.chars().take(200).collect::<String>(),
+                expected = config.issuer,
+                "the metadata is of another issuer; set `issuer` to the value found, byte for byte"
+            );
+            Err(unreadable("the metadata is of another issuer"))
+        }
+        Some(_) => Ok(claims),
+    }
+}
+
+/// Where the document may lie, in the order of trying.
+fn places(config: &Config) -> Vec<Url> {
+    if let Some(url) = &config.discovery_url {
+        return vec![url.clone()];
+    }
+    let Ok(issuer) = Url::parse(&config.issuer) else {
+        return Vec::new();
+    };
+    if config.issuer_is_discovery_url {
+        return vec![issuer];
+    }
+    let path = issuer.path().trim_end_matches('/').to_owned();
+    let at = |path: String| {
+        let mut url = issuer.clone();
+        url.set_path(&path);
+        url
+    };
+    let mut places = vec![
+        at(format!("{path}{OPENID}")),
+        at(format!("{OPENID}{path}")),
+        at(format!("{OAUTH}{path}")),
+    ];
+    places.dedup();
+    places
+}
+
+/// Whether an `issuer` of the configuration is really the address of the document, as Konnect asks
+/// for Curity.
+pub fn is_discovery_url(issuer: &str) -> bool {
+    issuer.ends_with(OPENID) || issuer.contains(OAUTH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_with_a_path_has_three_places_and_one_without_has_two() {
+        let places = |issuer: &str| {
+            let config = Config {
+                issuer: issuer.to_owned(),
+                ..super::super::tests::config()
+            };
+            super::places(&config)
+                .iter()
+                .map(Url::to_string)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            places("https://idp.test/oauth2/default"),
+            [
+                "https://idp.test/oauth2/default/.well-known/openid-configuration",
+                "https://idp.test/.well-known/openid-configuration/oauth2/default",
+                "https://idp.test/.well-known/oauth-authorization-server/oauth2/default",
+            ]
+        );
+        assert_eq!(
+            places("https://idp.test/"),
+            [
+                "https://idp.test/.well-known/openid-configuration",
+                "https://idp.test/.well-known/oauth-authorization-server",
+            ]
+        );
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_only() {
+        let config = super::super::tests::config();
+        for (url, allowed) in [
+            ("https://idp.test/x", true),
+            ("http://127.0.0.1:1/x", true),
+            ("http://[::1]/x", true),
+            ("http://localhost/x", true),
+            ("http://idp.test/x", false),
+            ("http://localhost.idp.test/x", false),
+            ("file:///etc/passwd", false),
+            ("ftp://127.0.0.1/x", false),
+        ] {
+            assert_eq!(
+                is_allowed(&Url::parse(url).unwrap(), &config),
+                allowed,
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_way_to_send_a_pair_follows_the_list() {
+        for (document, method) in [
+            (r#"{}"#, AuthMethod::ClientSecretBasic),
+            (
+                r#"{"token_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post"]}"#,
+                AuthMethod::ClientSecretPost,
+            ),
+            (
+                r#"{"token_endpoint_auth_methods_supported":["client_secret_basic"]}"#,
+                AuthMethod::ClientSecretBasic,
+            ),
+        ] {
+            let mut metadata = Metadata::default();
+            let claims = serde_json::from_str(document).unwrap();
+            metadata.fill(&claims, &super::super::tests::config());
+            assert_eq!(metadata.token_auth, Some(method), "{document}");
+        }
+    }
+}

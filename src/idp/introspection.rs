@@ -1,0 +1,63 @@
+//! Asking the IdP whether a token is active (RFC 7662).
+
+use super::{
+    AuthMethod, Provider,
+    call::{Endpoint, Trouble, Unavailable},
+};
+use crate::{model::credential::Secret, token::json};
+
+/// What the endpoint said, not yet judged.
+#[derive(Debug)]
+pub enum Answer {
+    /// A JSON body that says more.
+    Body(Vec<u8>),
+    /// Not a token of this endpoint: Curity answers 204 for one that is not active, RFC 7009
+    /// section 2.2.1 gives `unsupported_token_type`.
+    NotSupported,
+}
+
+/// Asks the introspection endpoint with the gateway's own credentials. The token goes in the form,
+/// never in the address (RFC 7662 section 4).
+///
+/// # Errors
+/// [`Unavailable`] where the IdP gave no answer to the question. A refusal of the gateway's own
+/// credentials is one too, and an alarm: no caller is to blame.
+pub async fn ask(provider: &Provider, token: &Secret) -> Result<Answer, Unavailable> {
+    let metadata = provider.metadata().await?;
+    let url = provider.address(&metadata, Endpoint::Introspection)?;
+    let retry = std::time::Duration::from_secs(1);
+    let Some((id, secret)) = &provider.config().client else {
+        return Err(Trouble::UnknownAddress(Endpoint::Introspection).after(retry));
+    };
+    let method = (provider.config().token_endpoint_auth_method)
+        .or(metadata.introspection_auth)
+        .unwrap_or(AuthMethod::ClientSecretPost);
+    let fields = vec![
+        ("token", token.expose()),
+        ("token_type_hint", "access_token"),
+    ];
+    let request = provider.form(url, method, id, secret, fields);
+    let answer = provider
+        .caller()
+        .send(Endpoint::Introspection, request)
+        .await?;
+    match answer.status.as_u16() {
+        200 => Ok(Answer::Body(answer.body)),
+        204 => Ok(Answer::NotSupported),
+        400 if is_unsupported(&answer.body) => Ok(Answer::NotSupported),
+        status => {
+            tracing::error!(
+                identity_provider = &*provider.config().name,
+                status,
+                "the introspection endpoint refuses the gateway itself: check `client`"
+            );
+            Err(Trouble::Status(status).after(retry))
+        }
+    }
+}
+
+fn is_unsupported(body: &[u8]) -> bool {
+    json::object(body).is_ok_and(|claims| {
+        claims.get("error").and_then(|error| error.as_str()) == Some("unsupported_token_type")
+    })
+}

@@ -1,0 +1,311 @@
+//! An IdP's key set: fetched before traffic and in the background, again for a key that is not
+//! known, and kept while the IdP is down.
+//!
+//! Always true: one fetch in flight, and one in `unknown_kid_interval` for keys that requests
+//! miss, failed ones counted too; a fetch that fails takes no key away.
+
+use std::{
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, header};
+
+use super::{
+    Inner, Provider,
+    call::{Endpoint, Trouble, Unavailable},
+    discovery,
+};
+use crate::{clock, model::time::Timestamp, token::jwk::KeySet};
+
+/// Bounds for what an IdP's cache headers say (design section 3.2).
+const FRESH: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
+/// How long metadata is believed. Endpoints move rarely, and a failed key fetch reads it anew too.
+const METADATA_TIME: Duration = Duration::from_secs(3600);
+/// Pause after the first failure; it doubles up to `unknown_kid_interval`.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+/// One fetched key set.
+#[derive(Debug, Default)]
+pub struct Keys {
+    /// The keys.
+    pub set: KeySet,
+    /// When the fetch that brought them began: a token made later may be signed by a newer key.
+    pub fetched: Timestamp,
+}
+
+/// The last fetch, good or bad.
+#[derive(Clone, Debug)]
+pub(super) struct Attempt {
+    began: Instant,
+    failed: Option<Unavailable>,
+}
+
+impl Provider {
+    /// The keys in use; `None` before the first good fetch and when the last is `max_stale` ago.
+    pub fn keys(&self, now: Timestamp) -> Option<Arc<Keys>> {
+        let keys = self.0.keys.load();
+        let keys = keys.as_ref()?;
+        (now.since(keys.fetched) <= self.0.config.jwks.max_stale).then(|| Arc::clone(keys))
+    }
+
+    /// Waits for the first keys where they are being fetched just now.
+    ///
+    /// # Errors
+    /// [`Unavailable`] where there are none to be had.
+    pub async fn first_keys(&self, now: Timestamp) -> Result<Arc<Keys>, Unavailable> {
+        if let Some(keys) = self.keys(now) {
+            return Ok(keys);
+        }
+        self.first_load().await?;
+        self.keys(clock::now())
+            .ok_or(Trouble::UnknownAddress(Endpoint::Jwks).after(FIRST_RETRY))
+    }
+
+    /// Keys newer than `seen`, for a token whose key is not among those; `None` where the IdP was
+    /// asked recently enough to say that the key does not exist.
+    ///
+    /// A token `issued` after the last fetch may be signed by a key made since. It waits for the
+    /// next fetch that the interval allows: to refuse it would be wrong, to fetch at once would
+    /// let anybody make the gateway ask as often as they like.
+    ///
+    /// # Errors
+    /// [`Unavailable`] where the IdP could not be asked, or not soon enough.
+    pub async fn newer_keys(
+        &self,
+        seen: &Keys,
+        issued: Option<Timestamp>,
+    ) -> Result<Option<Arc<Keys>>, Unavailable> {
+        let interval = self.0.config.jwks.unknown_kid_interval;
+        let deadline = clock::instant() + self.0.config.timeout;
+        loop {
+            if let Some(keys) = self.keys(clock::now())
+                && keys.fetched > seen.fetched
+            {
+                return Ok(Some(keys));
+            }
+            let attempt = self.attempt();
+            let wait = attempt.as_ref().map_or(Duration::ZERO, |attempt| {
+                (attempt.began + interval).saturating_duration_since(clock::instant())
+            });
+            if wait.is_zero() {
+                self.fetch(Demand::UnknownKey).await?;
+                let newer = self
+                    .keys(clock::now())
+                    .filter(|keys| keys.fetched > seen.fetched);
+                return Ok(newer);
+            }
+            if let Some(failed) = attempt.and_then(|attempt| attempt.failed) {
+                return Err(Unavailable {
+                    retry_after: wait,
+                    ..failed
+                });
+            }
+            if issued.is_none_or(|issued| issued.secs() <= seen.fetched.secs()) {
+                return Ok(None);
+            }
+            if clock::instant() + wait > deadline {
+                return Err(Trouble::Paused.after(wait));
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Waits for metadata and keys where nothing was loaded yet and a load is under way.
+    pub(super) async fn first_load(&self) -> Result<(), Unavailable> {
+        match self.attempt().and_then(|attempt| attempt.failed) {
+            Some(failed) => Err(failed),
+            None => self.fetch(Demand::FirstLoad).await,
+        }
+    }
+
+    /// Whether the IdP was asked at least once, with whatever result.
+    pub fn was_asked(&self) -> bool {
+        self.attempt().is_some()
+    }
+
+    fn attempt(&self) -> Option<Attempt> {
+        self.0
+            .attempt
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner())
+            .clone()
+    }
+
+    /// Fetches, or joins the fetch in flight.
+    async fn fetch(&self, demand: Demand) -> Result<(), Unavailable> {
+        let interval = self.0.config.jwks.unknown_kid_interval;
+        let landed = || {
+            let attempt = self.attempt()?;
+            let recent = attempt.began + interval > clock::instant();
+            let answers = match demand {
+                Demand::Schedule => false,
+                Demand::UnknownKey | Demand::FirstLoad => recent,
+            };
+            answers.then_some(attempt.failed.map_or(Ok(()), Err))
+        };
+        let provider = self.clone();
+        let start = || async move {
+            let began = clock::instant();
+            let result = provider.fetch_now().await;
+            let attempt = Attempt {
+                began,
+                failed: result.clone().err(),
+            };
+            *provider
+                .0
+                .attempt
+                .lock()
+                .unwrap_or_else(|broken| broken.into_inner()) = Some(attempt);
+            result
+        };
+        self.0
+            .fetches
+            .join((), landed, start)
+            .await
+            .unwrap_or(Err(Trouble::Lost.after(FIRST_RETRY)))
+    }
+
+    async fn fetch_now(&self) -> Result<(), Unavailable> {
+        let inner = &self.0;
+        let known = inner.metadata.load_full();
+        let now = clock::now();
+        let stale = known
+            .as_ref()
+            .is_none_or(|known| now.since(known.read) >= METADATA_TIME);
+        let metadata = match known {
+            Some(known) if !stale => known,
+            known => match discovery::read(&inner.config, &inner.caller, now).await {
+                Ok(read) => self.learn(read),
+                // What was true an hour ago is better than nothing.
+                Err(unavailable) => known.ok_or(unavailable)?,
+            },
+        };
+        let Some(uri) = metadata.jwks_uri.clone() else {
+            // An IdP of opaque tokens only has no keys; that is no fault.
+            inner.next.store(Some(Arc::new(METADATA_TIME)));
+            return Ok(());
+        };
+        let result = self.fetch_keys(uri).await;
+        if result.is_err() {
+            // The keys may have moved: ask for their address again next time.
+            let aged = discovery::Metadata {
+                read: Timestamp::default(),
+                ..(*metadata).clone()
+            };
+            inner.metadata.store(Some(Arc::new(aged)));
+        }
+        result
+    }
+
+    async fn fetch_keys(&self, uri: url::Url) -> Result<(), Unavailable> {
+        let inner = &self.0;
+        let fetched = clock::now();
+        let request = inner
+            .caller
+            .http
+            .get(uri)
+            .header(header::ACCEPT, "application/json");
+        let answer = inner.caller.send(Endpoint::Jwks, request).await?;
+        if !answer.status.is_success() {
+            return Err(Trouble::Status(answer.status.as_u16()).after(FIRST_RETRY));
+        }
+        let set = KeySet::parse(&answer.body)
+            .map_err(|_| Trouble::Unreadable("the key set is no JSON Web Key Set"))
+            .map_err(|trouble| trouble.after(FIRST_RETRY))?;
+        let refresh = fresh_for(&answer.headers).map_or(inner.config.jwks.refresh, |told| {
+            told.clamp(FRESH.0, FRESH.1)
+        });
+        inner.next.store(Some(Arc::new(refresh)));
+        tracing::debug!(
+            identity_provider = &*inner.config.name,
+            keys = set.len(),
+            skipped = set.skipped(),
+            "fetched the key set"
+        );
+        if set.len() == 0 {
+            tracing::warn!(
+                identity_provider = &*inner.config.name,
+                skipped = set.skipped(),
+                "the key set holds no key that can verify a token"
+            );
+        }
+        inner.keys.store(Some(Arc::new(Keys { set, fetched })));
+        Ok(())
+    }
+}
+
+/// Why a fetch is asked for.
+#[derive(Clone, Copy, Debug)]
+enum Demand {
+    FirstLoad,
+    Schedule,
+    UnknownKey,
+}
+
+/// Keeps metadata and keys fresh for as long as anybody holds the provider.
+pub(super) async fn refresh(provider: Weak<Inner>) {
+    let mut retry = FIRST_RETRY;
+    loop {
+        let pause = {
+            let Some(inner) = provider.upgrade() else {
+                return;
+            };
+            let provider = Provider(inner);
+            let longest = provider.0.config.jwks.unknown_kid_interval.max(FIRST_RETRY);
+            match provider.fetch(Demand::Schedule).await {
+                Ok(()) => {
+                    retry = FIRST_RETRY;
+                    let next = provider.0.next.load();
+                    next.as_deref()
+                        .copied()
+                        .unwrap_or(provider.0.config.jwks.refresh)
+                }
+                Err(_) => {
+                    let pause = retry;
+                    retry = (retry * 2).min(longest);
+                    pause
+                }
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// How long an answer says it stays fresh (RFC 9111 section 5.2.2.1).
+fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(header::CACHE_CONTROL)?.to_str().ok()?;
+    let directive = |name: &str| {
+        text.split(',').map(str::trim).find_map(|directive| {
+            let (key, value) = directive.split_once('=').unwrap_or((directive, ""));
+            key.eq_ignore_ascii_case(name)
+                .then_some(value.trim_matches('"'))
+        })
+    };
+    let seconds = directive("max-age")?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_max_age_says_how_long_keys_stay_fresh() {
+        for (value, expected) in [
+            ("public, max-age=15, stale-while-revalidate=15", Some(15)),
+            ("Max-Age=\"3832304\", must-revalidate", Some(3_832_304)),
+            ("no-cache", None),
+            ("max-age=soon", None),
+            ("", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CACHE_CONTROL, value.parse().unwrap());
+            assert_eq!(
+                fresh_for(&headers),
+                expected.map(Duration::from_secs),
+                "{value:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What is wrong in a file that an operator wrote, and where.
+
+use std::{fmt, path::Path, sync::Arc};
+
+/// A position in a file, as an editor counts it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as the operator named it.
+    pub file: Arc<Path>,
+    /// Line, from 1; 0 where the fault is the whole file's.
+    pub line: u64,
+    /// Column in characters, from 1.
+    pub column: u64,
+}
+
+impl Place {
+    /// The file as a whole, for one that cannot be read.
+    pub fn whole(file: &Arc<Path>) -> Self {
+        Self {
+            file: file.clone(),
+            line: 0,
+            column: 0,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        match self.line {
+            0 => Ok(()),
+            line => write!(f, ":{line}:{}", self.column),
+        }
+    }
+}
+
+/// Something that keeps a file from being used. `Display` is one line: place, key path, what is
+/// there, what was expected. It never shows a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {message}")]
+pub struct Fault {
+    /// Where it is.
+    pub place: Place,
+    /// Key path, value and expectation.
+    pub message: String,
+}
+
+/// Something that works and may not be what the operator wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Where it is.
+    pub place: Place,
+    /// Key path and what follows from it.
+    pub message: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: warning: {}", self.place, self.message)
+    }
+}

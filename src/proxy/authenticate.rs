@@ -1,0 +1,250 @@
+//! From a request to a verdict: which credential counts, who judges it, and what it may do.
+//!
+//! Always true: a [`Permit`] is made in this file and nowhere else, after every check of design
+//! section 2, on every request, whatever was remembered.
+
+use std::{net::IpAddr, sync::Arc};
+
+use http::{HeaderMap, header};
+
+use super::{
+    api::{Access, Api},
+    bearer,
+    denial::{Code, Denial},
+    exchange,
+    guesses::Origin,
+    headers::Identity,
+    session::{self, Presented},
+    state::State,
+    strategy::Strategy,
+    verified::Verified,
+};
+use crate::{
+    idp::call::Unavailable,
+    model::{
+        application::{Application, Registration, Status},
+        credential::{ClientId, Credential},
+        time::Timestamp,
+    },
+    token,
+};
+
+/// How a caller proved who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// A bearer token.
+    Bearer,
+    /// Client id and secret.
+    ClientCredentials,
+    /// The session cookie.
+    Session,
+}
+
+impl Method {
+    /// The name in headers, logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bearer => "bearer",
+            Self::ClientCredentials => "client_credentials",
+            Self::Session => "session",
+        }
+    }
+}
+
+impl From<token::session::Method> for Method {
+    fn from(method: token::session::Method) -> Self {
+        match method {
+            token::session::Method::Bearer => Self::Bearer,
+            token::session::Method::ClientCredentials => Self::ClientCredentials,
+        }
+    }
+}
+
+/// What of a request its verdict depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Its method.
+    pub method: &'a http::Method,
+    /// Its fields.
+    pub headers: &'a HeaderMap,
+    /// The Host that it names, as sent.
+    pub host: &'a str,
+    /// Where it comes from, as trusted proxies tell.
+    pub address: IpAddr,
+    /// Whether it came over https, as the listener sees it or a trusted proxy tells.
+    pub secure: bool,
+    /// When it came.
+    pub now: Timestamp,
+}
+
+/// The right to be forwarded. Without one nothing is.
+#[derive(Debug)]
+pub struct Permit {
+    caller: Option<Caller>,
+}
+
+impl Permit {
+    /// Who calls; nobody in particular on a public API.
+    pub const fn caller(&self) -> Option<&Caller> {
+        self.caller.as_ref()
+    }
+}
+
+/// Who calls, and how that was proved.
+#[derive(Debug)]
+pub struct Caller {
+    /// The strategy that judged.
+    pub strategy: Arc<Strategy>,
+    /// The method used.
+    pub method: Method,
+    /// The credential's content.
+    pub verified: Arc<Verified>,
+    /// The application, where the directory knows it.
+    pub application: Option<Arc<Application>>,
+    /// Headers for the upstream.
+    pub identity: Arc<Identity>,
+    /// The session, where a cookie was the credential.
+    pub session: Option<token::session::Session>,
+}
+
+/// Judges a request for an API.
+///
+/// # Errors
+/// The [`Denial`] that answers it.
+pub async fn authenticate(
+    state: &State,
+    api: &Api,
+    request: &Request<'_>,
+) -> Result<Permit, Denial> {
+    if api.config.access == Access::Public {
+        return Ok(Permit { caller: None });
+    }
+    if !state.directory.is_loaded() {
+        return Err(Denial::new(Code::NotReady, "directory_not_loaded"));
+    }
+    let mut lines = request.headers.get_all(header::AUTHORIZATION).iter();
+    let (line, more) = (lines.next(), lines.next());
+    if more.is_some() {
+        return Err(Denial::new(Code::InvalidRequest, "authorization_twice"));
+    }
+    let caller = match line {
+        Some(line) => match Credential::parse(line.as_bytes()) {
+            Ok(Credential::Basic(id, secret)) => exchange::caller(api, request, id, secret).await?,
+            Ok(Credential::Bearer(token)) => bearer::caller(api, request, token).await?,
+            Ok(Credential::Unknown) => {
+                return Err(Denial::new(Code::CredentialsRequired, "unknown_scheme"));
+            }
+            Err(malformed) => return Err(Denial::new(Code::InvalidRequest, malformed.reason())),
+        },
+        None => match session::presented(state, api, request)? {
+            Presented::Nothing => {
+                return Err(Denial::new(Code::CredentialsRequired, "no_credential"));
+            }
+            Presented::Session(caller) => *caller,
+        },
+    };
+    authorise(api, &caller)?;
+    Ok(Permit {
+        caller: Some(caller),
+    })
+}
+
+/// Puts a caller together from what was verified, and looks its application up.
+pub fn caller(
+    strategy: &Arc<Strategy>,
+    method: Method,
+    verified: Arc<Verified>,
+    session: Option<token::session::Session>,
+) -> Caller {
+    let application = strategy
+        .applications
+        .find(verified.facts.client_id.as_str());
+    let identity = verified.identity(strategy, method, application.as_ref());
+    Caller {
+        strategy: Arc::clone(strategy),
+        method,
+        verified,
+        application,
+        identity,
+        session,
+    }
+}
+
+/// Whether a verified caller may call this API: application, then registration, then scopes.
+fn authorise(api: &Api, caller: &Caller) -> Result<(), Denial> {
+    let denied = |code: Code| {
+        let mut denial = Denial::new(code, code.name()).by(&caller.strategy, caller.method);
+        denial.client_id = Some(caller.verified.facts.client_id.clone());
+        denial
+    };
+    match &caller.application {
+        None => {
+            // A cookie may do what the credential that earned it may.
+            let earned = caller
+                .session
+                .as_ref()
+                .map_or(caller.method, |s| s.method.into());
+            if api.config.access != Access::Client || earned != Method::Bearer {
+                return Err(denied(Code::UnknownApplication));
+            }
+        }
+        Some(application) => {
+            if application.status == Status::Suspended {
+                return Err(denied(Code::ApplicationSuspended));
+            }
+            if api.config.access == Access::Registered {
+                match application.registration(&api.config.name) {
+                    Some(Registration::Approved) => {}
+                    Some(Registration::Pending) => {
+                        return Err(denied(Code::RegistrationPending));
+                    }
+                    Some(Registration::Rejected) => {
+                        return Err(denied(Code::RegistrationRejected));
+                    }
+                    Some(Registration::Revoked) => {
+                        return Err(denied(Code::RegistrationRevoked));
+                    }
+                    None => return Err(denied(Code::RegistrationRequired)),
+                }
+            }
+        }
+    }
+    let granted = &caller.verified.facts.scopes;
+    let rules = [
+        &caller.strategy.config.scopes_required,
+        &api.config.scopes_required,
+    ];
+    if rules.iter().all(|rule| rule.allows(granted)) {
+        return Ok(());
+    }
+    let mut denial = denied(Code::InsufficientScope);
+    // RFC 6750 section 3.1: all that is needed, at once.
+    let needed: Vec<&str> = rules.iter().filter_map(|rule| rule.first()).collect();
+    denial.scope = Some(needed.join(" "));
+    Err(denial)
+}
+
+/// Whether credentials made at `made` are from before the application's were changed.
+pub fn is_withdrawn(strategy: &Strategy, client_id: &ClientId, made: Option<Timestamp>) -> bool {
+    let valid_from = valid_from(strategy, client_id);
+    valid_from > Timestamp::default() && made.is_none_or(|made| made < valid_from)
+}
+
+/// Since when the credentials of a client are as they are; the epoch where nothing is known.
+pub fn valid_from(strategy: &Strategy, client_id: &ClientId) -> Timestamp {
+    let application = strategy.applications.find(client_id.as_str());
+    application.map_or(Timestamp::default(), |known| known.credentials_valid_from)
+}
+
+/// The answer where nobody could judge: never a 401, since no caller is to blame.
+pub fn unavailable(unavailable: &Unavailable) -> Denial {
+    let reason = unavailable.kind.reason();
+    Denial::new(Code::IdentityProviderUnavailable, reason).after(unavailable.retry_after)
+}
+
+impl Request<'_> {
+    /// Where it comes from, as guesses are counted.
+    pub fn origin(&self) -> Origin {
+        self.address.into()
+    }
+}

@@ -1,0 +1,372 @@
+//! Bearer tokens: JWTs by the IdP's keys, any other by introspection, both remembered.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use tokio::runtime::Handle;
+
+use super::{
+    api::Api,
+    authenticate::{self, Caller, Method, Request, caller as found, is_withdrawn},
+    cache::{Cache, Key},
+    denial::{Code, Denial},
+    guesses::Inactive,
+    strategy::{Config, Strategy, Verify},
+    verified::Verified,
+};
+use crate::{
+    clock,
+    idp::{
+        call::{Endpoint, Trouble, Unavailable},
+        flight::{Flights, Lost},
+        introspection::{self, Answer},
+    },
+    model::{credential::Secret, time::Timestamp},
+    telemetry::metrics::Metrics,
+    token::{self, jwt},
+};
+
+/// How long an inactive token is remembered (design section 3.2).
+const INACTIVE_TIME: Duration = Duration::from_secs(10);
+/// Inactive tokens remembered: few, so that a spray of them costs little memory.
+const INACTIVE_SIZE: u64 = 10_000;
+/// Inactive tokens that one address may send in a minute.
+const INACTIVE_LIMIT: u32 = 30;
+/// Bounds how long a verified token is remembered, whatever its `exp` is: what nobody uses leaves
+/// room sooner, and a token in use for days costs one signature a day.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// The tokens that one strategy has verified.
+#[derive(Debug)]
+pub struct Tokens {
+    signed: Cache<Arc<Verified>>,
+    introspected: Cache<Arc<Verified>>,
+    inactive: moka::sync::Cache<Key, ()>,
+    attempts: Inactive,
+    asking: Flights<Key, Result<Arc<Verified>, Refusal>>,
+}
+
+/// Why a token was not verified.
+#[derive(Clone, Debug)]
+pub enum Refusal {
+    /// The IdP says that it is not active.
+    Inactive,
+    /// Judged and refused.
+    Token(token::Error),
+    /// The address sent too many tokens that are not active; how long it has to wait.
+    TooMany(Duration),
+    /// Nobody could judge it.
+    Unavailable(Unavailable),
+    /// From before the application's credentials were changed.
+    Withdrawn,
+}
+
+impl Refusal {
+    fn unavailable(trouble: Trouble) -> Self {
+        Self::Unavailable(trouble.after(Duration::from_secs(1)))
+    }
+}
+
+impl Tokens {
+    /// Nothing verified yet.
+    pub fn new(config: &Config, metrics: &Metrics, runtime: &Handle) -> Self {
+        let size = config.tokens.cache_size;
+        let cache = |name, longest| Cache::new(metrics, &config.name, name, size, longest);
+        Self {
+            signed: cache("tokens", LONGEST),
+            introspected: cache("introspections", config.tokens.introspection_time),
+            inactive: moka::sync::Cache::builder()
+                .max_capacity(INACTIVE_SIZE)
+                .time_to_live(INACTIVE_TIME)
+                .build(),
+            attempts: Inactive::new(INACTIVE_LIMIT),
+            asking: Flights::new(runtime.clone()),
+        }
+    }
+
+    /// Brings the gauges of entries up to date.
+    pub fn observe(&self) {
+        self.signed.observe();
+        self.introspected.observe();
+    }
+}
+
+/// Judges a bearer token for an API (design section 2.5).
+///
+/// # Errors
+/// The [`Denial`] that answers the request.
+pub async fn caller(api: &Api, request: &Request<'_>, token: Secret) -> Result<Caller, Denial> {
+    if !api.accepts(Method::Bearer) {
+        return Err(Denial::new(Code::CredentialsRequired, "bearer_not_enabled"));
+    }
+    let key = key(&token);
+    // The ordinary case: one strategy, and a token that it knows.
+    let mut strategies = api
+        .strategies
+        .iter()
+        .filter(|strategy| strategy.config.bearer);
+    if let (Some(only), None) = (strategies.next(), strategies.next())
+        && let Some(known) = known(only, &key, request.now)
+    {
+        return judge(only, known, request.now).map_err(|refusal| denial(only, &refusal));
+    }
+    if jwt::looks_like_jwt(token.expose()) {
+        signed(api, request, &token, key).await
+    } else {
+        opaque(api, request, &token, key).await
+    }
+}
+
+/// The digest under which a token is remembered. Each strategy has memories of its own, so its
+/// name need not be part of it.
+fn key(token: &Secret) -> Key {
+    let mut key = Key::default();
+    key.copy_from_slice(digest(&SHA256, token.expose().as_bytes()).as_ref());
+    key
+}
+
+fn known(strategy: &Strategy, key: &Key, now: Timestamp) -> Option<Arc<Verified>> {
+    let tokens = &strategy.tokens;
+    let holds = |known: &Arc<Verified>| known.holds(strategy, now);
+    match strategy.config.tokens.verify {
+        Verify::Introspection => tokens.introspected.find(key, holds),
+        Verify::Jwt => tokens.signed.find(key, holds),
+        Verify::Auto => tokens.signed.find(key, holds).or_else(|| {
+            strategy
+                .introspects()
+                .then(|| tokens.introspected.find(key, holds))
+                .flatten()
+        }),
+    }
+}
+
+/// What a memory cannot answer for: the time, the audience, and whether the application's
+/// credentials were changed since.
+fn judge(
+    strategy: &Arc<Strategy>,
+    verified: Arc<Verified>,
+    now: Timestamp,
+) -> Result<Caller, Refusal> {
+    strategy
+        .rules()
+        .judge(&verified.facts, now)
+        .map_err(Refusal::Token)?;
+    let facts = &verified.facts;
+    if is_withdrawn(strategy, &facts.client_id, facts.issued) {
+        return Err(Refusal::Withdrawn);
+    }
+    Ok(found(strategy, Method::Bearer, verified, None))
+}
+
+/// A JWT: the first strategy in the API's order whose keys and audience it passes and under which
+/// the directory knows the client; else the first whose keys and audience it passes.
+async fn signed(
+    api: &Api,
+    request: &Request<'_>,
+    token: &Secret,
+    key: Key,
+) -> Result<Caller, Denial> {
+    let issuer = jwt::issuer(token.expose());
+    let mut passed: Option<Caller> = None;
+    let mut refused: Option<Denial> = None;
+    for strategy in api
+        .strategies
+        .iter()
+        .filter(|strategy| strategy.config.bearer)
+    {
+        let owns = |issuer: &String| strategy.provider.issuers().contains(issuer);
+        let result = if issuer.as_ref().is_some_and(owns) {
+            verify(strategy, request, token, key).await
+        } else if strategy.provider.knows_issuer() {
+            Err(Refusal::Token(token::Error::Issuer))
+        } else {
+            Err(Refusal::unavailable(Trouble::UnknownAddress(
+                Endpoint::Discovery,
+            )))
+        };
+        match result.and_then(|verified| judge(strategy, verified, request.now)) {
+            Ok(caller) if caller.application.is_some() => return Ok(caller),
+            Ok(caller) => passed = passed.or(Some(caller)),
+            Err(refusal) => {
+                let denial = denial(strategy, &refusal);
+                refused = Some(match refused {
+                    Some(earlier) if rank(&earlier) >= rank(&denial) => earlier,
+                    _ => denial,
+                });
+            }
+        }
+    }
+    let nobody = || Denial::new(Code::InvalidToken, "no_strategy");
+    passed.ok_or_else(|| refused.unwrap_or_else(nobody))
+}
+
+/// Of several refusals the one that tells most: that nobody could judge comes first, since a
+/// credential must not be called wrong then; that a token is another IdP's comes last.
+fn rank(denial: &Denial) -> u8 {
+    match denial.code {
+        Code::InvalidToken if denial.reason == token::Error::Issuer.reason() => 0,
+        Code::InvalidToken => 1,
+        _ => 2,
+    }
+}
+
+/// A token that is no JWT goes to the one strategy that introspects, and to no other.
+async fn opaque(
+    api: &Api,
+    request: &Request<'_>,
+    token: &Secret,
+    key: Key,
+) -> Result<Caller, Denial> {
+    let introspects = |strategy: &&Arc<Strategy>| strategy.config.bearer && strategy.introspects();
+    let Some(strategy) = api.strategies.iter().find(introspects) else {
+        return Err(Denial::new(Code::InvalidToken, "not_a_jwt"));
+    };
+    let refused = |refusal| denial(strategy, &refusal);
+    let verified = introspect(strategy, request, token, key)
+        .await
+        .map_err(refused)?;
+    judge(strategy, verified, request.now).map_err(refused)
+}
+
+async fn verify(
+    strategy: &Arc<Strategy>,
+    request: &Request<'_>,
+    token: &Secret,
+    key: Key,
+) -> Result<Arc<Verified>, Refusal> {
+    if strategy.config.tokens.verify == Verify::Introspection {
+        return introspect(strategy, request, token, key).await;
+    }
+    let holds = |known: &Arc<Verified>| known.holds(strategy, request.now);
+    if let Some(known) = strategy.tokens.signed.find(&key, holds) {
+        return Ok(known);
+    }
+    let verified = check_signature(strategy, token, request.now).await?;
+    strategy.tokens.signed.keep(key, Arc::clone(&verified));
+    Ok(verified)
+}
+
+/// Verifies a JWT by the strategy's keys, fetching them anew where its key is not among them.
+///
+/// # Errors
+/// Why it was not verified.
+pub async fn check_signature(
+    strategy: &Strategy,
+    token: &Secret,
+    now: Timestamp,
+) -> Result<Arc<Verified>, Refusal> {
+    let provider = &strategy.provider;
+    let rules = strategy.rules();
+    let issuers = provider.issuers();
+    let mut keys = provider
+        .first_keys(now)
+        .await
+        .map_err(Refusal::Unavailable)?;
+    let (facts, key) = loop {
+        match jwt::verify(token.expose(), &keys.set, &issuers, &rules, now) {
+            Ok(verified) => break verified,
+            Err(token::Error::UnknownKey) => {
+                let issued = jwt::issued(token.expose());
+                match provider.newer_keys(&keys, issued).await {
+                    Ok(Some(newer)) => keys = newer,
+                    Ok(None) => return Err(Refusal::Token(token::Error::UnknownKey)),
+                    Err(unavailable) => return Err(Refusal::Unavailable(unavailable)),
+                }
+            }
+            Err(error) => return Err(Refusal::Token(error)),
+        }
+    };
+    let until = facts.expires.plus(rules.leeway);
+    let token = strategy.keeps_tokens.then(|| token.clone());
+    Ok(Arc::new(Verified::new(facts, Some(key), now, until, token)))
+}
+
+async fn introspect(
+    strategy: &Arc<Strategy>,
+    request: &Request<'_>,
+    token: &Secret,
+    key: Key,
+) -> Result<Arc<Verified>, Refusal> {
+    let now = request.now;
+    let holds = |known: &Arc<Verified>| known.holds(strategy, now);
+    let tokens = &strategy.tokens;
+    if let Some(known) = tokens.introspected.find(&key, holds) {
+        return Ok(known);
+    }
+    if tokens.inactive.contains_key(&key) {
+        return Err(Refusal::Inactive);
+    }
+    tokens
+        .attempts
+        .check(request.origin(), now)
+        .map_err(Refusal::TooMany)?;
+    let landed = || {
+        let known = tokens.introspected.find(&key, holds).map(Ok);
+        known.or_else(|| {
+            tokens
+                .inactive
+                .contains_key(&key)
+                .then_some(Err(Refusal::Inactive))
+        })
+    };
+    let start = {
+        let (strategy, token) = (Arc::clone(strategy), token.clone());
+        || async move {
+            let result = ask(&strategy, &token).await;
+            match &result {
+                Ok(verified) => strategy.tokens.introspected.keep(key, Arc::clone(verified)),
+                Err(Refusal::Inactive) => strategy.tokens.inactive.insert(key, ()),
+                Err(_) => {}
+            }
+            result
+        }
+    };
+    let result = tokens.asking.join(key, landed, start).await;
+    let result = result.unwrap_or_else(|Lost| Err(Refusal::unavailable(Trouble::Lost)));
+    if matches!(result, Err(Refusal::Inactive)) {
+        tokens.attempts.count(request.origin(), &key, now);
+    }
+    result
+}
+
+/// Asks the IdP about a token and judges its answer.
+///
+/// # Errors
+/// Why the token was not verified.
+pub async fn ask(strategy: &Strategy, token: &Secret) -> Result<Arc<Verified>, Refusal> {
+    let provider = &strategy.provider;
+    let asked = clock::now();
+    let body = match introspection::ask(provider, token).await {
+        Ok(Answer::Body(body)) => body,
+        Ok(Answer::NotSupported) => return Err(Refusal::Inactive),
+        Err(unavailable) => return Err(Refusal::Unavailable(unavailable)),
+    };
+    let rules = strategy.rules();
+    let facts = token::introspection::facts(&body, &provider.issuers(), &rules, clock::now());
+    match facts {
+        Ok(Some(facts)) => {
+            let longest = asked.plus(strategy.config.tokens.introspection_time);
+            let until = longest.min(facts.expires);
+            let token = strategy.keeps_tokens.then(|| token.clone());
+            Ok(Arc::new(Verified::new(facts, None, asked, until, token)))
+        }
+        Ok(None) => Err(Refusal::Inactive),
+        Err(error) if error.is_unreadable_answer() => Err(Refusal::unavailable(
+            Trouble::Unreadable("the introspection answer"),
+        )),
+        Err(error) => Err(Refusal::Token(error)),
+    }
+}
+
+fn denial(strategy: &Arc<Strategy>, refusal: &Refusal) -> Denial {
+    let denial = match refusal {
+        Refusal::Inactive => Denial::new(Code::InvalidToken, "inactive"),
+        Refusal::Token(error) => Denial::new(Code::InvalidToken, error.reason()),
+        Refusal::TooMany(wait) => {
+            Denial::new(Code::TooManyAttempts, "too_many_inactive").after(*wait)
+        }
+        Refusal::Unavailable(unavailable) => authenticate::unavailable(unavailable),
+        Refusal::Withdrawn => Denial::new(Code::InvalidToken, "credentials_changed"),
+    };
+    denial.by(strategy, Method::Bearer)
+}

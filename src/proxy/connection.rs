@@ -1,0 +1,390 @@
+//! The front: what happens on a client's connection before Pingora sees a request.
+//!
+//! Pingora reads heads without a deadline for the whole, up to 1 MiB, from any number of
+//! connections, and at a stop cuts connections that it has told to stay. [`Front`] stands before
+//! it: it reads each head itself under limits, hands it over whole, and takes the connection back
+//! for the next one. HTTP/2 by prior knowledge (RFC 9113 section 3.3) is recognised by its preface
+//! and handed over for good.
+//!
+//! Always true here:
+//! - Pingora sees a request only when its head is whole and within limits.
+//! - Bytes of the next request wait here; a request that Pingora answers early can never leave
+//!   part of its body to be taken for the next head ([`gate`]).
+//! - A connection is cut while a stop is under way only after its client was told to close, or has
+//!   asked nothing for [`LINGER`].
+//!
+//! What is in a request is the business of the hooks in `proxy`.
+
+mod count;
+mod gate;
+mod head;
+
+use std::{
+    any::Any,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use pingora::{
+    apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp},
+    prelude::timeout,
+    protocols::{
+        GetSocketDigest, Stream,
+        http::{
+            ServerSession, date,
+            v2::server::{H2Options, default_h2_options},
+        },
+    },
+    proxy::{HttpProxy, ProxyHttp},
+    server::ShutdownWatch,
+};
+use tokio::{io::AsyncWriteExt, time::Instant};
+
+pub use count::Counters;
+use count::Permit;
+use gate::{Body, Gate};
+
+/// How long a connection is kept for a next request. Longer than the idle time-outs of common
+/// clients would be kind, but each costs memory; 60 s is what Pingora and Envoy-like proxies use.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// While stopping: how long after its last answer a connection may still ask, to be answered with
+/// `Connection: close`. Cutting it sooner would lose the request that is just on its way.
+pub const LINGER: Duration = Duration::from_secs(2);
+
+/// How long one too many waits for its request, and any refused client to take its answer.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What one client may cost. See the configuration's `limits` for defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a head, request line included; on HTTP/2, of its fields with 32 bytes added to each.
+    pub header_size: usize,
+    /// Fields of a head, cookie fields together as one. HTTP/1 only; on HTTP/2 a hook counts.
+    pub header_count: usize,
+    /// Deadline for a whole head from its first byte, and for the first byte of a connection. On
+    /// HTTP/2, how long a connection may be without a stream.
+    pub header_timeout: Duration,
+    /// Connections at once.
+    pub connections: usize,
+}
+
+/// Why the front answers itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// 431 `header_too_large`: too many bytes or fields.
+    HeaderTooLarge,
+    /// 400: the target holds a space, a control character or `#`, which Pingora would mend or drop.
+    MalformedTarget,
+    /// 503 `overloaded`: more connections than `limits.connections`.
+    Overloaded,
+    /// 408 `request_timeout`: the head was not whole in time.
+    RequestTimeout,
+}
+
+/// What the front sends for a [`Refusal`]; the rest of the head is the same for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// An `application/problem+json` (RFC 9457).
+    pub body: Bytes,
+}
+
+/// Makes the answer to a refusal, for the client at this address, if known. It is called once for
+/// each refused request and may log and count.
+pub struct Refuse(Box<dyn Fn(Refusal, Option<SocketAddr>) -> Answer + Send + Sync>);
+
+/// A mark that the front gives to each HTTP/1 request, as Pingora's connection context.
+///
+/// Pingora refuses malformed heads by itself, before any hook. So that those can be counted, the
+/// hooks have to report the others: call [`Arrival::reached`] in
+/// [`ProxyHttp::on_connection_reuse`], which runs first.
+pub struct Arrival(Arc<AtomicBool>);
+
+/// The front of one proxy. Pingora calls it with each new connection.
+pub struct Front<P> {
+    http: Arc<Http<P>>,
+    limits: Limits,
+    refuse: Refuse,
+    draining: ShutdownWatch,
+}
+
+/// The proxy, counting what is in flight.
+struct Http<P> {
+    proxy: Arc<HttpProxy<P>>,
+    counters: Arc<Counters>,
+    server_options: HttpServerOptions,
+    h2_options: H2Options,
+}
+
+/// What a client starts with.
+enum Start {
+    Http2,
+    Request { head: BytesMut, body: Body },
+}
+
+impl Refuse {
+    /// Wraps the function.
+    pub fn new(
+        answer: impl Fn(Refusal, Option<SocketAddr>) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self(Box::new(answer))
+    }
+}
+
+impl Arrival {
+    /// Notes that a request has reached the hooks. Any other context is dropped.
+    pub fn reached(context: Box<dyn Any + Send + Sync>) {
+        if let Ok(arrival) = context.downcast::<Self>() {
+            arrival.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<P> Front<P> {
+    /// Puts the front before a proxy. `draining` turns true when a stop begins: from then on every
+    /// answer tells its client to close.
+    pub fn new(
+        proxy: HttpProxy<P>,
+        limits: Limits,
+        counters: Arc<Counters>,
+        refuse: Refuse,
+        draining: ShutdownWatch,
+    ) -> Self {
+        let mut server_options = HttpServerOptions::default();
+        // Only a stream that begins with the preface is handed over this way.
+        server_options.h2c = true;
+        // h2 has no deadline for half a HEADERS frame, so none may stay without a stream for long.
+        server_options.h2_idle_timeout = Some(limits.header_timeout);
+        // Options of one's own lose Pingora's safe values, so they start from those.
+        let mut h2_options = default_h2_options();
+        h2_options.max_header_list_size(u32::try_from(limits.header_size).unwrap_or(u32::MAX));
+        let http = Http {
+            proxy: Arc::new(proxy),
+            counters,
+            server_options,
+            h2_options,
+        };
+        Self {
+            http: Arc::new(http),
+            limits,
+            refuse,
+            draining,
+        }
+    }
+}
+
+impl<P> Front<P>
+where
+    P: ProxyHttp + Send + Sync + 'static,
+    P::CTX: Send + Sync,
+{
+    async fn serve(&self, stream: Stream) {
+        let Some(permit) = Permit::take(&self.http.counters, self.limits.connections) else {
+            return self.refuse_connection(stream).await;
+        };
+        let mut gate = Box::new(Gate::new(stream, Some(permit), self.limits.header_size));
+        let mut draining = self.draining.clone();
+        let mut patience = self.limits.header_timeout;
+        let mut preface = PREFACE;
+        while has_bytes(&mut gate, patience, &mut draining).await {
+            let _busy = self.http.counters.busy();
+            let start = self.start(&mut gate, preface);
+            let start = match timeout(self.limits.header_timeout, start).await {
+                Ok(start) => start,
+                Err(_) => Err(Refusal::RequestTimeout),
+            };
+            gate = match start {
+                Err(refusal) => {
+                    self.http.counters.refused(refusal);
+                    return self.answer(gate, refusal).await;
+                }
+                Ok(None) => return,
+                Ok(Some(Start::Http2)) => break,
+                Ok(Some(Start::Request { head, body })) => {
+                    match self.exchange(gate, head, body).await {
+                        Some(gate) => gate,
+                        None => return,
+                    }
+                }
+            };
+            patience = IDLE;
+            // Only the first bytes of a connection can be the preface.
+            preface = b"";
+        }
+        if gate.is_http2() {
+            ServerApp::process_new(&self.http, gate, &self.draining).await;
+        }
+    }
+
+    /// Reads until a head is whole. `None`: the client has gone.
+    async fn start(&self, gate: &mut Gate, preface: &[u8]) -> Result<Option<Start>, Refusal> {
+        let mut searched = 0;
+        loop {
+            let ahead = gate.ahead();
+            if !preface.is_empty() && ahead.starts_with(preface) {
+                gate.open(Body::Http2);
+                return Ok(Some(Start::Http2));
+            }
+            if preface.is_empty() || !preface.starts_with(ahead) {
+                if gate.skip_blank_lines() {
+                    searched = 0;
+                }
+                let ahead = gate.ahead();
+                if let Some(end) = head::end(ahead, searched) {
+                    let body = self.check(&ahead[..end])?;
+                    let head = gate.take(end);
+                    return Ok(Some(Start::Request { head, body }));
+                }
+                if ahead.len() > self.limits.header_size {
+                    return Err(Refusal::HeaderTooLarge);
+                }
+                searched = ahead.len();
+            }
+            if !gate.fill().await {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Checks a whole head and says what follows it.
+    fn check(&self, head: &[u8]) -> Result<Body, Refusal> {
+        let outline = head::Outline::read(head);
+        if head.len() > self.limits.header_size || outline.fields > self.limits.header_count {
+            return Err(Refusal::HeaderTooLarge);
+        }
+        if !outline.target_is_clean {
+            return Err(Refusal::MalformedTarget);
+        }
+        Ok(outline.body)
+    }
+
+    /// Lets Pingora answer one request. Gives the connection back if it is good for another.
+    async fn exchange(&self, mut gate: Box<Gate>, head: BytesMut, body: Body) -> Option<Box<Gate>> {
+        gate.open(body);
+        let mut session = ServerSession::new_http1(gate);
+        session.set_pipelined_prefix(head);
+        // A client that has sent its request and closed its half is owed the answer
+        // (RFC 9112 section 9.6).
+        session.set_abort_on_close(false);
+        let reached = Arc::new(AtomicBool::new(false));
+        session.set_connection_user_context(Some(Box::new(Arrival(reached.clone()))));
+        let reused = self
+            .http
+            .proxy
+            .process_new_http(session, &self.draining)
+            .await;
+        if !reached.load(Ordering::Relaxed) {
+            self.http.counters.malformed.fetch_add(1, Ordering::Relaxed);
+        }
+        let (stream, _) = reused?.consume();
+        stream.into_any().downcast().ok()
+    }
+
+    async fn refuse_connection(&self, stream: Stream) {
+        self.http.counters.refused(Refusal::Overloaded);
+        let Some(_refusing) = self.http.counters.refusing() else {
+            return;
+        };
+        let mut gate = Box::new(Gate::new(stream, None, self.limits.header_size));
+        // Clients take an answer before their request for a fault of the connection.
+        let start = timeout(REFUSAL, self.start(&mut gate, PREFACE)).await;
+        if !matches!(start, Ok(Ok(None | Some(Start::Http2)))) {
+            self.answer(gate, Refusal::Overloaded).await;
+        }
+    }
+
+    /// Answers and closes.
+    async fn answer(&self, mut gate: Box<Gate>, refusal: Refusal) {
+        let digest = gate.get_socket_digest();
+        let peer = digest.and_then(|digest| digest.peer_addr()?.as_inet().copied());
+        let Answer { status, body } = (self.refuse.0)(refusal, peer);
+        let mut answer = format!(
+            "HTTP/1.1 {status}\r\nDate: {}\r\nContent-Type: application/problem+json\r\n\
+             Cache-Control: no-store\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            date::get_cached_date().to_str().unwrap_or_default(),
+            body.len(),
+        )
+        .into_bytes();
+        if !gate.is_head() {
+            answer.extend_from_slice(&body);
+        }
+        let sent = async {
+            gate.write_all(&answer).await?;
+            gate.flush().await
+        };
+        if matches!(timeout(REFUSAL, sent).await, Ok(Ok(()))) {
+            gate.linger();
+        }
+    }
+}
+
+#[async_trait]
+impl<P> ServerApp for Front<P>
+where
+    P: ProxyHttp + Send + Sync + 'static,
+    P::CTX: Send + Sync,
+{
+    /// Serves a connection to its end. The watch given here says when the listeners close; that a
+    /// stop has begun is told by the front's own.
+    async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
+        self.serve(stream).await;
+        None
+    }
+}
+
+#[async_trait]
+impl<P> HttpServerApp for Http<P>
+where
+    P: ProxyHttp + Send + Sync + 'static,
+    P::CTX: Send + Sync,
+{
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        draining: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let _busy = self.counters.busy();
+        self.proxy.process_new_http(session, draining).await
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        Some(self.h2_options.clone())
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.server_options)
+    }
+}
+
+/// Waits for the first byte of a head. False: there will be none.
+async fn has_bytes(gate: &mut Gate, patience: Duration, draining: &mut ShutdownWatch) -> bool {
+    if !gate.ahead().is_empty() {
+        return true;
+    }
+    let idle_since = Instant::now();
+    let stop = async {
+        // The sender lives as long as the server; without it there is no reason to stay either.
+        let _ = draining.wait_for(|draining| *draining).await.is_ok();
+    };
+    tokio::select! {
+        biased;
+        read = timeout(patience, gate.fill()) => return matches!(read, Ok(true)),
+        () = stop => {}
+    }
+    let left = LINGER.saturating_sub(idle_since.elapsed());
+    matches!(timeout(left, gate.fill()).await, Ok(true))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,292 @@
+//! Every reason for refusing: status, code, challenge, body. Each answer that is the gateway's own
+//! is made here, and reads as a table.
+//!
+//! Always true: an answer repeats nothing that the client sent and tells nothing of what lies
+//! behind the gateway. Detail goes to the log as a fixed word.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde_json::json;
+
+use super::{authenticate::Method, strategy::Strategy};
+use crate::model::credential::ClientId;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $status:literal $code:literal $title:literal,)+) => {
+        /// How a request ended for the gateway: let through, or refused for one stable reason.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl Code {
+            /// How many there are, for tables indexed by `code as usize`.
+            pub const COUNT: usize = [$($code),+].len();
+
+            /// The stable name: in answers, logs and metrics.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// The status answered with. [`Code::Permit`] answers with the upstream's own.
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)+ }
+            }
+
+            /// What it means, for people.
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Every reading of the path must name the same route.
+    AmbiguousPath = 400 "ambiguous_path" "The path can be read in more than one way",
+    /// See design section 5: on every access level but public.
+    ApplicationSuspended = 403 "application_suspended" "The application is suspended",
+    /// `limits.body_size`.
+    BodyTooLarge = 413 "body_too_large" "The request body is too large",
+    /// Neither credential nor session.
+    CredentialsRequired = 401 "credentials_required" "This API needs a credential",
+    /// A page of another site sent an unsafe request with a cookie.
+    CrossSiteRequest = 403 "cross_site_request" "The request comes from another site",
+    /// The IdP knows the client and denies it the grant.
+    GrantRefused = 403 "grant_refused" "The identity provider denies this client access",
+    /// `limits.header_size`, `limits.header_count`.
+    HeaderTooLarge = 431 "header_too_large" "The request header is too large",
+    /// The gateway's own settings at the IdP are wrong.
+    IdentityProviderMisconfigured = 502 "identity_provider_misconfigured"
+        "The gateway and the identity provider do not fit together",
+    /// The IdP gave no usable answer.
+    IdentityProviderUnavailable = 503 "identity_provider_unavailable"
+        "The identity provider cannot be reached",
+    /// RFC 6750 section 3.1.
+    InsufficientScope = 403 "insufficient_scope" "The credential lacks a scope",
+    /// The gateway's own fault.
+    Internal = 500 "internal" "The gateway failed",
+    /// Wrong client id or secret.
+    InvalidClient = 401 "invalid_client" "The client id or the secret is wrong",
+    /// The request itself is malformed.
+    InvalidRequest = 400 "invalid_request" "The request is malformed",
+    /// A session that does not open, has ended, or was revoked.
+    InvalidSession = 401 "invalid_session" "The session has ended",
+    /// RFC 6750 section 3.1.
+    InvalidToken = 401 "invalid_token" "The token is not valid",
+    /// The route does not list this method.
+    MethodNotAllowed = 405 "method_not_allowed" "The method is not allowed here",
+    /// No route for this host and path.
+    NoRoute = 404 "no_route" "There is no API at this address",
+    /// The directory is not loaded yet.
+    NotReady = 503 "not_ready" "The gateway is not ready yet",
+    /// Too many connections or calls.
+    Overloaded = 503 "overloaded" "The gateway is overloaded",
+    /// Let through to the upstream.
+    Permit = 200 "permit" "Let through",
+    /// The operator has not decided yet.
+    RegistrationPending = 403 "registration_pending"
+        "The registration for this API waits for approval",
+    /// The operator said no.
+    RegistrationRejected = 403 "registration_rejected" "The registration for this API was rejected",
+    /// The application never asked for this API.
+    RegistrationRequired = 403 "registration_required"
+        "The application is not registered for this API",
+    /// The operator took it back.
+    RegistrationRevoked = 403 "registration_revoked" "The registration for this API was revoked",
+    /// `limits.header_timeout`.
+    RequestTimeout = 408 "request_timeout" "The request took too long to arrive",
+    /// Wrong secrets from this address, or inactive tokens.
+    TooManyAttempts = 429 "too_many_attempts" "Too many wrong credentials",
+    /// A good credential of nobody we know.
+    UnknownApplication = 403 "unknown_application" "No application has this client id",
+    /// The upstream broke the exchange.
+    UpstreamFailed = 502 "upstream_failed" "The upstream failed",
+    /// The upstream was too slow.
+    UpstreamTimeout = 504 "upstream_timeout" "The upstream took too long",
+    /// No target can be tried.
+    UpstreamUnavailable = 503 "upstream_unavailable" "No upstream is available",
+}
+
+/// A refusal, with what its answer and its log line need.
+#[derive(Clone, Debug)]
+pub struct Denial {
+    /// The reason that everybody may know.
+    pub code: Code,
+    /// The detail, for the log alone: a fixed word.
+    pub reason: &'static str,
+    /// The strategy that judged, where one did.
+    pub strategy: Option<Arc<Strategy>>,
+    /// The method that was tried, where one was.
+    pub method: Option<Method>,
+    /// The client, where the credential proved it.
+    pub client_id: Option<ClientId>,
+    /// When trying again may help.
+    pub retry_after: Option<Duration>,
+    /// For `insufficient_scope`: the scopes to ask for.
+    pub scope: Option<String>,
+    /// For `method_not_allowed`.
+    pub allow: Option<HeaderValue>,
+    /// Cookies to clear.
+    pub clear: Vec<HeaderValue>,
+}
+
+impl Denial {
+    /// A refusal of this kind, with the detail for the log.
+    pub const fn new(code: Code, reason: &'static str) -> Self {
+        Self {
+            code,
+            reason,
+            strategy: None,
+            method: None,
+            client_id: None,
+            retry_after: None,
+            scope: None,
+            allow: None,
+            clear: Vec::new(),
+        }
+    }
+
+    /// Says who judged.
+    #[must_use]
+    pub fn by(mut self, strategy: &Arc<Strategy>, method: Method) -> Self {
+        self.strategy = Some(Arc::clone(strategy));
+        self.method = Some(method);
+        self
+    }
+
+    /// Says when trying again may help.
+    #[must_use]
+    pub const fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+}
+
+/// What an API says to those who bring no good credential, prepared once.
+#[derive(Clone, Debug, Default)]
+pub struct Challenges {
+    basic: Option<HeaderValue>,
+    bearer: Option<HeaderValue>,
+    realm: String,
+}
+
+impl Challenges {
+    /// Prepares the challenges of an API. Its name is the realm (RFC 9110 section 11.5).
+    pub fn new(api: &str, basic: bool, bearer: bool) -> Self {
+        let realm: String = api
+            .chars()
+            .filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\'))
+            .collect();
+        let value = |text: String| HeaderValue::try_from(text).ok();
+        Self {
+            basic: basic
+                .then(|| value(format!("Basic realm=\"{realm}\", charset=\"UTF-8\"")))
+                .flatten(),
+            bearer: bearer
+                .then(|| value(format!("Bearer realm=\"{realm}\"")))
+                .flatten(),
+            realm,
+        }
+    }
+
+    /// The challenges for a refusal (RFC 6750 section 3, RFC 7617 section 2). A page's own fetch is
+    /// not offered Basic where bearer will do: the browser would open a password box in the page.
+    fn of(&self, denial: &Denial, page_fetch: bool) -> Vec<HeaderValue> {
+        let bearer = |error: &str, more: &str| {
+            let text = format!("Bearer realm=\"{}\", error=\"{error}\"{more}", self.realm);
+            HeaderValue::try_from(text).ok()
+        };
+        let basic = || {
+            self.basic
+                .clone()
+                .filter(|_| !(page_fetch && self.bearer.is_some()))
+        };
+        match denial.code {
+            Code::CredentialsRequired | Code::InvalidSession => {
+                self.bearer.clone().into_iter().chain(basic()).collect()
+            }
+            Code::InvalidClient => basic()
+                .or_else(|| self.bearer.clone())
+                .into_iter()
+                .collect(),
+            Code::InvalidRequest => bearer("invalid_request", "").into_iter().collect(),
+            Code::InvalidToken => bearer("invalid_token", "").into_iter().collect(),
+            Code::InsufficientScope => {
+                // A scope rule holds legal scope characters only, so it cannot break out.
+                let scope = denial
+                    .scope
+                    .as_ref()
+                    .map(|scope| format!(", scope=\"{scope}\""));
+                let more = scope.unwrap_or_default();
+                bearer("insufficient_scope", &more).into_iter().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A whole answer of our own.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its head, `Content-Length` left out.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Its body; not sent to HEAD.
+    pub body: Bytes,
+}
+
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Makes the answer to a refusal (RFC 9457).
+pub fn answer(
+    denial: &Denial,
+    challenges: Option<&Challenges>,
+    page_fetch: bool,
+    request_id: &str,
+) -> Answer {
+    let code = denial.code;
+    let mut headers = vec![
+        (header::CONTENT_TYPE, PROBLEM),
+        (header::CACHE_CONTROL, NO_STORE),
+    ];
+    for challenge in challenges
+        .map(|all| all.of(denial, page_fetch))
+        .unwrap_or_default()
+    {
+        headers.push((header::WWW_AUTHENTICATE, challenge));
+    }
+    let retry_after = denial
+        .retry_after
+        .or_else(|| matches!(code.status(), 429 | 503).then_some(Duration::from_secs(1)));
+    if let Some(wait) = retry_after {
+        // Rounded up: who comes back a moment too early only meets the same answer again.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        headers.push((header::RETRY_AFTER, HeaderValue::from(seconds.max(1))));
+    }
+    if let Some(allow) = &denial.allow {
+        headers.push((header::ALLOW, allow.clone()));
+    }
+    headers.extend(
+        denial
+            .clear
+            .iter()
+            .map(|cookie| (header::SET_COOKIE, cookie.clone())),
+    );
+    let body = json!({
+        "type": format!("urn:dcr-gateway:problem:{}", code.name()),
+        "title": code.title(),
+        "status": code.status(),
+        "code": code.name(),
+        "request_id": request_id,
+    });
+    Answer {
+        status: StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        headers,
+        body: Bytes::from(body.to_string()),
+    }
+}

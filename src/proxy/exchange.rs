@@ -1,0 +1,398 @@
+//! Basic client credentials: each pair is exchanged at the IdP once, and the answer remembered
+//! for as long as its token lives.
+//!
+//! Always true: a secret is seen by the one IdP of the strategy that knows the client id and is
+//! kept by nobody after the call; a pair is remembered by a keyed digest alone; what was remembered
+//! before the application's credentials changed is not used.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_lc_rs::{
+    hmac::{self, HMAC_SHA256},
+    rand::SystemRandom,
+};
+use tokio::runtime::Handle;
+
+use super::{
+    api::Api,
+    authenticate::{self, Caller, Method, Request, valid_from},
+    bearer,
+    cache::{Cache, Key},
+    denial::{Code, Denial},
+    guesses::Guesses,
+    strategy::{Config, Strategy},
+    verified::Verified,
+};
+use crate::{
+    clock,
+    idp::{
+        call::{Trouble, Unavailable},
+        flight::{Flights, Lost},
+        grant::{self, Granted},
+    },
+    model::{
+        claims::Facts,
+        credential::{ClientId, Secret},
+        scope::Scopes,
+        time::Timestamp,
+    },
+    telemetry::metrics::Metrics,
+};
+
+/// Life of a token of which the IdP says nothing (design section 3.1).
+const UNTOLD_LIFE: Duration = Duration::from_secs(60);
+/// An entry is dropped this long before its token ends, or a fifth of its life where that is less:
+/// a token forwarded upstream must not end on the way.
+const MARGIN: Duration = Duration::from_secs(15);
+/// Wrong pairs remembered: few, and apart, so that a spray of them evicts no good entry.
+const WRONG_SIZE: u64 = 10_000;
+
+/// A pair that the IdP exchanged.
+#[derive(Debug)]
+struct Pair {
+    verified: Arc<Verified>,
+    /// From then on the next request that uses it has it exchanged again.
+    renew_from: Timestamp,
+    renewing: AtomicBool,
+}
+
+/// The pairs of one strategy.
+#[derive(Debug)]
+pub struct Exchanges {
+    key: hmac::Key,
+    pairs: Cache<Arc<Pair>>,
+    /// Wrong pairs, with the state of the credentials in which they were wrong.
+    wrong: moka::sync::Cache<Key, Timestamp>,
+    guesses: Guesses,
+    exchanging: Flights<Key, Result<Arc<Verified>, Refusal>>,
+}
+
+/// Why a pair was not exchanged.
+#[derive(Clone, Debug)]
+enum Refusal {
+    /// The IdP denies this client the grant.
+    Grant,
+    /// What the gateway asks for, or what it got, is wrong; a fixed word for the log.
+    Misconfigured(&'static str),
+    /// Too many wrong pairs; how long to wait.
+    TooMany(Duration),
+    /// No answer.
+    Unavailable(Unavailable),
+    /// The pair is wrong.
+    Wrong,
+}
+
+impl Exchanges {
+    /// Nothing exchanged yet.
+    pub fn new(config: &Config, metrics: &Metrics, runtime: &Handle) -> Self {
+        let numbers = &config.exchange;
+        let (size, longest) = (numbers.cache_size, numbers.cache_time);
+        Self {
+            key: process_key(),
+            pairs: Cache::new(metrics, &config.name, "pairs", size, longest),
+            wrong: moka::sync::Cache::builder()
+                .max_capacity(WRONG_SIZE)
+                .time_to_live(numbers.wrong_secret_time)
+                .build(),
+            guesses: Guesses::new(numbers.guesses_per_address, numbers.guesses_per_client),
+            exchanging: Flights::new(runtime.clone()),
+        }
+    }
+
+    /// Brings the gauge of entries up to date.
+    pub fn observe(&self) {
+        self.pairs.observe();
+    }
+
+    /// The digest under which a pair is remembered. Each part is preceded by its length, so that
+    /// no byte can move from one to the next.
+    fn digest(&self, strategy: &str, id: &ClientId, secret: &Secret) -> Key {
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in [strategy, id.as_str(), secret.expose()] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        let mut key = Key::default();
+        key.copy_from_slice(context.sign().as_ref());
+        key
+    }
+}
+
+/// A key that lives and dies with these memories: a dump of them tells nothing to guess against.
+fn process_key() -> hmac::Key {
+    match hmac::Key::generate(HMAC_SHA256, &SystemRandom::new()) {
+        Ok(key) => key,
+        // aws-lc aborts the process itself before it hands out no randomness.
+        Err(_) => std::process::abort(),
+    }
+}
+
+/// Judges a client id and secret for an API: the first of its strategies that exchanges and under
+/// which the directory knows the id. An unknown id never reaches an IdP.
+///
+/// # Errors
+/// The [`Denial`] that answers the request.
+pub async fn caller(
+    api: &Api,
+    request: &Request<'_>,
+    id: ClientId,
+    secret: Secret,
+) -> Result<Caller, Denial> {
+    if !api.accepts(Method::ClientCredentials) {
+        return Err(Denial::new(
+            Code::CredentialsRequired,
+            "client_credentials_not_enabled",
+        ));
+    }
+    let knows = |strategy: &&Arc<Strategy>| {
+        strategy.config.client_credentials && strategy.applications.knows(id.as_str())
+    };
+    let Some(strategy) = api.strategies.iter().find(knows) else {
+        return Err(Denial::new(Code::InvalidClient, "unknown_client"));
+    };
+    let verified = exchange(strategy, request, &id, &secret)
+        .await
+        .map_err(|refusal| denial(&refusal).by(strategy, Method::ClientCredentials))?;
+    Ok(authenticate::caller(
+        strategy,
+        Method::ClientCredentials,
+        verified,
+        None,
+    ))
+}
+
+async fn exchange(
+    strategy: &Arc<Strategy>,
+    request: &Request<'_>,
+    id: &ClientId,
+    secret: &Secret,
+) -> Result<Arc<Verified>, Refusal> {
+    let exchanges = &strategy.exchanges;
+    let (now, origin) = (request.now, request.origin());
+    let key = exchanges.digest(&strategy.config.name, id, secret);
+    let valid_from = valid_from(strategy, id);
+    let holds =
+        |pair: &Arc<Pair>| pair.verified.holds(strategy, now) && pair.verified.made >= valid_from;
+    if let Some(pair) = exchanges.pairs.find(&key, holds) {
+        (strategy.rules().judge(&pair.verified.facts, now))
+            .map_err(|error| Refusal::Misconfigured(error.reason()))?;
+        if now >= pair.renew_from && !pair.renewing.swap(true, Ordering::Relaxed) {
+            renew(
+                Arc::clone(strategy),
+                pair.clone(),
+                key,
+                id.clone(),
+                secret.clone(),
+            );
+        }
+        return Ok(Arc::clone(&pair.verified));
+    }
+    let is_wrong = || {
+        exchanges
+            .wrong
+            .get(&key)
+            .is_some_and(|wrong_since| wrong_since == valid_from)
+    };
+    let subject = (id.clone(), valid_from);
+    exchanges
+        .guesses
+        .count(&subject, origin, &key, now)
+        .map_err(Refusal::TooMany)?;
+    if is_wrong() {
+        return Err(Refusal::Wrong);
+    }
+    let landed = || {
+        let pair = exchanges
+            .pairs
+            .find(&key, holds)
+            .map(|pair| Ok(Arc::clone(&pair.verified)));
+        pair.or_else(|| is_wrong().then_some(Err(Refusal::Wrong)))
+    };
+    let start = {
+        let (strategy, id, secret) = (Arc::clone(strategy), id.clone(), secret.clone());
+        || async move { ask(&strategy, key, &id, &secret, valid_from).await }
+    };
+    let result = exchanges.exchanging.join(key, landed, start).await;
+    let result = result.unwrap_or_else(|Lost| Err(lost()));
+    match &result {
+        Err(Refusal::Wrong) => {}
+        Ok(_) => {
+            exchanges.guesses.forgive(&subject, origin, &key);
+            exchanges.guesses.prove(id, origin, &key);
+        }
+        Err(_) => exchanges.guesses.forgive(&subject, origin, &key),
+    }
+    result
+}
+
+/// Exchanges a pair again while its entry still serves: nobody waits, and an IdP that is down is
+/// noticed by nobody before the entry ends.
+fn renew(strategy: Arc<Strategy>, pair: Arc<Pair>, key: Key, id: ClientId, secret: Secret) {
+    let runtime = strategy.exchanges.exchanging.runtime().clone();
+    runtime.spawn(async move {
+        let valid_from = valid_from(&strategy, &id);
+        let start = {
+            let strategy = Arc::clone(&strategy);
+            || async move { ask(&strategy, key, &id, &secret, valid_from).await }
+        };
+        let result = strategy
+            .exchanges
+            .exchanging
+            .join(key, || None, start)
+            .await;
+        if !matches!(result, Ok(Ok(_))) {
+            pair.renewing.store(false, Ordering::Relaxed);
+        }
+    });
+}
+
+/// Asks the IdP and remembers what it said.
+async fn ask(
+    strategy: &Strategy,
+    key: Key,
+    id: &ClientId,
+    secret: &Secret,
+    valid_from: Timestamp,
+) -> Result<Arc<Verified>, Refusal> {
+    let request = &strategy.config.token_request;
+    let mut fields: grant::Fields<'_> = Vec::new();
+    fields.extend(request.scope.as_deref().map(|scope| ("scope", scope)));
+    fields.extend(
+        request
+            .audience
+            .as_deref()
+            .map(|audience| ("audience", audience)),
+    );
+    fields.extend(
+        request
+            .parameters
+            .iter()
+            .map(|(name, value)| (&**name, &**value)),
+    );
+    let asked = clock::now();
+    let exchanges = &strategy.exchanges;
+    let granted = match grant::exchange(&strategy.provider, id, secret, fields, asked).await {
+        Ok(granted) => granted,
+        Err(grant::Error::WrongSecret) => {
+            exchanges.pairs.forget(&key);
+            exchanges.wrong.insert(key, valid_from);
+            return Err(Refusal::Wrong);
+        }
+        Err(grant::Error::Unavailable(unavailable)) => {
+            return Err(Refusal::Unavailable(unavailable));
+        }
+        Err(error @ grant::Error::GrantRefused(_)) => {
+            log(strategy, id, &error.to_string());
+            return Err(Refusal::Grant);
+        }
+        Err(error @ grant::Error::Misconfigured(_)) => {
+            log(strategy, id, &error.to_string());
+            return Err(Refusal::Misconfigured("token_request_refused"));
+        }
+    };
+    let pair = judge(strategy, id, &granted).await.inspect_err(|refusal| {
+        if let Refusal::Misconfigured(reason) = refusal {
+            log(
+                strategy,
+                id,
+                &format!("the token that the identity provider issued: {reason}"),
+            );
+        }
+    })?;
+    let verified = Arc::clone(&pair.verified);
+    if pair.verified.until > asked {
+        exchanges.pairs.keep(key, Arc::new(pair));
+    }
+    Ok(verified)
+}
+
+/// Judges the token that came back like any other, and sets how long it serves.
+async fn judge(strategy: &Strategy, id: &ClientId, granted: &Granted) -> Result<Pair, Refusal> {
+    let found = if strategy.judges(&granted.token) {
+        let found = if strategy.is_signed(&granted.token) {
+            bearer::check_signature(strategy, &granted.token, granted.asked).await
+        } else {
+            bearer::ask(strategy, &granted.token).await
+        };
+        found.map_err(|refusal| match refusal {
+            bearer::Refusal::Inactive => Refusal::Misconfigured("issued_token_inactive"),
+            bearer::Refusal::Token(error) => Refusal::Misconfigured(error.reason()),
+            bearer::Refusal::Unavailable(unavailable) => Refusal::Unavailable(unavailable),
+            bearer::Refusal::TooMany(_) | bearer::Refusal::Withdrawn => lost(),
+        })?
+    } else {
+        Arc::new(vouched(strategy, id, granted))
+    };
+    if found.facts.client_id != *id {
+        return Err(Refusal::Misconfigured(
+            "credential_claim_is_not_the_client_id",
+        ));
+    }
+    let asked = granted.asked;
+    let told = granted.expires_in.map(|seconds| {
+        let seconds = u64::try_from(seconds).unwrap_or(0);
+        asked.plus(Duration::from_secs(seconds))
+    });
+    let ends = told.map_or(found.facts.expires, |told| told.min(found.facts.expires));
+    let life = ends.since(asked);
+    let until = ends
+        .minus(MARGIN.min(life / 5))
+        .min(asked.plus(strategy.config.exchange.cache_time));
+    let token = strategy.keeps_tokens.then(|| granted.token.clone());
+    let verified = Verified::new(found.facts.clone(), found.key, asked, until, token);
+    Ok(Pair {
+        verified: Arc::new(verified),
+        renew_from: until.minus(until.since(asked) / 5),
+        renewing: AtomicBool::new(false),
+    })
+}
+
+/// What an opaque token that nobody introspects stands for: the IdP's own answer is the proof.
+fn vouched(strategy: &Strategy, id: &ClientId, granted: &Granted) -> Verified {
+    let asked_for = strategy.config.token_request.scope.as_deref();
+    let life = granted.expires_in.map_or(UNTOLD_LIFE, |seconds| {
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+    });
+    let facts = Facts {
+        client_id: id.clone(),
+        audience: strategy.config.audience.clone(),
+        scopes: Scopes::parse(granted.scope.as_deref().or(asked_for).unwrap_or("")),
+        expires: granted.asked.plus(life),
+        not_before: None,
+        issued: Some(granted.asked),
+        header_claims: vec![None; strategy.config.claim_headers.len()],
+    };
+    Verified::new(facts, None, granted.asked, granted.asked, None)
+}
+
+fn lost() -> Refusal {
+    Refusal::Unavailable(Trouble::Lost.after(Duration::from_secs(1)))
+}
+
+fn log(strategy: &Strategy, id: &ClientId, problem: &str) {
+    tracing::error!(
+        strategy = &*strategy.config.name,
+        identity_provider = &*strategy.provider.config().name,
+        client_id = %id,
+        problem,
+        "client credentials cannot be exchanged"
+    );
+}
+
+fn denial(refusal: &Refusal) -> Denial {
+    match refusal {
+        Refusal::Grant => Denial::new(Code::GrantRefused, "grant_refused"),
+        Refusal::Misconfigured(reason) => Denial::new(Code::IdentityProviderMisconfigured, reason),
+        Refusal::TooMany(wait) => {
+            Denial::new(Code::TooManyAttempts, "too_many_guesses").after(*wait)
+        }
+        Refusal::Unavailable(unavailable) => authenticate::unavailable(unavailable),
+        Refusal::Wrong => Denial::new(Code::InvalidClient, "wrong_secret"),
+    }
+}

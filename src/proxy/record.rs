@@ -1,0 +1,185 @@
+//! How a request ended, counted and written down.
+//!
+//! A line names who called and why it was refused. It holds no query, no header, no credential.
+
+use std::{fmt::Write as _, net::IpAddr};
+
+use pingora::proxy::Session;
+use serde::Serialize;
+
+use super::{
+    Ctx,
+    authenticate::Caller,
+    denial::{Code, Denial},
+    state::State,
+};
+use crate::{
+    clock,
+    config::LogFormat,
+    model::time::Timestamp,
+    telemetry::{lines::Lines, metrics::Metrics},
+};
+
+/// One line of the access log.
+#[derive(Debug, Default, Serialize)]
+struct Line<'a> {
+    time: String,
+    request_id: &'a str,
+    client: Option<IpAddr>,
+    method: &'a str,
+    host: &'a str,
+    path: &'a str,
+    api: Option<&'a str>,
+    strategy: Option<&'a str>,
+    auth_method: Option<&'a str>,
+    application: Option<String>,
+    client_id: Option<&'a str>,
+    code: &'a str,
+    reason: Option<&'a str>,
+    status: u16,
+    seconds: f64,
+    authentication_seconds: Option<f64>,
+    upstream_seconds: Option<f64>,
+    bytes_received: u64,
+    bytes_sent: usize,
+}
+
+/// Counts a request and puts its line into the queue.
+pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
+    let ended = clock::instant();
+    let seconds = (ended - ctx.started).as_secs_f64();
+    metrics.request_seconds.observe(seconds);
+    match &ctx.api {
+        Some(api) => api.count(metrics, ctx.code),
+        None => metrics
+            .requests
+            .with_label_values(&["none", ctx.code.name()])
+            .inc(),
+    }
+    let caller = ctx.permit.as_ref().and_then(|permit| permit.caller());
+    count_verdict(ctx, caller, metrics);
+    let Some(state) = ctx.state.as_ref().filter(|state| state.config.log.access) else {
+        return;
+    };
+    let request = session.req_header();
+    let denial = ctx.denial.as_ref();
+    let strategy = caller
+        .map(|c| &c.strategy)
+        .or(denial.and_then(|d| d.strategy.as_ref()));
+    let method = caller.map(|c| c.method).or(denial.and_then(|d| d.method));
+    let client_id = caller
+        .map(|c| &c.verified.facts.client_id)
+        .or(denial.and_then(|d| d.client_id.as_ref()));
+    let application = caller.and_then(|caller| caller.application.as_ref());
+    let line = Line {
+        time: timestamp(ctx.now),
+        request_id: ctx.id.to_str().unwrap_or_default(),
+        client: Some(ctx.hop.client),
+        method: request.method.as_str(),
+        host: &ctx.host,
+        path: request.uri.path(),
+        api: ctx.api.as_ref().map(|api| &*api.config.name),
+        strategy: strategy.map(|strategy| &*strategy.config.name),
+        auth_method: method.map(|method| method.name()),
+        application: application.map(|application| application.id.to_string()),
+        client_id: client_id.map(|id| id.as_str()),
+        code: ctx.code.name(),
+        reason: denial.map(|denial| denial.reason),
+        status: session
+            .response_written()
+            .map_or(0, |response| response.status.as_u16()),
+        seconds,
+        authentication_seconds: ctx
+            .judged
+            .map(|judged| (judged - ctx.started).as_secs_f64()),
+        upstream_seconds: (ctx.answered)
+            .map(|answered| (answered - ctx.judged.unwrap_or(ctx.started)).as_secs_f64()),
+        bytes_received: ctx.body_received,
+        bytes_sent: session.body_bytes_sent(),
+    };
+    lines.request(write(&line, state.config.log.format));
+}
+
+/// Writes down what was refused before there was a whole request.
+pub fn refusal(
+    state: &State,
+    denial: &Denial,
+    client: Option<IpAddr>,
+    request_id: &str,
+    lines: &Lines,
+) {
+    if !state.config.log.access {
+        return;
+    }
+    let line = Line {
+        time: timestamp(clock::now()),
+        request_id,
+        client,
+        code: denial.code.name(),
+        reason: Some(denial.reason),
+        status: denial.code.status(),
+        ..Line::default()
+    };
+    lines.request(write(&line, state.config.log.format));
+}
+
+fn count_verdict(ctx: &Ctx, caller: Option<&Caller>, metrics: &Metrics) {
+    if let Some(caller) = caller {
+        caller.strategy.count(metrics, caller.method, Code::Permit);
+    } else if let Some(denial) = &ctx.denial
+        && let (Some(strategy), Some(method)) = (&denial.strategy, denial.method)
+    {
+        strategy.count(metrics, method, denial.code);
+    }
+}
+
+fn write(line: &Line<'_>, format: LogFormat) -> String {
+    match format {
+        // Strings and numbers always serialise.
+        LogFormat::Json => serde_json::to_string(line).unwrap_or_default(),
+        LogFormat::Text => text(line),
+    }
+}
+
+fn timestamp(now: Timestamp) -> String {
+    let millis = u64::try_from(now.millis()).unwrap_or(0);
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(millis);
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+/// For people: what matters first, then the rest by name. Texts are quoted, so that none can look
+/// like another field or line.
+fn text(line: &Line<'_>) -> String {
+    let mut text = format!(
+        "{} {} {} {:?} {} {} {:.6}s",
+        line.time,
+        line.client
+            .map_or("-".to_owned(), |client| client.to_string()),
+        line.method,
+        line.path,
+        line.status,
+        line.code,
+        line.seconds
+    );
+    for (name, value) in [
+        ("reason", line.reason),
+        ("api", line.api),
+        ("strategy", line.strategy),
+        ("auth_method", line.auth_method),
+        ("client_id", line.client_id),
+        ("application", line.application.as_deref()),
+        ("host", Some(line.host)),
+        ("request_id", Some(line.request_id)),
+    ] {
+        if let Some(value) = value {
+            // Writing into a string cannot fail.
+            let _ = write!(text, " {name}={value:?}");
+        }
+    }
+    let _ = write!(
+        text,
+        " received={} sent={}",
+        line.bytes_received, line.bytes_sent
+    );
+    text
+}

@@ -1,0 +1,399 @@
+//! The session cookie: read from a request, set on an answer, ended by logout.
+//!
+//! Always true: the cookie is the session, sealed; nothing but revoked ids is stored. It stands for
+//! the credential that earned it and never for more: application, registration and scopes are
+//! judged on each request, and it ends with the token that it was made from.
+
+use std::{sync::Arc, time::Duration};
+
+use cookie::Cookie;
+use http::{HeaderMap, HeaderValue, Method as HttpMethod, header};
+
+use super::{
+    api::Api,
+    authenticate::{self, Caller, Method, Request, is_withdrawn},
+    denial::{Code, Denial},
+    state::State,
+    strategy::{SameSite, Secure, SessionConfig, Strategy},
+    verified::Verified,
+};
+use crate::{
+    model::{claims::Facts, time::Timestamp},
+    token::session::{self, Session, SessionId},
+};
+
+/// Names and attributes of one strategy's cookie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cookies {
+    /// On plain http.
+    plain: String,
+    /// On https: browsers take this name only with `Secure`, `Path=/` and without a domain.
+    host: String,
+    same_site: SameSite,
+    always_secure: bool,
+}
+
+impl Cookies {
+    /// Prepares the names.
+    pub fn new(config: &SessionConfig) -> Self {
+        Self {
+            plain: config.cookie_name.clone(),
+            host: format!("__Host-{}", config.cookie_name),
+            same_site: config.same_site,
+            always_secure: config.secure == Secure::Always,
+        }
+    }
+
+    /// The name on a request of this scheme; each name counts on its own scheme only.
+    pub fn name(&self, secure: bool) -> &str {
+        if secure || self.always_secure {
+            &self.host
+        } else {
+            &self.plain
+        }
+    }
+
+    /// Both names, for hiding them from upstreams and clients.
+    pub fn names(&self) -> [&str; 2] {
+        [&self.plain, &self.host]
+    }
+
+    /// A Set-Cookie line; an empty value clears.
+    fn line(&self, secure: bool, value: &str, max_age: Duration) -> Option<HeaderValue> {
+        let secure = secure || self.always_secure;
+        let same_site = match self.same_site {
+            SameSite::Lax => cookie::SameSite::Lax,
+            SameSite::Strict => cookie::SameSite::Strict,
+        };
+        let max_age = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
+        let cookie = Cookie::build((self.name(secure), value))
+            .path("/")
+            .secure(secure)
+            .http_only(true)
+            .same_site(same_site)
+            .max_age(cookie::time::Duration::seconds(max_age));
+        HeaderValue::try_from(cookie.to_string()).ok()
+    }
+
+    /// The Set-Cookie line that clears the cookie on this scheme.
+    pub fn clear(&self, secure: bool) -> Option<HeaderValue> {
+        self.line(secure, "", Duration::ZERO)
+    }
+}
+
+/// Every cookie of a request, in all its lines, as name and value.
+pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|line| std::str::from_utf8(line.as_bytes()).ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| (name.trim(), value.trim()))
+}
+
+/// What a request without an Authorization line brings.
+#[derive(Debug)]
+pub enum Presented {
+    /// No cookie that counts here.
+    Nothing,
+    /// A session that holds.
+    Session(Box<Caller>),
+}
+
+/// Reads the session of a request for an API.
+///
+/// # Errors
+/// The [`Denial`] that answers a cookie that must not be used: it stands twice, does not open, has
+/// ended or was revoked, or comes with a request of another site.
+pub fn presented(state: &State, api: &Api, request: &Request<'_>) -> Result<Presented, Denial> {
+    let with_session = || {
+        api.strategies
+            .iter()
+            .filter(|strategy| strategy.config.session)
+    };
+    let mut names: Vec<&str> = Vec::new();
+    let mut opened: Option<Denial> = None;
+    for strategy in with_session() {
+        let name = strategy.cookies.name(request.secure);
+        if names.contains(&name) {
+            continue;
+        }
+        names.push(name);
+        let mut values = cookies(request.headers).filter(|(found, _)| *found == name);
+        let Some((_, value)) = values.next() else {
+            continue;
+        };
+        if values.next().is_some() {
+            return Err(Denial::new(Code::InvalidRequest, "session_cookie_twice"));
+        }
+        let ended = |reason: &'static str| {
+            let mut denial = Denial::new(Code::InvalidSession, reason);
+            denial.clear.extend(strategy.cookies.clear(request.secure));
+            denial
+        };
+        let session = match state.keys.open(value, name) {
+            Ok(session) => session,
+            Err(error) => {
+                opened.get_or_insert(ended(error.reason()));
+                continue;
+            }
+        };
+        // A cookie of a strategy that this API does not accept counts as absent.
+        let Some(strategy) = with_session().find(|s| *s.config.name == *session.strategy) else {
+            continue;
+        };
+        match caller(state, strategy, session, request.now) {
+            Ok(caller) => {
+                if is_unsafe(request.method, request.headers) && is_cross_site(request) {
+                    let denial = Denial::new(Code::CrossSiteRequest, "cross_site_request");
+                    return Err(denial.by(strategy, Method::Session));
+                }
+                return Ok(Presented::Session(Box::new(caller)));
+            }
+            Err(reason) => {
+                opened.get_or_insert(ended(reason).by(strategy, Method::Session));
+            }
+        }
+    }
+    opened.map_or(Ok(Presented::Nothing), Err)
+}
+
+/// The caller that a session stands for, or the word for why it does not hold.
+fn caller(
+    state: &State,
+    strategy: &Arc<Strategy>,
+    session: Session,
+    now: Timestamp,
+) -> Result<Caller, &'static str> {
+    check(state, strategy, &session, now)?;
+    let facts = Facts {
+        client_id: session.client_id.clone(),
+        audience: Vec::new(),
+        scopes: session.scopes.clone(),
+        expires: session.absolute_end,
+        not_before: None,
+        issued: Some(session.begun),
+        header_claims: session.header_claims.clone(),
+    };
+    let verified = Verified::new(facts, None, session.begun, session.absolute_end, None);
+    Ok(authenticate::caller(
+        strategy,
+        Method::Session,
+        Arc::new(verified),
+        Some(session),
+    ))
+}
+
+/// Whether an opened session holds: bound to the strategy as it is now, within its times, not
+/// revoked, and younger than the application's credentials.
+fn check(
+    state: &State,
+    strategy: &Strategy,
+    session: &Session,
+    now: Timestamp,
+) -> Result<(), &'static str> {
+    if session.binding != strategy.binding {
+        return Err("strategy_changed");
+    }
+    if session.header_claims.len() != strategy.config.claim_headers.len() {
+        return Err("claim_headers_changed");
+    }
+    session.judge(now).map_err(|error| error.reason())?;
+    if state.revocations.covers(session) {
+        return Err("logged_out");
+    }
+    if is_withdrawn(strategy, &session.client_id, Some(session.begun)) {
+        return Err("credentials_changed");
+    }
+    Ok(())
+}
+
+/// The Set-Cookie line for the answer to a caller that was let through; `None` where none is due.
+/// `Err` where the session is too large for a cookie.
+///
+/// # Errors
+/// [`TooLarge`], for the metric.
+pub fn renewal(
+    state: &State,
+    caller: &Caller,
+    request: &Request<'_>,
+) -> Result<Option<HeaderValue>, TooLarge> {
+    let strategy = &caller.strategy;
+    if !strategy.config.session || from_other_site(request.headers) {
+        return Ok(None);
+    }
+    let numbers = &strategy.config.cookie;
+    let now = request.now;
+    let name = strategy.cookies.name(request.secure);
+    let facts = &caller.verified.facts;
+    let present = caller
+        .session
+        .clone()
+        .or_else(|| brought(state, strategy, caller, request));
+    let mut session = match present {
+        Some(session) if now.since(session.sealed) < numbers.idle_timeout / 4 => return Ok(None),
+        Some(session) => session,
+        None => {
+            let Ok(id) = SessionId::random() else {
+                return Ok(None);
+            };
+            Session {
+                strategy: (*strategy.config.name).into(),
+                binding: strategy.binding,
+                client_id: facts.client_id.clone(),
+                id,
+                method: match caller.method {
+                    Method::ClientCredentials => session::Method::ClientCredentials,
+                    Method::Bearer | Method::Session => session::Method::Bearer,
+                },
+                scopes: facts.scopes.clone(),
+                header_claims: facts.header_claims.clone(),
+                begun: now,
+                sealed: now,
+                idle_end: now,
+                absolute_end: now.plus(numbers.absolute_timeout).min(facts.expires),
+            }
+        }
+    };
+    session.sealed = now;
+    session.idle_end = now.plus(numbers.idle_timeout).min(session.absolute_end);
+    let life = session.idle_end.since(now);
+    if life < Duration::from_secs(1) {
+        return Ok(None);
+    }
+    let sealed = state.keys.seal(&session, name).map_err(|_| TooLarge)?;
+    Ok(strategy.cookies.line(request.secure, &sealed, life))
+}
+
+/// The session is larger than a cookie may be.
+#[derive(Clone, Copy, Debug)]
+pub struct TooLarge;
+
+/// The session that a request brings beside another credential, where it is of the same client.
+fn brought(
+    state: &State,
+    strategy: &Strategy,
+    caller: &Caller,
+    request: &Request<'_>,
+) -> Option<Session> {
+    let name = strategy.cookies.name(request.secure);
+    let mut values = cookies(request.headers).filter(|(found, _)| *found == name);
+    let (_, value) = values.next()?;
+    let session = state.keys.open(value, name).ok()?;
+    let fits = values.next().is_none()
+        && *session.strategy == *strategy.config.name
+        && session.client_id == caller.verified.facts.client_id
+        && check(state, strategy, &session, request.now).is_ok();
+    fits.then_some(session)
+}
+
+/// Answers `POST /-/logout`: the session ends, whatever the request brought.
+///
+/// # Errors
+/// The [`Denial`] for a request of another site: it could log people out at will.
+pub fn log_out(state: &State, request: &Request<'_>) -> Result<Vec<HeaderValue>, Denial> {
+    if is_cross_site(request) {
+        return Err(Denial::new(Code::CrossSiteRequest, "cross_site_request"));
+    }
+    let mut cleared: Vec<&Cookies> = Vec::new();
+    for strategy in state
+        .strategies
+        .values()
+        .filter(|strategy| strategy.config.session)
+    {
+        let name = strategy.cookies.name(request.secure);
+        if cleared
+            .iter()
+            .any(|cookies| cookies.name(request.secure) == name)
+        {
+            continue;
+        }
+        cleared.push(&strategy.cookies);
+        for (_, value) in cookies(request.headers).filter(|(found, _)| *found == name) {
+            if let Ok(session) = state.keys.open(value, name) {
+                state.revocations.revoke(&session, request.now);
+            }
+        }
+    }
+    Ok(cleared
+        .iter()
+        .filter_map(|cookies| cookies.clear(request.secure))
+        .collect())
+}
+
+/// Whether a request may change something (RFC 9110 section 9.2.1), or opens a tunnel that may.
+fn is_unsafe(method: &HttpMethod, headers: &HeaderMap) -> bool {
+    !matches!(
+        *method,
+        HttpMethod::GET | HttpMethod::HEAD | HttpMethod::OPTIONS
+    ) || headers.contains_key(header::UPGRADE)
+}
+
+/// Whether the browser says that a page of another site sent this.
+fn from_other_site(headers: &HeaderMap) -> bool {
+    headers
+        .get_all("sec-fetch-site")
+        .iter()
+        .any(|site| site == "cross-site")
+}
+
+/// Whether a request cannot be shown to come from this very origin (design section 3.3).
+/// `Sec-Fetch-Site` decides where it is; else `Origin`, absent outside browsers, must name the Host.
+fn is_cross_site(request: &Request<'_>) -> bool {
+    let mut sites = request.headers.get_all("sec-fetch-site").iter();
+    if let Some(site) = sites.next() {
+        return sites.next().is_some() || !(site == "same-origin" || site == "none");
+    }
+    let mut origins = request.headers.get_all(header::ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (None, _) => false,
+        (Some(origin), None) => !origin
+            .to_str()
+            .is_ok_and(|origin| names(origin, request.host)),
+        (Some(_), Some(_)) => true,
+    }
+}
+
+/// Whether an Origin names the host and port of a Host; the scheme's own port may be left out.
+fn names(origin: &str, host: &str) -> bool {
+    let (port, authority) = match origin.split_once("://") {
+        Some(("https", authority)) => (":443", authority),
+        Some(("http", authority)) => (":80", authority),
+        _ => return false,
+    };
+    let bare = |text: &str| text.strip_suffix(port).unwrap_or(text).to_ascii_lowercase();
+    !authority.is_empty() && bare(authority) == bare(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_must_name_host_and_port() {
+        for (origin, host, same) in [
+            ("https://api.test", "api.test", true),
+            ("https://API.test", "api.TEST", true),
+            ("http://api.test", "api.test", true),
+            ("https://api.test", "api.test:443", true),
+            ("http://127.0.0.1:8000", "127.0.0.1:8000", true),
+            ("https://api.test:8443", "api.test", false),
+            ("https://evil.test", "api.test", false),
+            ("https://api.test.evil.test", "api.test", false),
+            ("null", "api.test", false),
+            ("https://", "", false),
+        ] {
+            assert_eq!(names(origin, host), same, "{origin} {host}");
+        }
+    }
+
+    #[test]
+    fn cookies_are_found_in_all_lines() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, "a=1; b=x=y ;c".parse().unwrap());
+        headers.append(header::COOKIE, "a=2".parse().unwrap());
+        let found: Vec<_> = cookies(&headers).collect();
+        assert_eq!(found, [("a", "1"), ("b", "x=y"), ("a", "2")]);
+    }
+}

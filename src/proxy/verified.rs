@@ -1,0 +1,74 @@
+//! A credential that was verified, as it is remembered between requests.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
+use super::{authenticate::Method, headers::Identity, strategy::Strategy};
+use crate::{
+    model::{application::Application, claims::Facts, credential::Secret, time::Timestamp},
+    token::jwk::KeyId,
+};
+
+/// What verification found, and for how long it may be believed. Believing it skips the signature
+/// or the call only: time, audience, scopes, application and registration are judged each time.
+#[derive(Debug)]
+pub struct Verified {
+    /// What the token says.
+    pub facts: Facts,
+    /// The key whose signature it bears; none where the IdP itself answered for it.
+    pub key: Option<KeyId>,
+    /// When verification began.
+    pub made: Timestamp,
+    /// When it must be verified anew.
+    pub until: Timestamp,
+    /// The access token, where an API forwards it.
+    pub token: Option<Secret>,
+    /// Headers for the application as it last was.
+    identity: ArcSwapOption<Identity>,
+}
+
+impl Verified {
+    /// Keeps what verification found.
+    pub fn new(
+        facts: Facts,
+        key: Option<KeyId>,
+        made: Timestamp,
+        until: Timestamp,
+        token: Option<Secret>,
+    ) -> Self {
+        Self {
+            facts,
+            key,
+            made,
+            until,
+            token,
+            identity: ArcSwapOption::empty(),
+        }
+    }
+
+    /// Whether this may still be believed: it has not ended and its key still belongs to the IdP.
+    pub fn holds(&self, strategy: &Strategy, now: Timestamp) -> bool {
+        now < self.until
+            && self
+                .key
+                .is_none_or(|key| strategy.provider.holds_key(key, now))
+    }
+
+    /// The headers that tell the upstream who calls, made once for each state of the application.
+    pub fn identity(
+        &self,
+        strategy: &Strategy,
+        method: Method,
+        application: Option<&Arc<Application>>,
+    ) -> Arc<Identity> {
+        if let Some(known) = self.identity.load_full()
+            && known.is_of(application)
+        {
+            return known;
+        }
+        let made = Arc::new(Identity::new(strategy, method, &self.facts, application));
+        self.identity.store(Some(Arc::clone(&made)));
+        made
+    }
+}

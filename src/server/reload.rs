@@ -1,0 +1,228 @@
+//! Applies edited files to the running program.
+//!
+//! Always true: a faulty file changes nothing and says so in the log and in a metric; a good one is
+//! applied whole, between two requests.
+
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    clock,
+    config::{Config, watch::Watch},
+    directory::file,
+    model::fault::{Fault, Warning},
+    proxy::state::{Lasting, State},
+    telemetry::lines::Logs,
+};
+
+/// How often what has ended by itself is forgotten.
+const TIDY: Duration = Duration::from_secs(60);
+
+/// The two files that are read again.
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Applications,
+    Configuration,
+}
+
+impl What {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Applications => "applications",
+            Self::Configuration => "configuration",
+        }
+    }
+}
+
+/// Watches the files and applies them.
+#[derive(Debug)]
+pub struct Reloader {
+    path: PathBuf,
+    configuration: Watch,
+    applications: Watch,
+    state: Arc<ArcSwap<State>>,
+    lasting: Lasting,
+    logs: Logs,
+    /// Warnings told at the last reading of the applications: an edit that brings none anew is
+    /// quiet.
+    told: BTreeSet<String>,
+}
+
+impl Reloader {
+    /// Begins to watch. `configuration` watches the file at `path` since before it was read.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub fn new(
+        path: PathBuf,
+        configuration: Watch,
+        state: Arc<ArcSwap<State>>,
+        lasting: Lasting,
+        logs: Logs,
+    ) -> std::io::Result<Self> {
+        let current = state.load();
+        configuration.replace(current.config.files.clone());
+        let applications = Watch::new([current.config.registry.clone()])?;
+        drop(current);
+        let told = BTreeSet::new();
+        Ok(Self {
+            path,
+            configuration,
+            applications,
+            state,
+            lasting,
+            logs,
+            told,
+        })
+    }
+
+    /// Reads the applications, once before serving. A file that cannot be read keeps what was there
+    /// before: at first, nothing, and then every API but public ones answers that it is not ready.
+    #[must_use]
+    pub fn read_applications(mut self) -> Self {
+        self.apply_applications();
+        self
+    }
+
+    /// Applies every change, until the program ends.
+    pub async fn run(mut self) {
+        let mut hangup = signal(SignalKind::hangup())
+            .inspect_err(|error| tracing::error!(%error, "SIGHUP is not listened for"))
+            .ok();
+        let mut tidy = tokio::time::interval(TIDY);
+        loop {
+            let hung_up = async {
+                match &mut hangup {
+                    Some(signal) => signal.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let what: &[What] = tokio::select! {
+                () = self.configuration.changed() => &[What::Configuration],
+                () = self.applications.changed() => &[What::Applications],
+                _ = hung_up => &[What::Configuration, What::Applications],
+                _ = tidy.tick() => {
+                    self.lasting.revocations.tidy(clock::now());
+                    continue;
+                }
+            };
+            // Reading blocks, and 200,000 applications take a second or two.
+            let applied = tokio::task::spawn_blocking(move || {
+                for what in what {
+                    match what {
+                        What::Applications => self.apply_applications(),
+                        What::Configuration => self.apply_configuration(),
+                    }
+                }
+                self
+            });
+            match applied.await {
+                Ok(back) => self = back,
+                Err(error) => {
+                    tracing::error!(%error, "reloading has ended; restart to apply changes");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn apply_applications(&mut self) {
+        let (known, registry) = {
+            let state = self.state.load();
+            (state.config.known(), state.config.registry.clone())
+        };
+        let started = clock::instant();
+        match file::load(&registry, &known) {
+            Ok((entries, warnings)) => {
+                let count = entries.len();
+                self.lasting.directory.replace(entries);
+                self.warn(&warnings);
+                let seconds = (clock::instant() - started).as_secs_f64();
+                tracing::info!(applications = count, seconds, "applications are live");
+                self.outcome(What::Applications, Ok(()));
+            }
+            Err(faults) => self.outcome(What::Applications, Err(&faults)),
+        }
+    }
+
+    fn apply_configuration(&mut self) {
+        let (config, warnings) = match Config::load(&self.path) {
+            Ok(loaded) => loaded,
+            Err(faults) => return self.outcome(What::Configuration, Err(&faults)),
+        };
+        let old = self.state.load_full();
+        self.configuration.replace(config.files.clone());
+        if config == old.config {
+            return self.outcome(What::Configuration, Ok(()));
+        }
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        let config = keep_fixed(config, &old.config);
+        self.logs.set(&config.log);
+        let names_changed = config.known() != old.config.known();
+        let moved = config.registry != old.config.registry;
+        if moved {
+            self.applications.replace([config.registry.clone()]);
+        }
+        match State::new(config, Some(&old), &self.lasting) {
+            Ok(state) => {
+                self.state.store(Arc::new(state));
+                tracing::info!("the configuration is live");
+                self.outcome(What::Configuration, Ok(()));
+                if moved || names_changed {
+                    self.apply_applications();
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the configuration cannot be put to work; the old one stays");
+                self.outcome(What::Configuration, Err(&[]));
+            }
+        }
+    }
+
+    fn outcome(&self, what: What, result: Result<(), &[Fault]>) {
+        for fault in result.err().unwrap_or_default() {
+            tracing::error!(what = what.name(), fault = %fault, "refused; what was before stays");
+        }
+        let outcome = if result.is_ok() { "applied" } else { "refused" };
+        let metrics = &self.lasting.metrics;
+        metrics
+            .reloads
+            .with_label_values(&[what.name(), outcome])
+            .inc();
+        let good = metrics.last_reload_good.with_label_values(&[what.name()]);
+        good.set(i64::from(result.is_ok()));
+    }
+
+    fn warn(&mut self, warnings: &[Warning]) {
+        let now: BTreeSet<String> = warnings.iter().map(Warning::to_string).collect();
+        for warning in now.difference(&self.told) {
+            tracing::warn!("{warning}");
+        }
+        self.told = now;
+    }
+}
+
+/// What only a restart changes stays as it was, with a warning.
+fn keep_fixed(mut config: Config, old: &Config) -> Config {
+    let keep = |key: &str, changed: bool| {
+        if changed {
+            tracing::warn!(
+                key,
+                "changed in the file; this takes effect at the next start only"
+            );
+        }
+    };
+    keep("listeners", config.listeners != old.listeners);
+    keep("status.address", config.status != old.status);
+    keep("admin.address", config.admin_address != old.admin_address);
+    keep("threads", config.threads != old.threads);
+    config.listeners.clone_from(&old.listeners);
+    config.status = old.status;
+    config.admin_address = old.admin_address;
+    config.threads = old.threads;
+    config
+}

@@ -1,0 +1,134 @@
+//! The proxy as a Pingora service.
+
+use std::{num::NonZero, sync::Arc, thread, time::Duration};
+
+use async_trait::async_trait;
+use pingora::{
+    apps::ServerApp,
+    proxy::{ProxyHttp, http_proxy},
+    server::{ListenFds, RunArgs, Server, ShutdownWatch, configuration::ServerConf},
+    services::{Service, listening},
+};
+
+use super::{
+    shutdown::{Shutdown, Signals},
+    socket::{Bound, raise_descriptor_limit},
+};
+use crate::proxy::connection::{Counters, Front, Limits, Refuse};
+
+/// Everything about the data plane's service that the configuration says.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where clients connect.
+    pub listeners: Vec<Bound>,
+    /// What one client may cost.
+    pub limits: Limits,
+    /// Worker threads; 0: one for each core.
+    pub threads: usize,
+    /// How long a stop may take.
+    pub grace_period: Duration,
+    /// How often a request whose connection to the upstream failed is tried again.
+    pub retries: usize,
+}
+
+/// A listening service whose sockets are bound already, and which closes them when we say.
+struct Listening<A> {
+    service: listening::Service<A>,
+    sockets: Vec<Bound>,
+    closing: ShutdownWatch,
+}
+
+/// Serves until [`Shutdown`] is requested or a signal comes, and returns when all is answered.
+/// Blocks, and makes runtimes of its own: not to be called from asynchronous code.
+pub fn run<P>(
+    settings: Settings,
+    hooks: P,
+    counters: Arc<Counters>,
+    refuse: Refuse,
+    shutdown: Shutdown,
+) where
+    P: ProxyHttp + Send + Sync + 'static,
+    P::CTX: Send + Sync,
+{
+    raise_descriptor_limit(settings.limits.connections);
+    let conf = conf(&settings);
+    let mut server = Server::new_with_opt_and_conf(None, conf);
+    let front = Front::new(
+        http_proxy(&server.configuration, hooks),
+        settings.limits,
+        counters.clone(),
+        refuse,
+        shutdown.draining(),
+    );
+    let mut service = listening::Service::new("proxy".to_owned(), front);
+    for socket in &settings.listeners {
+        service.add_tcp(&socket.address().to_string());
+    }
+    server.add_service(Listening {
+        service,
+        sockets: settings.listeners,
+        closing: shutdown.closing(),
+    });
+    let shutdown_signal = Box::new(Signals {
+        shutdown,
+        counters,
+        grace_period: settings.grace_period,
+    });
+    server.run(RunArgs { shutdown_signal });
+}
+
+fn conf(settings: &Settings) -> ServerConf {
+    let threads = match settings.threads {
+        0 => thread::available_parallelism().map_or(1, NonZero::get),
+        threads => threads,
+    };
+    ServerConf {
+        threads,
+        // Measured: a runtime for each thread costs 2 to 4 % less than one that shares work.
+        work_stealing: false,
+        max_retries: settings.retries,
+        // A client has at most one request under way on HTTP/1, so more would never be used.
+        upstream_keepalive_pool_size: settings.limits.connections,
+        // `Signals` does all the waiting.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(0),
+        // Neither is used without daemon and upgrade; the defaults are in a directory that
+        // everybody may write to.
+        pid_file: String::new(),
+        upgrade_sock: String::new(),
+        ..ServerConf::default()
+    }
+}
+
+#[async_trait]
+impl<A: ServerApp + Send + Sync + 'static> Service for Listening<A> {
+    /// Pingora's own watch turns only when the runtimes are about to end, so it is not used.
+    async fn start_service(
+        &mut self,
+        table: Option<ListenFds>,
+        _: ShutdownWatch,
+        listeners_per_socket: usize,
+    ) {
+        if let Some(table) = &table {
+            let mut table = table.lock();
+            for socket in self.sockets.drain(..) {
+                socket.hand_over(&mut table);
+            }
+        }
+        let closing = self.closing.clone();
+        self.service
+            .start_service(table, closing, listeners_per_socket)
+            .await;
+    }
+
+    fn name(&self) -> &str {
+        self.service.name()
+    }
+
+    fn threads(&self) -> Option<usize> {
+        self.service.threads()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! Listening sockets, bound before anything serves.
+//!
+//! Pingora binds by itself too, but panics when it cannot and never tells which port it got. So
+//! the sockets are bound here and handed over through its table of inherited descriptors.
+
+use std::{
+    fmt, io,
+    net::{SocketAddr, TcpListener},
+    os::fd::IntoRawFd,
+};
+
+use pingora::server::Fds;
+
+/// Descriptors for what is not a client or its upstream: log, files, IdPs, refused clients.
+const SPARE_DESCRIPTORS: u64 = 1_000;
+
+/// What a socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// The operator's API.
+    Admin,
+    /// The data plane.
+    Proxy,
+    /// Health and metrics.
+    Status,
+}
+
+/// A socket could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("the {listener} listener cannot be bound to {address}")]
+pub struct Error {
+    /// What it is for.
+    pub listener: Listener,
+    /// Where it should be.
+    pub address: SocketAddr,
+    /// Why not.
+    pub source: io::Error,
+}
+
+/// A socket that clients can already connect to, though nobody answers yet. Non-blocking.
+#[derive(Debug)]
+pub struct Bound {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+/// Binds a socket and logs its address, which differs from the one asked for where that has port
+/// 0. An address that the last process has just left can be bound.
+///
+/// # Errors
+///
+/// The address is in use, is not one of this host, or needs a right that the process lacks.
+pub fn bind(listener: Listener, address: SocketAddr) -> Result<Bound, Error> {
+    let bound = || {
+        let socket = TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        Ok(Bound { socket, address })
+    };
+    let bound = bound().map_err(|source| Error {
+        listener,
+        address,
+        source,
+    })?;
+    tracing::info!(%listener, address = %bound.address, "listening");
+    Ok(bound)
+}
+
+/// Raises the limit of open files to what so many client connections need: each may have one to
+/// an upstream. Without it Pingora stops accepting for a second whenever the limit is hit.
+pub fn raise_descriptor_limit(connections: usize) {
+    let wanted = u64::try_from(connections)
+        .unwrap_or(u64::MAX)
+        .saturating_mul(2)
+        .saturating_add(SPARE_DESCRIPTORS);
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(limit) if limit >= wanted => {}
+        Ok(limit) => tracing::warn!(limit, wanted, "fewer open files than connections need"),
+        Err(error) => tracing::warn!(%error, wanted, "the limit of open files cannot be read"),
+    }
+}
+
+impl Bound {
+    /// The address it has.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Makes a listener for `tokio` of it.
+    #[must_use]
+    pub fn into_socket(self) -> TcpListener {
+        self.socket
+    }
+
+    /// Puts it into Pingora's table, under the address that the service then asks for.
+    pub(super) fn hand_over(self, table: &mut Fds) {
+        table.add(self.address.to_string(), self.socket.into_raw_fd());
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Admin => "admin",
+            Self::Proxy => "proxy",
+            Self::Status => "status",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn any_port() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    }
+
+    #[test]
+    fn port_0_becomes_a_real_one() {
+        let bound = bind(Listener::Proxy, any_port()).unwrap();
+        assert_ne!(bound.address().port(), 0);
+        assert!(std::net::TcpStream::connect(bound.address()).is_ok());
+    }
+
+    #[test]
+    fn a_taken_address_is_named() {
+        let first = bind(Listener::Proxy, any_port()).unwrap();
+        let error = bind(Listener::Admin, first.address()).unwrap_err();
+        assert_eq!(
+            (error.listener, error.address),
+            (Listener::Admin, first.address())
+        );
+        assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
+        assert!(error.to_string().contains(&first.address().to_string()));
+    }
+
+    #[test]
+    fn the_descriptor_limit_is_raised_but_never_lowered() {
+        let before = rlimit::Resource::NOFILE.get_soft().unwrap();
+        raise_descriptor_limit(0);
+        assert!(rlimit::Resource::NOFILE.get_soft().unwrap() >= before);
+    }
+}

@@ -1,0 +1,166 @@
+//! JSON Web Tokens in compact form (RFC 7519, RFC 7515), as access tokens.
+//!
+//! The signature is checked before any claim is judged. Of the header only `alg`, `kid`, `typ`,
+//! `crit` and `b64` are read; a key or an address in it (`jwk`, `jku`, `x5u`, `x5c`) is never
+//! used. Encrypted tokens and JSON serialisations are no JWTs here.
+
+use std::borrow::Cow;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
+
+use super::{
+    Error, json,
+    jwk::{KeyId, KeySet},
+    rules::{self, Rules},
+};
+use crate::model::{
+    claims::{Claims, Facts},
+    time::Timestamp,
+};
+
+/// Longest token that is read, in bytes: no longer one fits in a request's head.
+pub const TOKEN_LIMIT: usize = 32 * 1024;
+
+/// Whether a token is meant as a JWT: three base64url parts, the first a JSON object, the last
+/// perhaps empty. Says nothing about whether it is a good one; a bad one is refused as a JWT and
+/// not sent to introspection.
+pub fn looks_like_jwt(token: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let Some((header, payload, signature)) = parts(token) else {
+        return false;
+    };
+    token.len() <= TOKEN_LIMIT
+        && payload.bytes().chain(signature.bytes()).all(legal)
+        && BASE64_URL_SAFE_NO_PAD.decode(header).is_ok_and(|header| {
+            header.trim_ascii_start().starts_with(b"{")
+                && serde_json::from_slice::<IgnoredAny>(&header).is_ok()
+        })
+}
+
+/// The token's unverified `iss`: good for choosing whose keys to try, and for nothing else.
+/// `None` where there is not exactly one that is text.
+pub fn issuer(token: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Payload<'t> {
+        #[serde(borrow)]
+        iss: Cow<'t, str>,
+    }
+    if token.len() > TOKEN_LIMIT {
+        return None;
+    }
+    let (_, payload, _) = parts(token)?;
+    let payload = BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?;
+    serde_json::from_slice(&payload)
+        .ok()
+        .map(|Payload { iss }| iss.into_owned())
+}
+
+/// The token's unverified `iat`: good for judging whether its key may be younger than a key set,
+/// and for nothing else.
+pub fn issued(token: &str) -> Option<Timestamp> {
+    #[derive(Deserialize)]
+    struct Payload {
+        iat: f64,
+    }
+    let (_, payload, _) = parts(token)?;
+    let payload = BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?;
+    let Payload { iat } = serde_json::from_slice(&payload).ok()?;
+    // The cast saturates.
+    Some(Timestamp::from_secs(iat as i64))
+}
+
+/// Verifies an access token with an identity provider's keys: size, form, header, signature,
+/// issuer, then all that [`Rules`] ask. `issuers` are the provider's `iss` values, compared byte
+/// for byte. The key that verified it is told so that a cached verdict can end with it.
+///
+/// # Errors
+/// [`Error::UnknownKey`] where fetching the keys again may help; [`Error::Audience`] where nothing
+/// but the audience is wrong; otherwise the first rule that is broken.
+pub fn verify(
+    token: &str,
+    keys: &KeySet,
+    issuers: &[String],
+    rules: &Rules<'_>,
+    now: Timestamp,
+) -> Result<(Facts, KeyId), Error> {
+    if token.len() > TOKEN_LIMIT {
+        return Err(Error::TooLarge);
+    }
+    let (header, payload, signature) = parts(token).ok_or(Error::NotJwt)?;
+    let message = &token[..header.len() + 1 + payload.len()];
+    let members = json::object(&decode(header)?).map_err(Error::Json)?;
+    let header = Header::read(&members)?;
+    let payload = decode(payload)?;
+    let signature = decode(signature)?;
+    let key = keys.verify(
+        header.kid,
+        header.alg,
+        rules.algorithms,
+        message.as_bytes(),
+        &signature,
+    )?;
+
+    let claims = json::object(&payload).map_err(Error::Json)?;
+    let issuer = rules::text(&claims, "iss")?.ok_or(Error::Issuer)?;
+    if !issuers.iter().any(|known| known == issuer) {
+        return Err(Error::Issuer);
+    }
+    let facts = rules.read(&claims)?;
+    rules.judge(&facts, now)?;
+    Ok((facts, key))
+}
+
+fn parts(token: &str) -> Option<(&str, &str, &str)> {
+    let mut parts = token.split('.');
+    let three = (parts.next()?, parts.next()?, parts.next()?);
+    parts.next().is_none().then_some(three)
+}
+
+/// Strict base64url (RFC 7515 section 2): no padding, no left-over bits, nothing else.
+fn decode(part: &str) -> Result<Vec<u8>, Error> {
+    BASE64_URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| Error::Base64)
+}
+
+/// What is read of a header.
+struct Header<'h> {
+    alg: &'h str,
+    kid: Option<&'h str>,
+}
+
+impl<'h> Header<'h> {
+    fn read(members: &'h Claims) -> Result<Self, Error> {
+        let text = |name: &str| match members.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.as_str())),
+            Some(_) => Err(Error::Header),
+        };
+        // No extension is understood, so each that must be is one too many.
+        let attached = members.get("b64").is_none_or(|b64| *b64 == true);
+        if members.contains_key("crit") || !attached {
+            return Err(Error::Critical);
+        }
+        if let Some(kind) = text("typ")? {
+            let prefix = kind
+                .get(..12)
+                .filter(|p| p.eq_ignore_ascii_case("application/"));
+            let kind = &kind[prefix.map_or(0, str::len)..];
+            if !["at+jwt", "jwt"]
+                .iter()
+                .any(|known| kind.eq_ignore_ascii_case(known))
+            {
+                return Err(Error::Type);
+            }
+        }
+        Ok(Self {
+            alg: text("alg")?.ok_or(Error::Header)?,
+            kid: text("kid")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

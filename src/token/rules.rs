@@ -1,0 +1,204 @@
+//! What a strategy asks of a token, and what is read from one, however it was verified.
+//!
+//! Of the claims that are read, a wrong type refuses the token; claims that nobody asked for are
+//! ignored (RFC 7519 section 4). Time and audience are judged apart, last and without allocating,
+//! because they are judged again on each request.
+
+use std::time::Duration;
+
+use jsonwebtoken::Algorithm;
+use serde_json::Value;
+
+use super::Error;
+use crate::model::{
+    claims::{ClaimPath, Claims, Facts},
+    credential::ClientId,
+    scope::Scopes,
+    time::Timestamp,
+};
+
+/// The rules of one strategy, borrowed from its configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// Algorithms accepted; empty: what each key says.
+    pub algorithms: &'a [Algorithm],
+    /// One of these must be in `aud`; empty: `aud` is not checked.
+    pub audience: &'a [String],
+    /// Difference between clocks that is forgiven.
+    pub leeway: Duration,
+    /// Where the client id is.
+    pub credential_claim: &'a ClaimPath,
+    /// Where scopes are; all that are present count.
+    pub scope_claims: &'a [ClaimPath],
+    /// Values to keep for headers, [`Facts::header_claims`].
+    pub header_claims: &'a [ClaimPath],
+}
+
+impl Rules<'_> {
+    /// Judges time and audience, of a fresh token and of one that was read before. Audience comes
+    /// last: [`Error::Audience`] means that nothing else was wrong.
+    ///
+    /// # Errors
+    /// [`Error::Expired`], [`Error::NotYetValid`], [`Error::IssuedInFuture`] or
+    /// [`Error::Audience`].
+    pub fn judge(&self, facts: &Facts, now: Timestamp) -> Result<(), Error> {
+        if now.minus(self.leeway) >= facts.expires {
+            return Err(Error::Expired);
+        }
+        let latest = now.plus(self.leeway);
+        if facts.not_before.is_some_and(|time| time > latest) {
+            return Err(Error::NotYetValid);
+        }
+        if facts.issued.is_some_and(|time| time > latest) {
+            return Err(Error::IssuedInFuture);
+        }
+        let named = self.audience.is_empty()
+            || facts
+                .audience
+                .iter()
+                .any(|audience| self.audience.contains(audience));
+        if named { Ok(()) } else { Err(Error::Audience) }
+    }
+
+    /// Reads the facts from claims that a signature or the provider's answer vouches for, and
+    /// refuses what is no access token.
+    pub(super) fn read(&self, claims: &Claims) -> Result<Facts, Error> {
+        access_token(claims)?;
+        let expires = time(claims, "exp")?.ok_or(Error::ExpiryMissing)?;
+        let facts = Facts {
+            client_id: self.client_id(claims)?,
+            audience: audience(claims)?,
+            scopes: scopes(claims, self.scope_claims)?,
+            expires,
+            not_before: time(claims, "nbf")?,
+            issued: time(claims, "iat")?,
+            header_claims: self
+                .header_claims
+                .iter()
+                .map(|path| path.find(claims).and_then(header_value))
+                .collect(),
+        };
+        Ok(facts)
+    }
+
+    /// The one string at the configured path, never another claim instead. Where that is the
+    /// subject, a user must not become an application that happens to bear its name: what else
+    /// names the client has to agree.
+    fn client_id(&self, claims: &Claims) -> Result<ClientId, Error> {
+        let value = self
+            .credential_claim
+            .find(claims)
+            .ok_or(Error::ClientMissing)?;
+        let id = value.as_str().ok_or(Error::ClaimType("credential_claim"))?;
+        if self.credential_claim.is("sub") {
+            for name in ["client_id", "azp", "cid", "appid"] {
+                if text(claims, name)?.is_some_and(|other| other != id) {
+                    return Err(Error::ClientConflict);
+                }
+            }
+        }
+        ClientId::new(id).ok_or(Error::ClientMissing)
+    }
+}
+
+/// A claim that is text where it is present.
+pub(super) fn text<'c>(claims: &'c Claims, name: &'static str) -> Result<Option<&'c str>, Error> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Error::ClaimType(name)),
+    }
+}
+
+/// Scopes at all of the paths together: each is a space-separated text (RFC 8693 section 4.2) or
+/// a list of texts.
+pub(super) fn scopes(claims: &Claims, paths: &[ClaimPath]) -> Result<Scopes, Error> {
+    let mut scopes = Vec::new();
+    for value in paths.iter().filter_map(|path| path.find(claims)) {
+        scopes.extend(texts(value).ok_or(Error::ClaimType("scope"))?);
+    }
+    Ok(Scopes::from_list(scopes))
+}
+
+/// Refuses the other things that a provider signs or knows: ID tokens (OIDC Core section 2),
+/// Curity's and Keycloak's refresh tokens, and tokens bound to a key (RFC 7800), which would
+/// need a proof of possession.
+fn access_token(claims: &Claims) -> Result<(), Error> {
+    if ["nonce", "at_hash", "c_hash"]
+        .iter()
+        .any(|name| claims.contains_key(*name))
+    {
+        return Err(Error::NotAccessToken);
+    }
+    if text(claims, "purpose")?.is_some_and(|purpose| purpose != "access_token") {
+        return Err(Error::NotAccessToken);
+    }
+    for (name, others) in [
+        ("typ", &["id", "refresh"][..]),
+        (
+            "token_use",
+            &["id", "id_token", "refresh", "refresh_token"][..],
+        ),
+    ] {
+        let value = text(claims, name)?.unwrap_or_default();
+        if others.iter().any(|other| value.eq_ignore_ascii_case(other)) {
+            return Err(Error::NotAccessToken);
+        }
+    }
+    if claims.contains_key("cnf") {
+        return Err(Error::SenderConstrained);
+    }
+    Ok(())
+}
+
+/// RFC 7519 section 4.1.3: one text or a list of them.
+fn audience(claims: &Claims) -> Result<Vec<String>, Error> {
+    let Some(value) = claims.get("aud") else {
+        return Ok(Vec::new());
+    };
+    let values = texts(value).ok_or(Error::ClaimType("aud"))?;
+    Ok(values.into_iter().map(str::to_owned).collect())
+}
+
+fn texts(value: &Value) -> Option<Vec<&str>> {
+    match value {
+        Value::String(text) => Some(vec![text]),
+        Value::Array(list) => list.iter().map(Value::as_str).collect(),
+        _ => None,
+    }
+}
+
+/// RFC 7519 section 2, NumericDate: seconds, fractions allowed. Dates too far to count saturate.
+fn time(claims: &Claims, name: &'static str) -> Result<Option<Timestamp>, Error> {
+    let Some(value) = claims.get(name) else {
+        return Ok(None);
+    };
+    if let Some(seconds) = value.as_i64() {
+        return Ok(Some(Timestamp::from_secs(seconds)));
+    }
+    let seconds = value.as_f64().ok_or(Error::ClaimType(name))?;
+    Ok(Some(Timestamp::from_millis(
+        (seconds * 1000.0).floor() as i64
+    )))
+}
+
+/// A claim as a header's text; `None` where it has no plain form.
+fn header_value(value: &Value) -> Option<String> {
+    let plain = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    };
+    match value {
+        Value::Array(list) => Some(
+            list.iter()
+                .map(plain)
+                .collect::<Option<Vec<_>>>()?
+                .join(","),
+        ),
+        _ => plain(value),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! YAML files that an operator writes, and what is wrong with them as [`Fault`]s.
+
+use std::{path::Path, sync::Arc};
+
+use serde::Deserialize;
+use serde_saphyr::{
+    Budget, DefaultMessageFormatter, Error, Location, MessageFormatter, NonFiniteFloatPolicy,
+};
+
+use crate::model::fault::{Fault, Place};
+
+/// Reads a whole file.
+///
+/// # Errors
+/// It cannot be read, or is not UTF-8.
+pub(crate) fn read(file: &Arc<Path>) -> Result<String, Fault> {
+    let bytes = std::fs::read(file).map_err(|error| {
+        let message = format!("cannot be read: {}", reason(&error));
+        Fault {
+            place: Place::whole(file),
+            message,
+        }
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let good = String::from_utf8_lossy(&error.as_bytes()[..good]).into_owned();
+        let line = good.matches('\n').count() as u64 + 1;
+        let column = good
+            .rsplit('\n')
+            .next()
+            .map_or(0, |last| last.chars().count() as u64)
+            + 1;
+        let place = Place {
+            file: file.clone(),
+            line,
+            column,
+        };
+        Fault {
+            place,
+            message: "expected UTF-8".to_owned(),
+        }
+    })
+}
+
+/// Makes a value of one document; `file` is its name in messages.
+///
+/// # Errors
+/// The first fault of syntax or type. A key that is there twice is one.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(file: &Arc<Path>, text: &'a str) -> Result<T, Fault> {
+    // The default budget ends at 250,000 nodes, fewer than 20,000 applications have. No node is
+    // shorter than a byte, so the file's own length bounds an honest file. Aliases keep their
+    // limits: with them a short file can ask for endless work.
+    let mut budget = Budget::default();
+    budget.max_nodes = budget.max_nodes.max(text.len());
+    budget.max_events = budget.max_events.max(text.len().saturating_mul(2));
+    budget.max_total_scalar_bytes = budget.max_total_scalar_bytes.max(text.len());
+    budget.max_total_comment_bytes = budget.max_total_comment_bytes.max(text.len());
+    let options = serde_saphyr::options! {
+        budget: Some(budget),
+        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
+        with_snippet: false,
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let at = error.location().unwrap_or(Location::UNKNOWN);
+        Fault {
+            place: place(file, at),
+            message: message(error.without_snippet()),
+        }
+    })
+}
+
+/// A place of the YAML reader as one of ours.
+pub(crate) fn place(file: &Arc<Path>, at: Location) -> Place {
+    Place {
+        file: file.clone(),
+        line: at.line(),
+        column: at.column(),
+    }
+}
+
+/// What the system says of a file, without its error number.
+pub(crate) fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_lowercase()
+}
+
+/// One line, without the place, which stands in front of it already.
+fn message(error: &Error) -> String {
+    match error {
+        Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("{key}: expected each key once")
+        }
+        error => {
+            let message = DefaultMessageFormatter.format_message(error);
+            message.lines().next().unwrap_or_default().to_owned()
+        }
+    }
+}
