@@ -211,7 +211,7 @@ impl Load {
     async fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
-            assert!(task.await.unwrap() > 10, "load was put on the gateway");
+            assert!(task.await.unwrap() > 0, "load was put on the gateway");
         }
     }
 }

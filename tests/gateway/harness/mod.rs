@@ -231,6 +231,14 @@ pub(crate) fn application(client_id: &str) -> Value {
     })
 }
 
+/// Adds an application to a file's content.
+pub(crate) fn add(applications: &mut Value, entry: Value) {
+    applications["applications"]
+        .as_array_mut()
+        .unwrap()
+        .push(entry);
+}
+
 /// A session key: 32 equal bytes in base64, enough for a test.
 pub(crate) fn session_key(byte: u8) -> String {
     use base64::{Engine, prelude::BASE64_STANDARD};
