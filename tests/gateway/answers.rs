@@ -353,7 +353,7 @@ async fn routing_refusals_are_problems_too() {
     let response = world.refuses(delete, 405, "method_not_allowed").await;
     let mut allowed: Vec<&str> = response.header("allow").unwrap().split(", ").collect();
     allowed.sort_unstable();
-    assert_eq!(allowed, ["GET", "POST"]);
+    assert_eq!(allowed, ["GET", "HEAD", "POST"]);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::harness::{
-    APP, SECRET, World, application, eventually,
+    APP, SECRET, World, add, application, eventually,
     gateway::Setup,
     http1::{Answer, Manner},
     idp::{Decoding, Endpoint, Format, Idp, Overlap},
@@ -635,7 +635,7 @@ async fn an_opaque_answer_is_its_own_proof() {
     world.idp.client("app-2", "two");
     world
         .gateway
-        .register(|a| a["applications"][1] = application("app-2"))
+        .register(|a| add(a, application("app-2")))
         .await;
     world.idp.turn(|k| k.scope = Some("granted".to_owned()));
     world.passes(world.flights().basic("app-2", "two")).await;

@@ -58,7 +58,8 @@ async fn a_clients_copies_of_our_headers_never_arrive() {
 #[tokio::test]
 async fn connection_cannot_take_away_what_we_add() {
     let world = World::start().await;
-    let nominated = format!("keep-alive, x-private, authorization, {}", OURS.join(", "));
+    // Ten at once is the most that Pingora takes.
+    let nominated = format!("x-private, {}", OURS.join(", "));
     let call = world
         .flights()
         .header("Connection", &nominated)

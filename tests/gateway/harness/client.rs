@@ -36,11 +36,19 @@ const ALLOWED: &[&str] = &[
 ];
 
 /// An answer of the gateway.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) lines: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
+}
+
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = self.text();
+        let start: String = text.chars().take(500).collect();
+        write!(f, "{} {:?} {start}", self.status, self.lines)
+    }
 }
 
 impl Response {
@@ -123,7 +131,7 @@ impl Response {
 
     #[track_caller]
     pub(crate) fn assert_status(&self, status: u16) -> &Self {
-        assert_eq!(self.status, status, "{self:?} {}", self.text());
+        assert_eq!(self.status, status, "{self:?}");
         self
     }
 
@@ -138,6 +146,10 @@ impl Response {
     fn assert_no_strange_fields(&self) {
         for (name, value) in &self.lines {
             let name = name.to_ascii_lowercase();
+            // Pingora answers a malformed head itself, with an empty body and its name.
+            if name == "server" && value == "Pingora" && self.body.is_empty() {
+                continue;
+            }
             let known = ALLOWED.contains(&name.as_str()) || name.starts_with("x-upstream-");
             assert!(known, "unexpected field {name}: {value} in {self:?}");
         }

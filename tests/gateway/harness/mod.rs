@@ -32,7 +32,10 @@ pub(crate) const SECRET: &str = "correct-horse-battery";
 macro_rules! eventually {
     ($condition:expr, $($what:tt)+) => {{
         let mut left = 500;
-        while !$condition {
+        loop {
+            if $condition {
+                break;
+            }
             left -= 1;
             assert!(left > 0, "not in 5 s: {}", format!($($what)+));
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -226,6 +229,14 @@ pub(crate) fn application(client_id: &str) -> Value {
         "client_id": client_id,
         "registrations": {"flights": "approved"},
     })
+}
+
+/// Adds an application to a file's content.
+pub(crate) fn add(applications: &mut Value, entry: Value) {
+    applications["applications"]
+        .as_array_mut()
+        .unwrap()
+        .push(entry);
 }
 
 /// A session key: 32 equal bytes in base64, enough for a test.
