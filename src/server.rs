@@ -6,3 +6,6 @@
 pub mod service;
 pub mod shutdown;
 pub mod socket;
+
+#[cfg(test)]
+pub(crate) mod world;
