@@ -334,6 +334,10 @@ fn no_framing_smuggles_a_request() {
             true,
         ),
         (
+            post("Connection: upgrade\r\nUpgrade: websocket\r\n", ""),
+            false,
+        ),
+        (
             post(
                 "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
                 "0\r\n\r\n",
@@ -376,6 +380,21 @@ fn no_framing_smuggles_a_request() {
             .count();
         assert_eq!(smuggled, usize::from(follows), "{request:?}: {lines:?}");
     }
+}
+
+#[test]
+fn http_1_0_is_kept_only_on_request() {
+    let world = world();
+    let mut client = world.client();
+    let keep = "GET / HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n";
+    assert!(!client.send(keep).reply().closes());
+    assert!(
+        client
+            .send("GET / HTTP/1.0\r\nHost: h\r\n\r\n")
+            .reply()
+            .closes()
+    );
+    assert!(client.is_closed());
 }
 
 #[test]
