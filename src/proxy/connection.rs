@@ -9,7 +9,7 @@
 //! Always true here:
 //! - Pingora sees a request only when its head is whole and within limits.
 //! - Bytes of the next request wait here; a request that Pingora answers early can never leave
-//!   part of its body to be taken for the next head ([`gate`]).
+//!   part of its body to be taken for the next head.
 //! - A connection is cut while a stop is under way only after its client was told to close, or has
 //!   asked nothing for [`LINGER`].
 //!
@@ -51,8 +51,8 @@ pub use count::Counters;
 use count::Permit;
 use gate::{Body, Gate};
 
-/// How long a connection is kept for a next request. Longer than the idle time-outs of common
-/// clients would be kind, but each costs memory; 60 s is what Pingora and Envoy-like proxies use.
+/// How long a connection is kept for a next request. Shorter, clients connect more often than they
+/// need to; longer, connections that nobody will use again hold memory and places.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// While stopping: how long after its last answer a connection may still ask, to be answered with
@@ -288,9 +288,14 @@ where
             self.http.counters.malformed.fetch_add(1, Ordering::Relaxed);
         }
         let (stream, _) = reused?.consume();
-        stream.into_any().downcast().ok()
+        let mut gate: Box<Gate> = stream.into_any().downcast().ok()?;
+        // Whatever it was, all of it has been read.
+        gate.open(Body::Length(0));
+        Some(gate)
     }
 
+    /// Answers a connection that has no place. One that speaks HTTP/2 is closed: it would take the
+    /// answer for a fault of ours.
     async fn refuse_connection(&self, stream: Stream) {
         self.http.counters.refused(Refusal::Overloaded);
         let Some(_refusing) = self.http.counters.refusing() else {

@@ -214,7 +214,18 @@ impl Entry {
         }
         let listed = self.apis.iter().find(|(_, methods)| lists(methods, method));
         let all = || self.apis.iter().find(|(_, methods)| methods.is_empty());
-        listed.or_else(all).map(|(index, _)| *index)
+        let listed = listed.map(|(index, _)| *index);
+        // Method names are case-sensitive (RFC 9110 section 9.1) and no registered one has small
+        // letters; a server that folds them would take `get` for GET behind our back.
+        if listed.is_some()
+            || method
+                .as_str()
+                .bytes()
+                .any(|byte| byte.is_ascii_lowercase())
+        {
+            return listed;
+        }
+        all().map(|(index, _)| *index)
     }
 }
 

@@ -16,6 +16,10 @@ use super::{
 };
 use crate::proxy::connection::{Counters, Front, Limits, Refuse};
 
+/// Idle connections to all upstreams together, beyond which the oldest is closed. Each keeps a
+/// descriptor, and clients beyond so many at once are rare.
+const POOL: usize = 4_096;
+
 /// Everything about the data plane's service that the configuration says.
 #[derive(Debug)]
 pub struct Settings {
@@ -27,7 +31,7 @@ pub struct Settings {
     pub threads: usize,
     /// How long a stop may take.
     pub grace_period: Duration,
-    /// How often a request whose connection to the upstream failed is tried again.
+    /// How often a request may be tried again at its upstream, where a hook allows it at all.
     pub retries: usize,
 }
 
@@ -84,11 +88,14 @@ fn conf(settings: &Settings) -> ServerConf {
     };
     ServerConf {
         threads,
-        // Measured: a runtime for each thread costs 2 to 4 % less than one that shares work.
-        work_stealing: false,
-        max_retries: settings.retries,
-        // A client has at most one request under way on HTTP/1, so more would never be used.
-        upstream_keepalive_pool_size: settings.limits.connections,
+        // Measured: a runtime for each thread costs 2 to 4 % less than one that shares work. But
+        // Pingora finds such a runtime by thread, and threads of a later server in the same
+        // process find the dead one of an earlier. Only tests have a later server.
+        work_stealing: cfg!(test),
+        // Despite its name this counts tries, the first one too.
+        max_retries: settings.retries.saturating_add(1),
+        // Pingora multiplies it by the threads.
+        upstream_keepalive_pool_size: POOL.div_ceil(threads),
         // `Signals` does all the waiting.
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(0),

@@ -179,6 +179,7 @@ fn methods_split_a_path_over_apis() {
         ("/a", "TRACE", refused),
         ("/all", "PROPFIND", all.clone()),
         ("/all", "OPTIONS", all),
+        ("/all", "get", never.clone()),
         ("/all", "TRACE", never.clone()),
         ("/all", "CONNECT", never),
     ] {

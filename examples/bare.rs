@@ -1,0 +1,56 @@
+//! A Pingora proxy that does nothing but forward: what `benches/cost.sh` measures the gateway
+//! beside. One worker thread; runtime and connection pool are set up as the gateway's are.
+//!
+//! ```text
+//! cargo run --release --example fixed -- 127.0.0.1:9000 &
+//! cargo run --release --example bare -- 127.0.0.1:8100 127.0.0.1:9000 &
+//! curl -i http://127.0.0.1:8100/
+//! ```
+
+use std::{env, net::SocketAddr, process::ExitCode};
+
+use async_trait::async_trait;
+use pingora::{
+    proxy::{ProxyHttp, Session, http_proxy_service},
+    server::{Server, configuration::ServerConf},
+    upstreams::peer::HttpPeer,
+};
+
+struct Forward {
+    upstream: SocketAddr,
+}
+
+#[async_trait]
+impl ProxyHttp for Forward {
+    type CTX = ();
+
+    fn new_ctx(&self) {}
+
+    async fn upstream_peer(&self, _: &mut Session, (): &mut ()) -> pingora::Result<Box<HttpPeer>> {
+        Ok(Box::new(HttpPeer::new(self.upstream, false, String::new())))
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<SocketAddr> = env::args()
+        .skip(1)
+        .filter_map(|argument| argument.parse().ok())
+        .collect();
+    let [address, upstream] = arguments[..] else {
+        eprintln!("usage: bare ADDRESS:PORT UPSTREAM:PORT");
+        return ExitCode::FAILURE;
+    };
+    let conf = ServerConf {
+        threads: 1,
+        work_stealing: false,
+        upstream_keepalive_pool_size: 4_096,
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(0),
+        ..ServerConf::default()
+    };
+    let mut server = Server::new_with_opt_and_conf(None, conf);
+    let mut service = http_proxy_service(&server.configuration, Forward { upstream });
+    service.add_tcp(&address.to_string());
+    server.add_service(service);
+    server.run_forever()
+}
