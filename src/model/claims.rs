@@ -22,7 +22,8 @@ impl ClaimPath {
     /// The value at the end of the path. A name is never split at dots and arrays are not entered.
     pub fn find<'a>(&self, claims: &'a Claims) -> Option<&'a Value> {
         let (first, rest) = self.0.split_first()?;
-        rest.iter().try_fold(claims.get(&**first)?, |value, name| value.get(&**name))
+        rest.iter()
+            .try_fold(claims.get(&**first)?, |value, name| value.get(&**name))
     }
 
     /// Whether this is the one top-level name.

@@ -10,7 +10,13 @@ pub struct Scopes(Box<str>);
 impl Scopes {
     /// Reads a space-separated list. Runs of spaces count as one.
     pub fn parse(text: &str) -> Self {
-        Self(text.split(' ').filter(|s| !s.is_empty()).collect::<Vec<_>>().join(" ").into())
+        Self(
+            text.split(' ')
+                .filter(|s| !s.is_empty())
+                .collect::<Vec<_>>()
+                .join(" ")
+                .into(),
+        )
     }
 
     /// Joins single scopes; one that holds a space counts as several.
@@ -56,7 +62,10 @@ impl ScopeRule {
     /// Whether the granted scopes satisfy one entry whole, or nothing is asked.
     pub fn allows(&self, granted: &Scopes) -> bool {
         self.0.is_empty()
-            || self.0.iter().any(|entry| entry.split(' ').all(|scope| granted.contains(scope)))
+            || self
+                .0
+                .iter()
+                .any(|entry| entry.split(' ').all(|scope| granted.contains(scope)))
     }
 
     /// Whether nothing is asked.
@@ -82,17 +91,27 @@ mod tests {
 
     #[test]
     fn a_space_is_and_and_entries_are_or() {
-        let rule = |entries: &[&str]| ScopeRule::new(entries.iter().map(|s| (*s).to_owned())).unwrap();
+        let rule =
+            |entries: &[&str]| ScopeRule::new(entries.iter().map(|s| (*s).to_owned())).unwrap();
         for (name, entries, granted, allowed) in [
             ("nothing asked", &[][..], "", true),
             ("one asked, none granted", &["read"], "", false),
             ("one of two", &["read", "admin"], "admin", true),
             ("half of an entry", &["read list"], "read", false),
-            ("whole entry, other order", &["read list"], "list other read", true),
+            (
+                "whole entry, other order",
+                &["read list"],
+                "list other read",
+                true,
+            ),
             ("longer word", &["api:write"], "api:write2", false),
             ("other case", &["api:write"], "API:WRITE", false),
         ] {
-            assert_eq!(rule(entries).allows(&Scopes::parse(granted)), allowed, "{name}");
+            assert_eq!(
+                rule(entries).allows(&Scopes::parse(granted)),
+                allowed,
+                "{name}"
+            );
         }
     }
 

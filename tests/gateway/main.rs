@@ -1,1 +1,28 @@
-#[test] fn a(){}
+//! Black-box tests: the built program, an identity provider, an upstream, and clients that know
+//! the configuration and HTTP only.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+mod harness;
+
+mod answers;
+mod applications;
+mod basic;
+mod bearer;
+mod check;
+mod h2c;
+mod headers;
+mod introspection;
+mod limits;
+mod outages;
+mod real_idp;
+mod reload;
+mod routes;
+mod secrets;
+mod session;
+mod shutdown;
+mod smuggling;
+mod status;

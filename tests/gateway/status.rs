@@ -100,11 +100,6 @@ async fn metrics_count_what_happens() {
             ],
             1.0,
         ),
-        (
-            "dcr_verdicts_total",
-            &[("reason", "credentials_required")],
-            1.0,
-        ),
         ("dcr_request_seconds_count", &[], 6.0),
         ("dcr_authentication_seconds_count", &[], 4.0),
         ("dcr_upstream_seconds_count", &[], 4.0),
