@@ -9,6 +9,9 @@ pub mod service;
 pub mod shutdown;
 pub mod socket;
 
+#[cfg(test)]
+pub(crate) mod world;
+
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
