@@ -54,8 +54,8 @@ pub(super) struct Attempt {
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
     last: Option<Attempt>,
-    /// The last one for an unknown key that brought no other set.
-    vain: Option<Attempt>,
+    /// The last one for an unknown key.
+    unknown_key: Option<Attempt>,
 }
 
 impl Provider {
@@ -82,8 +82,8 @@ impl Provider {
     /// Keys newer than `seen`, for a token whose key is not among those.
     ///
     /// Anybody can name a key that does not exist, so the IdP is asked once in
-    /// `unknown_kid_interval` only. An answer that did bring another set does not count: the IdP
-    /// itself changes its keys, and two changes in a row must not make good tokens bad.
+    /// `unknown_kid_interval` only. The fetches of the background do not count: a key that comes
+    /// right after one must not wait.
     ///
     /// # Errors
     /// [`Unavailable`] where the IdP could not be asked.
@@ -132,7 +132,7 @@ impl Provider {
     }
 
     fn last_refetch(&self) -> Option<Attempt> {
-        self.attempts().vain.clone()
+        self.attempts().unknown_key.clone()
     }
 
     fn attempts(&self) -> MutexGuard<'_, Attempts> {
@@ -151,8 +151,8 @@ impl Provider {
                 Demand::FirstLoad => attempts.last.clone()?,
                 Demand::Schedule => return None,
                 Demand::UnknownKey => {
-                    let vain = attempts.vain.clone()?;
-                    (vain.began + interval > clock::instant()).then_some(vain)?
+                    let last = attempts.unknown_key.clone()?;
+                    (last.began + interval > clock::instant()).then_some(last)?
                 }
             };
             Some(attempt.failed.map_or(Ok(()), Err))
@@ -160,20 +160,11 @@ impl Provider {
         let provider = self.clone();
         let start = || async move {
             let began = clock::instant();
-            let before = provider.0.keys.load_full();
             let result = provider.fetch_now().await;
-            let after = provider.0.keys.load_full();
-            let attempt = Attempt {
-                began,
-                failed: result.clone().err(),
-            };
-            let same = match (&before, &after) {
-                (Some(before), Some(after)) => before.set.has_the_keys_of(&after.set),
-                (before, after) => before.is_none() == after.is_none(),
-            };
+            let attempt = Attempt { began, failed: result.clone().err() };
             let mut attempts = provider.attempts();
-            if same && matches!(demand, Demand::UnknownKey) {
-                attempts.vain = Some(attempt.clone());
+            if matches!(demand, Demand::UnknownKey) {
+                attempts.unknown_key = Some(attempt.clone());
             }
             attempts.last = Some(attempt);
             result

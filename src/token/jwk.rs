@@ -77,11 +77,6 @@ impl KeySet {
         self.keys.is_empty()
     }
 
-    /// Whether both sets hold the same keys, in whatever order.
-    pub fn has_the_keys_of(&self, other: &Self) -> bool {
-        self.ids == other.ids
-    }
-
     /// How many members of the set were not used.
     pub fn skipped(&self) -> usize {
         self.skipped
