@@ -23,9 +23,8 @@ async fn an_edit_is_applied_and_drops_no_request() {
     ]);
     for n in 0..4 {
         let name = format!("new-{n}");
-        world
-            .refuses(world.gateway.get(&format!("/{name}")), 404, "no_route")
-            .await;
+        let missing = world.gateway.get(&format!("/{name}")).send().await;
+        missing.assert_problem(404, "no_route");
         world
             .gateway
             .reconfigure(|c| {

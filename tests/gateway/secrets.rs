@@ -165,8 +165,11 @@ async fn no_secret_shows_in_any_log_metric_or_answer() {
     );
 
     let metrics = world.gateway.status("/metrics").await.text();
+    // The access log is written by a timer: its last line tells that all is there.
+    let last = "the-last-request";
+    world.gateway.get(&format!("/{last}")).send().await;
+    crate::harness::eventually!(world.gateway.logged(&[last]), "the log is written");
     let log = world.gateway.log();
-    assert!(log.len() > 50, "trace logs much: {}", log.len());
     for hidden in hidden {
         for line in &log {
             assert!(!line.contains(&hidden), "{hidden} in the log: {line}");

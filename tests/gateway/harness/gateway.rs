@@ -20,6 +20,9 @@ use super::client::{Call, Response};
 /// The operator's token in every test.
 pub(crate) const ADMIN_TOKEN: &str = "the-operators-own-token";
 
+/// Lines of the log shown for a failed test: enough for what happened last.
+const SHOWN: usize = 100;
+
 /// What the program is started with.
 pub(crate) struct Setup {
     /// The configuration; JSON is YAML too.
@@ -242,8 +245,10 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         // `kill_on_drop` ends the program, this very child, by its handle.
         if std::thread::panicking() {
-            eprintln!("--- log of the gateway ---");
-            for line in self.log.lines().iter() {
+            let lines = self.log.lines();
+            let left_out = lines.len().saturating_sub(SHOWN);
+            eprintln!("--- log of the gateway, {left_out} lines left out ---");
+            for line in lines.iter().skip(left_out) {
                 eprintln!("{line}");
             }
             eprintln!("--- end of log ---");

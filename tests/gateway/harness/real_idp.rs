@@ -43,6 +43,8 @@ impl RealIdp {
             .current_dir(directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Node makes an inherited stderr non-blocking, ours too, and then our writes fail.
+            .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .expect("node starts: run tests/run.sh");
