@@ -161,7 +161,10 @@ impl Provider {
         let start = || async move {
             let began = clock::instant();
             let result = provider.fetch_now().await;
-            let attempt = Attempt { began, failed: result.clone().err() };
+            let attempt = Attempt {
+                began,
+                failed: result.clone().err(),
+            };
             let mut attempts = provider.attempts();
             if matches!(demand, Demand::UnknownKey) {
                 attempts.unknown_key = Some(attempt.clone());
@@ -230,7 +233,7 @@ impl Provider {
             skipped = set.skipped(),
             "fetched the key set"
         );
-        if set.len() == 0 {
+        if set.is_empty() {
             tracing::warn!(
                 identity_provider = &*inner.config.name,
                 skipped = set.skipped(),

@@ -220,7 +220,7 @@ fn authorise(api: &Api, caller: &Caller) -> Result<(), Denial> {
     let mut denial = denied(Code::InsufficientScope);
     // RFC 6750 section 3.1: all that is needed, at once.
     let needed: Vec<&str> = rules.iter().filter_map(|rule| rule.first()).collect();
-    denial.scope = Some(needed.join(" "));
+    denial.scope = Some(needed.join(" ").into());
     Err(denial)
 }
 

@@ -126,9 +126,9 @@ pub struct Denial {
     /// When trying again may help.
     pub retry_after: Option<Duration>,
     /// For `insufficient_scope`: the scopes to ask for.
-    pub scope: Option<String>,
+    pub scope: Option<Box<str>>,
     /// For `method_not_allowed`.
-    pub allow: Option<HeaderValue>,
+    pub allow: Option<Box<HeaderValue>>,
     /// Cookies to clear.
     pub clear: Vec<HeaderValue>,
 }
@@ -269,7 +269,7 @@ pub fn answer(
         headers.push((header::RETRY_AFTER, HeaderValue::from(seconds.max(1))));
     }
     if let Some(allow) = &denial.allow {
-        headers.push((header::ALLOW, allow.clone()));
+        headers.push((header::ALLOW, HeaderValue::clone(allow)));
     }
     headers.extend(
         denial

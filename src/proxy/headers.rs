@@ -454,6 +454,9 @@ fn other_cookies(sent: &HeaderMap, owned: &Owned, lines: &mut usize) -> Option<H
 
 /// Turns an upstream's answer into the one that the client gets: without cookies in our name, with
 /// the session cookie where one is due, and kept out of shared caches where it must be.
+///
+/// # Errors
+/// Only where a value that is legal by its making were not.
 pub fn to_client(
     response: &mut ResponseHeader,
     caller: Option<&Caller>,

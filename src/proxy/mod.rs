@@ -137,7 +137,7 @@ impl Gateway {
             Found::Ambiguous => return Err(Denial::new(Code::AmbiguousPath, "readings")),
             Found::MethodNotAllowed { allow } => {
                 let mut denial = Denial::new(Code::MethodNotAllowed, "method");
-                denial.allow = Some(allow.clone());
+                denial.allow = Some(Box::new(allow.clone()));
                 return Err(denial);
             }
             Found::NoRoute => return Err(Denial::new(Code::NoRoute, "no_route")),
@@ -222,6 +222,9 @@ fn check_head(request: &RequestHeader, host: &str, limit: usize) -> Result<(), D
     if host.is_empty() && request.version >= Version::HTTP_11 {
         return Err(Denial::new(Code::InvalidRequest, "no_host"));
     }
+    if !host.is_empty() && !is_host(host) {
+        return Err(Denial::new(Code::InvalidRequest, "not_a_host"));
+    }
     if request
         .headers
         .get_all(header::HOST)
@@ -236,6 +239,24 @@ fn check_head(request: &RequestHeader, host: &str, limit: usize) -> Result<(), D
         return Err(Denial::new(Code::HeaderTooLarge, "header_count"));
     }
     Ok(())
+}
+
+/// Whether a Host is a name or address with perhaps a port (RFC 9110 section 7.2), in the characters
+/// that names on the network have: what is odd is refused before anything behind us reads it.
+fn is_host(host: &str) -> bool {
+    let (name, rest) = match host.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((address, rest)) if address.parse::<std::net::Ipv6Addr>().is_ok() => ("v6", rest),
+            _ => return false,
+        },
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let port = rest.is_empty()
+        || rest
+            .strip_prefix(':')
+            .is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+    !name.is_empty() && name.bytes().all(legal) && port
 }
 
 fn declared_length(request: &RequestHeader) -> Option<u64> {

@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -242,7 +242,7 @@ impl Reply {
 
 /// Waits for a condition.
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
+    let start = crate::clock::instant();
     while !condition() {
         assert!(
             start.elapsed() < DEADLINE,

@@ -1,7 +1,6 @@
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
     thread,
-    time::Instant,
 };
 
 use super::*;
@@ -13,7 +12,7 @@ const GRACE: Duration = Duration::from_secs(10);
 fn a_stop_without_clients_is_quick() {
     let world = World::new(limits(), GRACE);
     assert_eq!(world.client().get("/").status, 200);
-    let start = Instant::now();
+    let start = crate::clock::instant();
     world.shutdown.request();
     world.join();
     assert!(
@@ -28,7 +27,7 @@ fn idle_connections_are_cut_and_hold_nothing_up() {
     let world = World::new(limits(), GRACE);
     let mut client = world.client();
     assert_eq!(client.get("/").status, 200);
-    let start = Instant::now();
+    let start = crate::clock::instant();
     world.shutdown.request();
     assert!(client.is_closed());
     world.join();
@@ -78,7 +77,7 @@ fn the_grace_period_ends_what_does_not() {
     let mut client = world.client();
     client.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
     eventually("the upstream is asked", || world.upstream.count() == 1);
-    let start = Instant::now();
+    let start = crate::clock::instant();
     world.shutdown.request();
     assert!(client.is_closed());
     assert!(start.elapsed() >= grace, "{:?}", start.elapsed());
