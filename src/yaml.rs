@@ -1,8 +1,8 @@
 //! YAML files that an operator writes, and what is wrong with them as [`Fault`]s.
 
-use std::{path::Path, sync::Arc};
+use std::{marker::PhantomData, path::Path, sync::Arc};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeSeed};
 use serde_saphyr::{
     Budget, DefaultMessageFormatter, Error, Location, MessageFormatter, NonFiniteFloatPolicy,
 };
@@ -47,6 +47,18 @@ pub(crate) fn read(file: &Arc<Path>) -> Result<String, Fault> {
 /// # Errors
 /// The first fault of syntax or type. A key that is there twice is one.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(file: &Arc<Path>, text: &'a str) -> Result<T, Fault> {
+    parse_into(file, text, PhantomData)
+}
+
+/// As [`parse`], but hands the document's parts to `seed` as they are read.
+///
+/// # Errors
+/// As [`parse`]; what was handed over before the fault counts for nothing.
+pub(crate) fn parse_into<'a, S: DeserializeSeed<'a>>(
+    file: &Arc<Path>,
+    text: &'a str,
+    seed: S,
+) -> Result<S::Value, Fault> {
     // The default budget ends at 250,000 nodes, fewer than 20,000 applications have. No node is
     // shorter than a byte, so the file's own length bounds an honest file. Aliases keep their
     // limits: with them a short file can ask for endless work.
@@ -60,7 +72,10 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(file: &Arc<Path>, text: &'a str) -> 
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
         with_snippet: false,
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+    let read = serde_saphyr::with_deserializer_from_str_with_options(text, options, |document| {
+        seed.deserialize(document)
+    });
+    read.map_err(|error| {
         let at = error.location().unwrap_or(Location::UNKNOWN);
         Fault {
             place: place(file, at),

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet, hash_map},
+    fmt,
     path::Path,
     sync::Arc,
     time::UNIX_EPOCH,
@@ -13,7 +14,7 @@ use std::{
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
+    de::{DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
 use serde_saphyr::{Location, Spanned};
 use uuid::Uuid;
@@ -92,19 +93,15 @@ fn parse(
     text: &str,
     known: &Known,
 ) -> Result<(Vec<Entry>, Vec<Warning>), Vec<Fault>> {
-    let document: Document = yaml::parse(file, text).map_err(|fault| vec![fault])?;
-    let rows = document.applications.unwrap_or_default();
     let mut reader = Reader {
         file,
         known,
-        entries: Vec::with_capacity(rows.len()),
-        lines: HashMap::with_capacity(rows.len()),
+        entries: Vec::new(),
+        lines: HashMap::new(),
         faults: Messages::default(),
         warnings: Messages::default(),
     };
-    for row in rows {
-        reader.row(row);
-    }
+    yaml::parse_into(file, text, Document(&mut reader)).map_err(|fault| vec![fault])?;
     if reader.faults.count > 0 {
         let more = reader.faults.more(file, "faults");
         let more = more.map(|(place, message)| Fault { place, message });
@@ -122,10 +119,76 @@ fn parse(
     Ok((reader.entries, warnings))
 }
 
+/// The whole file, read into the reader row by row: rows with their places take several times
+/// the memory of the entries that they become.
+struct Document<'r, 'a>(&'r mut Reader<'a>);
+
+/// The keys of the file.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document {
-    applications: Option<Vec<Row>>,
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Key {
+    Applications,
+}
+
+impl<'de> DeserializeSeed<'de> for Document<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Document<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map with the key applications")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Key::Applications) = map.next_key()? {
+            map.next_value_seed(Rows(&mut *self.0))?;
+        }
+        Ok(())
+    }
+}
+
+/// The list of applications, perhaps left empty.
+struct Rows<'r, 'a>(&'r mut Reader<'a>);
+
+impl<'de> DeserializeSeed<'de> for Rows<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Rows<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of applications")
+    }
+
+    fn visit_none<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
+        while let Some(row) = rows.next_element()? {
+            self.0.row(row);
+        }
+        Ok(())
+    }
 }
 
 #[derive(Deserialize)]
@@ -158,7 +221,7 @@ struct RegistrationsVisitor;
 impl<'de> Visitor<'de> for RegistrationsVisitor {
     type Value = Registrations;
 
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a map from the name of an API to the state of the registration")
     }
 
