@@ -24,6 +24,8 @@ sizes=("$@")
 [ ${#sizes[@]} -gt 0 ] || sizes=(1000 20000 200000)
 
 work=$(mktemp -d)
+# Edits are written outside the watched directory, so that writing starts no pause of the watch.
+mkdir "$work/edit"
 pid=
 stop() {
     [ -n "$pid" ] || return 0
@@ -111,7 +113,7 @@ start() {
 edit() {
     local before
     before=$(now)
-    mv "$work/new.yaml" "$work/applications.yaml"
+    mv "$work/edit/applications.yaml" "$work/applications.yaml"
     until_live "$1"
     echo $((($(now) - before) / 1000000)) >>"$work/edit.$2"
 }
@@ -144,7 +146,7 @@ for size in "${sizes[@]}"; do
     sleep 1
     started=$(memory VmRSS)
     for round in $(seq "$ROUNDS"); do
-        { cat "$work/base.yaml"; applications $((size + 1)) $((size + round)); } >"$work/new.yaml"
+        { cat "$work/base.yaml"; applications $((size + 1)) $((size + round)); } >"$work/edit/applications.yaml"
         edit $((size + round)) "$size"
     done
     sleep 1
