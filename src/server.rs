@@ -38,7 +38,7 @@ use crate::{
 };
 use admin::Admin;
 use reload::Reloader;
-use service::Settings;
+use service::{Live, Settings};
 use shutdown::Shutdown;
 use socket::Listener;
 
@@ -117,16 +117,16 @@ pub fn run(path: PathBuf) -> Result<(), Error> {
         .map(|address| socket::bind(Listener::Status, address))
         .transpose()?;
     let settings = Settings {
-        limits: limits(&config),
+        live: Live::new(limits(&config), config.grace_period),
         threads: config.threads,
-        grace_period: config.grace_period,
         retries: RETRIES,
         listeners: proxies,
     };
     let state = Arc::new(ArcSwap::from_pointee(State::new(config, None, &lasting)?));
     let counters = Arc::new(Counters::default());
     let shutdown = Shutdown::new();
-    let reloader = Reloader::new(path, watch, Arc::clone(&state), lasting, logs)?;
+    let live = Arc::clone(&settings.live);
+    let reloader = Reloader::new(path, watch, Arc::clone(&state), lasting, live, logs)?;
     let reloader = reloader.read_applications();
     let operators = Admin {
         state: Arc::clone(&state),
@@ -153,6 +153,7 @@ pub fn run(path: PathBuf) -> Result<(), Error> {
     Ok(())
 }
 
+/// The limits as the front takes them.
 fn limits(config: &Config) -> connection::Limits {
     connection::Limits {
         header_size: config.limits.header_size,

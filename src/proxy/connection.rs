@@ -29,6 +29,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
@@ -114,7 +115,7 @@ pub struct Arrival(Arc<AtomicBool>);
 /// The front of one proxy. Pingora calls it with each new connection.
 pub struct Front<P> {
     http: Arc<Http<P>>,
-    limits: Limits,
+    limits: Arc<ArcSwap<Limits>>,
     refuse: Refuse,
     draining: ShutdownWatch,
 }
@@ -123,8 +124,8 @@ pub struct Front<P> {
 struct Http<P> {
     proxy: Arc<HttpProxy<P>>,
     counters: Arc<Counters>,
+    limits: Arc<ArcSwap<Limits>>,
     server_options: HttpServerOptions,
-    h2_options: H2Options,
 }
 
 /// What a client starts with.
@@ -152,11 +153,12 @@ impl Arrival {
 }
 
 impl<P> Front<P> {
-    /// Puts the front before a proxy. `draining` turns true when a stop begins: from then on every
+    /// Puts the front before a proxy. `limits` may change while it serves; only the time that an
+    /// HTTP/2 connection may be without a stream stays as it is now. `draining` turns true when a stop begins: from then on every
     /// answer tells its client to close.
     pub fn new(
         proxy: HttpProxy<P>,
-        limits: Limits,
+        limits: Arc<ArcSwap<Limits>>,
         counters: Arc<Counters>,
         refuse: Refuse,
         draining: ShutdownWatch,
@@ -165,15 +167,12 @@ impl<P> Front<P> {
         // Only a stream that begins with the preface is handed over this way.
         server_options.h2c = true;
         // h2 has no deadline for half a HEADERS frame, so none may stay without a stream for long.
-        server_options.h2_idle_timeout = Some(limits.header_timeout);
-        // Options of one's own lose Pingora's safe values, so they start from those.
-        let mut h2_options = default_h2_options();
-        h2_options.max_header_list_size(u32::try_from(limits.header_size).unwrap_or(u32::MAX));
+        server_options.h2_idle_timeout = Some(limits.load().header_timeout);
         let http = Http {
             proxy: Arc::new(proxy),
             counters,
+            limits: limits.clone(),
             server_options,
-            h2_options,
         };
         Self {
             http: Arc::new(http),
@@ -190,17 +189,19 @@ where
     P::CTX: Send + Sync,
 {
     async fn serve(&self, stream: Stream) {
-        let Some(permit) = Permit::take(&self.http.counters, self.limits.connections) else {
-            return self.refuse_connection(stream).await;
+        let mut limits = **self.limits.load();
+        let Some(permit) = Permit::take(&self.http.counters, limits.connections) else {
+            return self.refuse_connection(stream, &limits).await;
         };
-        let mut gate = Box::new(Gate::new(stream, Some(permit), self.limits.header_size));
+        let mut gate = Box::new(Gate::new(stream, Some(permit), limits.header_size));
         let mut draining = self.draining.clone();
-        let mut patience = self.limits.header_timeout;
+        let mut patience = limits.header_timeout;
         let mut preface = PREFACE;
         while has_bytes(&mut gate, patience, &mut draining).await {
             let _busy = self.http.counters.busy();
-            let start = self.start(&mut gate, preface);
-            let start = match timeout(self.limits.header_timeout, start).await {
+            limits = **self.limits.load();
+            let start = start(&mut gate, preface, &limits);
+            let start = match timeout(limits.header_timeout, start).await {
                 Ok(start) => start,
                 Err(_) => Err(Refusal::RequestTimeout),
             };
@@ -225,48 +226,6 @@ where
         if gate.is_http2() {
             ServerApp::process_new(&self.http, gate, &self.draining).await;
         }
-    }
-
-    /// Reads until a head is whole. `None`: the client has gone.
-    async fn start(&self, gate: &mut Gate, preface: &[u8]) -> Result<Option<Start>, Refusal> {
-        let mut searched = 0;
-        loop {
-            let ahead = gate.ahead();
-            if !preface.is_empty() && ahead.starts_with(preface) {
-                gate.open(Body::Http2);
-                return Ok(Some(Start::Http2));
-            }
-            if preface.is_empty() || !preface.starts_with(ahead) {
-                if gate.skip_blank_lines() {
-                    searched = 0;
-                }
-                let ahead = gate.ahead();
-                if let Some(end) = head::end(ahead, searched) {
-                    let body = self.check(&ahead[..end])?;
-                    let head = gate.take(end);
-                    return Ok(Some(Start::Request { head, body }));
-                }
-                if ahead.len() > self.limits.header_size {
-                    return Err(Refusal::HeaderTooLarge);
-                }
-                searched = ahead.len();
-            }
-            if !gate.fill().await {
-                return Ok(None);
-            }
-        }
-    }
-
-    /// Checks a whole head and says what follows it.
-    fn check(&self, head: &[u8]) -> Result<Body, Refusal> {
-        let outline = head::Outline::read(head);
-        if head.len() > self.limits.header_size || outline.fields > self.limits.header_count {
-            return Err(Refusal::HeaderTooLarge);
-        }
-        if !outline.target_is_clean {
-            return Err(Refusal::MalformedTarget);
-        }
-        Ok(outline.body)
     }
 
     /// Lets Pingora answer one request. Gives the connection back if it is good for another.
@@ -296,14 +255,14 @@ where
 
     /// Answers a connection that has no place. One that speaks HTTP/2 is closed: it would take the
     /// answer for a fault of ours.
-    async fn refuse_connection(&self, stream: Stream) {
+    async fn refuse_connection(&self, stream: Stream, limits: &Limits) {
         self.http.counters.refused(Refusal::Overloaded);
         let Some(_refusing) = self.http.counters.refusing() else {
             return;
         };
-        let mut gate = Box::new(Gate::new(stream, None, self.limits.header_size));
+        let mut gate = Box::new(Gate::new(stream, None, limits.header_size));
         // Clients take an answer before their request for a fault of the connection.
-        let start = timeout(REFUSAL, self.start(&mut gate, PREFACE)).await;
+        let start = timeout(REFUSAL, start(&mut gate, PREFACE, limits)).await;
         if !matches!(start, Ok(Ok(None | Some(Start::Http2)))) {
             self.answer(gate, Refusal::Overloaded).await;
         }
@@ -364,12 +323,58 @@ where
     }
 
     fn h2_options(&self) -> Option<H2Options> {
-        Some(self.h2_options.clone())
+        // Options of one's own lose Pingora's safe values, so they start from those.
+        let mut options = default_h2_options();
+        let size = self.limits.load().header_size;
+        options.max_header_list_size(u32::try_from(size).unwrap_or(u32::MAX));
+        Some(options)
     }
 
     fn server_options(&self) -> Option<&HttpServerOptions> {
         Some(&self.server_options)
     }
+}
+
+/// Reads until a head is whole. `None`: the client has gone.
+async fn start(gate: &mut Gate, preface: &[u8], limits: &Limits) -> Result<Option<Start>, Refusal> {
+    let mut searched = 0;
+    loop {
+        let ahead = gate.ahead();
+        if !preface.is_empty() && ahead.starts_with(preface) {
+            gate.open(Body::Http2);
+            return Ok(Some(Start::Http2));
+        }
+        if preface.is_empty() || !preface.starts_with(ahead) {
+            if gate.skip_blank_lines() {
+                searched = 0;
+            }
+            let ahead = gate.ahead();
+            if let Some(end) = head::end(ahead, searched) {
+                let body = check(&ahead[..end], limits)?;
+                let head = gate.take(end);
+                return Ok(Some(Start::Request { head, body }));
+            }
+            if ahead.len() > limits.header_size {
+                return Err(Refusal::HeaderTooLarge);
+            }
+            searched = ahead.len();
+        }
+        if !gate.fill().await {
+            return Ok(None);
+        }
+    }
+}
+
+/// Checks a whole head and says what follows it.
+fn check(head: &[u8], limits: &Limits) -> Result<Body, Refusal> {
+    let outline = head::Outline::read(head);
+    if head.len() > limits.header_size || outline.fields > limits.header_count {
+        return Err(Refusal::HeaderTooLarge);
+    }
+    if !outline.target_is_clean {
+        return Err(Refusal::MalformedTarget);
+    }
+    Ok(outline.body)
 }
 
 /// Waits for the first byte of a head. False: there will be none.

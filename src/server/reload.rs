@@ -17,6 +17,8 @@ use crate::{
     telemetry::lines::Logs,
 };
 
+use super::service::Live;
+
 /// How often what has ended by itself is forgotten.
 const TIDY: Duration = Duration::from_secs(60);
 
@@ -44,6 +46,7 @@ pub struct Reloader {
     applications: Watch,
     state: Arc<ArcSwap<State>>,
     lasting: Lasting,
+    live: Arc<Live>,
     logs: Logs,
     /// Warnings told at the last reading of the applications: an edit that brings none anew is
     /// quiet.
@@ -60,6 +63,7 @@ impl Reloader {
         configuration: Watch,
         state: Arc<ArcSwap<State>>,
         lasting: Lasting,
+        live: Arc<Live>,
         logs: Logs,
     ) -> std::io::Result<Self> {
         let current = state.load();
@@ -73,6 +77,7 @@ impl Reloader {
             applications,
             state,
             lasting,
+            live,
             logs,
             told,
         })
@@ -161,25 +166,25 @@ impl Reloader {
             tracing::warn!("{warning}");
         }
         let config = keep_fixed(config, &old.config);
-        self.logs.set(&config.log);
-        let names_changed = config.known() != old.config.known();
-        let moved = config.registry != old.config.registry;
-        if moved {
-            self.applications.replace([config.registry.clone()]);
-        }
-        match State::new(config, Some(&old), &self.lasting) {
-            Ok(state) => {
-                self.state.store(Arc::new(state));
-                tracing::info!("the configuration is live");
-                self.outcome(What::Configuration, Ok(()));
-                if moved || names_changed {
-                    self.apply_applications();
-                }
-            }
+        let state = match State::new(config, Some(&old), &self.lasting) {
+            Ok(state) => Arc::new(state),
             Err(error) => {
                 tracing::error!(%error, "the configuration cannot be put to work; the old one stays");
-                self.outcome(What::Configuration, Err(&[]));
+                return self.outcome(What::Configuration, Err(&[]));
             }
+        };
+        let config = &state.config;
+        self.logs.set(&config.log);
+        self.live.limits.store(Arc::new(super::limits(config)));
+        self.live.grace_period.store(Arc::new(config.grace_period));
+        self.state.store(Arc::clone(&state));
+        tracing::info!("the configuration is live");
+        self.outcome(What::Configuration, Ok(()));
+        if config.registry != old.config.registry {
+            self.applications.replace([config.registry.clone()]);
+            self.apply_applications();
+        } else if config.known() != old.config.known() {
+            self.apply_applications();
         }
     }
 

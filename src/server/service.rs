@@ -2,6 +2,7 @@
 
 use std::{num::NonZero, sync::Arc, thread, time::Duration};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora::{
     apps::ServerApp,
@@ -25,14 +26,32 @@ const POOL: usize = 4_096;
 pub struct Settings {
     /// Where clients connect.
     pub listeners: Vec<Bound>,
-    /// What one client may cost.
-    pub limits: Limits,
+    /// What may change while it runs.
+    pub live: Arc<Live>,
     /// Worker threads; 0: one for each core.
     pub threads: usize,
-    /// How long a stop may take.
-    pub grace_period: Duration,
     /// How often a request may be tried again at its upstream, where a hook allows it at all.
     pub retries: usize,
+}
+
+/// What a reload changes on the running service.
+#[derive(Debug)]
+pub struct Live {
+    /// What one client may cost.
+    pub limits: Arc<ArcSwap<Limits>>,
+    /// How long a stop may take.
+    pub grace_period: ArcSwap<Duration>,
+}
+
+impl Live {
+    /// The values to start with.
+    pub fn new(limits: Limits, grace_period: Duration) -> Arc<Self> {
+        let limits = Arc::new(ArcSwap::from_pointee(limits));
+        Arc::new(Self {
+            limits,
+            grace_period: ArcSwap::from_pointee(grace_period),
+        })
+    }
 }
 
 /// A listening service whose sockets are bound already, and which closes them when we say.
@@ -54,12 +73,12 @@ pub fn run<P>(
     P: ProxyHttp + Send + Sync + 'static,
     P::CTX: Send + Sync,
 {
-    raise_descriptor_limit(settings.limits.connections);
+    raise_descriptor_limit(settings.live.limits.load().connections);
     let conf = conf(&settings);
     let mut server = Server::new_with_opt_and_conf(None, conf);
     let front = Front::new(
         http_proxy(&server.configuration, hooks),
-        settings.limits,
+        Arc::clone(&settings.live.limits),
         counters.clone(),
         refuse,
         shutdown.draining(),
@@ -76,7 +95,7 @@ pub fn run<P>(
     let shutdown_signal = Box::new(Signals {
         shutdown,
         counters,
-        grace_period: settings.grace_period,
+        live: settings.live,
     });
     server.run(RunArgs { shutdown_signal });
 }

@@ -20,6 +20,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use super::service::Live;
 use crate::proxy::connection::{Counters, LINGER};
 
 /// How long the listeners stay open at most. Load balancers that look less often have to be told
@@ -47,7 +48,7 @@ struct Steps {
 pub(super) struct Signals {
     pub(super) shutdown: Shutdown,
     pub(super) counters: Arc<Counters>,
-    pub(super) grace_period: Duration,
+    pub(super) live: Arc<Live>,
 }
 
 impl Shutdown {
@@ -102,7 +103,8 @@ impl Signals {
         );
         self.shutdown.0.draining.send_replace(true);
 
-        let accept = ACCEPT.min(self.grace_period / 2);
+        let grace_period = **self.live.grace_period.load();
+        let accept = ACCEPT.min(grace_period / 2);
         let mut last_seen = start;
         let mut accepted = counters.accepted.load(Relaxed);
         while start.elapsed() < accept && last_seen.elapsed() < QUIET {
@@ -117,7 +119,7 @@ impl Signals {
 
         // A little longer than a connection lingers, so that the front is the one that cuts.
         let lingers = LINGER + QUIET;
-        while start.elapsed() < self.grace_period {
+        while start.elapsed() < grace_period {
             let idle = counters.in_flight.load(Relaxed) == 0 && start.elapsed() > lingers;
             if idle || counters.open.load(Relaxed) == 0 {
                 break;

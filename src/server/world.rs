@@ -23,7 +23,7 @@ use pingora::{
 };
 
 use super::{
-    service::{self, Settings},
+    service::{self, Live, Settings},
     shutdown::Shutdown,
     socket::{Listener, bind},
 };
@@ -84,9 +84,8 @@ impl World {
         let address = bound.address();
         let settings = Settings {
             listeners: vec![bound],
-            limits,
+            live: Live::new(limits, grace_period),
             threads: 1,
-            grace_period,
             retries: 0,
         };
         let counters = Arc::<Counters>::default();
