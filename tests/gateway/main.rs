@@ -18,6 +18,7 @@ mod headers;
 mod introspection;
 mod limits;
 mod outages;
+mod quickstart;
 mod real_idp;
 mod reload;
 mod routes;
