@@ -183,7 +183,11 @@ impl Provider {
         let metadata = match known {
             Some(known) if !stale => known,
             known => match discovery::read(&inner.config, &inner.caller, now).await {
-                Ok(read) => self.learn(read),
+                Ok(read) => match &known {
+                    // A place that is down for a moment must not take its endpoints along.
+                    Some(known) if read.is_partial() => self.learn(read.or(known)),
+                    _ => self.learn(read),
+                },
                 // What was true an hour ago is better than nothing.
                 Err(unavailable) => known.ok_or(unavailable)?,
             },
