@@ -10,6 +10,7 @@ mod harness;
 
 mod answers;
 mod applications;
+mod attacks;
 mod basic;
 mod bearer;
 mod check;
@@ -18,6 +19,7 @@ mod headers;
 mod introspection;
 mod limits;
 mod outages;
+mod quickstart;
 mod real_idp;
 mod reload;
 mod routes;
