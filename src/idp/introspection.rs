@@ -4,7 +4,7 @@ use super::{
     AuthMethod, Provider,
     call::{Endpoint, Trouble, Unavailable},
 };
-use crate::{model::credential::Secret, token::json};
+use crate::{model::credential::Token, token::json};
 
 /// What the endpoint said, not yet judged.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub enum Answer {
 /// # Errors
 /// [`Unavailable`] where the IdP gave no answer to the question. A refusal of the gateway's own
 /// credentials is one too, and an alarm: no caller is to blame.
-pub async fn ask(provider: &Provider, token: &Secret) -> Result<Answer, Unavailable> {
+pub async fn ask(provider: &Provider, token: Token<'_>) -> Result<Answer, Unavailable> {
     let metadata = provider.metadata().await?;
     let url = provider.address(&metadata, Endpoint::Introspection)?;
     let retry = std::time::Duration::from_secs(1);

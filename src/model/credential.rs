@@ -74,6 +74,11 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// The secret as a token that is only looked at.
+    pub fn as_token(&self) -> Token<'_> {
+        Token(&self.0)
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -82,18 +87,45 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A token where it stands in a request: not copied as long as it is only looked up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Token<'a>(&'a str);
+
+impl<'a> Token<'a> {
+    /// Takes a text for a token.
+    pub const fn new(text: &'a str) -> Self {
+        Self(text)
+    }
+
+    /// The token itself. Each use is a place to look at twice.
+    pub const fn expose(self) -> &'a str {
+        self.0
+    }
+
+    /// A copy to keep.
+    pub fn to_secret(self) -> Secret {
+        Secret::new(self.0)
+    }
+}
+
+impl fmt::Debug for Token<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
 /// The credential of one request's Authorization line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credential {
+pub enum Credential<'a> {
     /// A client id and secret (RFC 7617).
     Basic(ClientId, Secret),
     /// A token (RFC 6750), a legal token68.
-    Bearer(Secret),
+    Bearer(Token<'a>),
     /// A scheme that the gateway does not know.
     Unknown,
 }
 
-impl Credential {
+impl<'a> Credential<'a> {
     /// Reads the value of one Authorization line (RFC 9110 section 11.4). White space around it
     /// does not count (section 5.5), the scheme is compared without case, and at least one space
     /// follows it.
@@ -103,7 +135,7 @@ impl Credential {
     ///
     /// # Errors
     /// One case for each variant of [`Malformed`].
-    pub fn parse(line: &[u8]) -> Result<Self, Malformed> {
+    pub fn parse(line: &'a [u8]) -> Result<Self, Malformed> {
         if line.len() > LINE_LIMIT {
             return Err(Malformed::TooLong);
         }
@@ -125,20 +157,31 @@ impl Credential {
 }
 
 /// RFC 6750 section 2.1: one token68 (RFC 9110 section 11.2).
-fn bearer(value: &[u8]) -> Result<Credential, Malformed> {
-    let legal = |byte: &u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
-    };
-    let letters = value.iter().take_while(|byte| legal(byte)).count();
-    if letters == 0 || value[letters..].iter().any(|byte| *byte != b'=') {
+fn bearer(value: &[u8]) -> Result<Credential<'_>, Malformed> {
+    let padding = value.iter().rev().take_while(|byte| **byte == b'=').count();
+    let letters = &value[..value.len() - padding];
+    if letters.is_empty() || !letters.iter().all(|byte| TOKEN68[usize::from(*byte)]) {
         return Err(Malformed::NotToken68);
     }
     let token = std::str::from_utf8(value).map_err(|_| Malformed::NotToken68)?;
-    Ok(Credential::Bearer(Secret::new(token)))
+    Ok(Credential::Bearer(Token::new(token)))
 }
 
+/// Which bytes a token68 is made of, padding apart. A table, since a token has many of them and
+/// each request is asked.
+static TOKEN68: [bool; 256] = {
+    let mut legal = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        legal[byte] = (byte as u8).is_ascii_alphanumeric()
+            || matches!(byte as u8, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+        byte += 1;
+    }
+    legal
+};
+
 /// RFC 7617 section 2: the id ends at the first colon, the secret may hold further ones.
-fn basic(value: &[u8]) -> Result<Credential, Malformed> {
+fn basic(value: &[u8]) -> Result<Credential<'static>, Malformed> {
     if value.len() > BASIC_LIMIT {
         return Err(Malformed::TooLong);
     }
@@ -213,21 +256,21 @@ mod tests {
 
     use super::*;
 
-    fn pair(id: &str, secret: &str) -> Result<Credential, Malformed> {
+    fn pair(id: &str, secret: &str) -> Result<Credential<'static>, Malformed> {
         Ok(Credential::Basic(
             ClientId::new(id).unwrap(),
             Secret::new(secret),
         ))
     }
 
-    fn token(text: &str) -> Result<Credential, Malformed> {
-        Ok(Credential::Bearer(Secret::new(text)))
+    fn token(text: &str) -> Result<Credential<'_>, Malformed> {
+        Ok(Credential::Bearer(Token::new(text)))
     }
 
     #[test]
     fn an_authorization_line_is_one_credential_or_none() {
         use Malformed::*;
-        let table: &[(&str, &[u8], Result<Credential, Malformed>)] = &[
+        let table: &[(&str, &[u8], Result<Credential<'_>, Malformed>)] = &[
             ("padded base64", b"Basic YXBwOnB3", pair("app", "pw")),
             ("padding", b"Basic YXBwOnB3MQ==", pair("app", "pw1")),
             ("padding left out", b"Basic YXBwOnB3MQ", pair("app", "pw1")),
@@ -329,7 +372,7 @@ mod tests {
     #[test]
     fn long_lines_are_refused() {
         let line = |scheme: &str, value: usize| format!("{scheme} {}", "a".repeat(value));
-        let parse = |line: String| Credential::parse(line.as_bytes());
+        let parse = |line: String| Credential::parse(line.as_bytes()).map(|_| ());
         assert_eq!(
             parse(line("Basic a:", BASIC_LIMIT)),
             Err(Malformed::TooLong)

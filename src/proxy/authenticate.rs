@@ -225,9 +225,11 @@ fn authorise(api: &Api, caller: &Caller) -> Result<(), Denial> {
 }
 
 /// Whether credentials made at `made` are from before the application's were changed.
-pub fn is_withdrawn(strategy: &Strategy, client_id: &ClientId, made: Option<Timestamp>) -> bool {
-    let valid_from = valid_from(strategy, client_id);
-    valid_from > Timestamp::default() && made.is_none_or(|made| made < valid_from)
+pub fn is_withdrawn(application: Option<&Application>, made: Option<Timestamp>) -> bool {
+    application.is_some_and(|application| {
+        let valid_from = application.credentials_valid_from;
+        valid_from > Timestamp::default() && made.is_none_or(|made| made < valid_from)
+    })
 }
 
 /// Since when the credentials of a client are as they are; the epoch where nothing is known.

@@ -22,7 +22,7 @@ use crate::{
         introspection::{self, Answer},
         keys::Newer,
     },
-    model::{credential::Secret, time::Timestamp},
+    model::{credential::Token, time::Timestamp},
     telemetry::metrics::Metrics,
     token::{self, jwt},
 };
@@ -98,11 +98,11 @@ impl Tokens {
 ///
 /// # Errors
 /// The [`Denial`] that answers the request.
-pub async fn caller(api: &Api, request: &Request<'_>, token: Secret) -> Result<Caller, Denial> {
+pub async fn caller(api: &Api, request: &Request<'_>, token: Token<'_>) -> Result<Caller, Denial> {
     if !api.accepts(Method::Bearer) {
         return Err(Denial::new(Code::CredentialsRequired, "bearer_not_enabled"));
     }
-    let key = key(&token);
+    let key = key(token);
     // The ordinary case: one strategy, and a token that it knows.
     let mut strategies = api
         .strategies
@@ -114,15 +114,15 @@ pub async fn caller(api: &Api, request: &Request<'_>, token: Secret) -> Result<C
         return judge(only, known, request.now).map_err(|refusal| denial(only, &refusal));
     }
     if jwt::looks_like_jwt(token.expose()) {
-        signed(api, request, &token, key).await
+        signed(api, request, token, key).await
     } else {
-        opaque(api, request, &token, key).await
+        opaque(api, request, token, key).await
     }
 }
 
 /// The digest under which a token is remembered. Each strategy has memories of its own, so its
 /// name need not be part of it.
-fn key(token: &Secret) -> Key {
+fn key(token: Token<'_>) -> Key {
     let mut key = Key::default();
     key.copy_from_slice(digest(&SHA256, token.expose().as_bytes()).as_ref());
     key
@@ -155,10 +155,12 @@ fn judge(
         .judge(&verified.facts, now)
         .map_err(Refusal::Token)?;
     let facts = &verified.facts;
-    if is_withdrawn(strategy, &facts.client_id, facts.issued) {
+    let issued = facts.issued;
+    let caller = found(strategy, Method::Bearer, verified, None);
+    if is_withdrawn(caller.application.as_deref(), issued) {
         return Err(Refusal::Withdrawn);
     }
-    Ok(found(strategy, Method::Bearer, verified, None))
+    Ok(caller)
 }
 
 /// A JWT: the first strategy in the API's order whose keys and audience it passes and under which
@@ -166,7 +168,7 @@ fn judge(
 async fn signed(
     api: &Api,
     request: &Request<'_>,
-    token: &Secret,
+    token: Token<'_>,
     key: Key,
 ) -> Result<Caller, Denial> {
     let issuer = jwt::issuer(token.expose());
@@ -223,7 +225,7 @@ fn rank(denial: &Denial) -> u8 {
 async fn opaque(
     api: &Api,
     request: &Request<'_>,
-    token: &Secret,
+    token: Token<'_>,
     key: Key,
 ) -> Result<Caller, Denial> {
     let introspects = |strategy: &&Arc<Strategy>| strategy.config.bearer && strategy.introspects();
@@ -240,7 +242,7 @@ async fn opaque(
 async fn verify(
     strategy: &Arc<Strategy>,
     request: &Request<'_>,
-    token: &Secret,
+    token: Token<'_>,
     key: Key,
 ) -> Result<Arc<Verified>, Refusal> {
     if strategy.config.tokens.verify == Verify::Introspection {
@@ -261,7 +263,7 @@ async fn verify(
 /// Why it was not verified.
 pub async fn check_signature(
     strategy: &Strategy,
-    token: &Secret,
+    token: Token<'_>,
     now: Timestamp,
 ) -> Result<Arc<Verified>, Refusal> {
     let provider = &strategy.provider;
@@ -288,14 +290,14 @@ pub async fn check_signature(
         }
     };
     let until = facts.expires.plus(rules.leeway);
-    let token = strategy.keeps_tokens.then(|| token.clone());
+    let token = strategy.keeps_tokens.then(|| token.to_secret());
     Ok(Arc::new(Verified::new(facts, Some(key), now, until, token)))
 }
 
 async fn introspect(
     strategy: &Arc<Strategy>,
     request: &Request<'_>,
-    token: &Secret,
+    token: Token<'_>,
     key: Key,
 ) -> Result<Arc<Verified>, Refusal> {
     let now = request.now;
@@ -321,9 +323,9 @@ async fn introspect(
         })
     };
     let start = {
-        let (strategy, token) = (Arc::clone(strategy), token.clone());
+        let (strategy, token) = (Arc::clone(strategy), token.to_secret());
         || async move {
-            let result = ask(&strategy, &token).await;
+            let result = ask(&strategy, token.as_token()).await;
             match &result {
                 Ok(verified) => strategy.tokens.introspected.keep(key, Arc::clone(verified)),
                 Err(Refusal::Inactive) => strategy.tokens.inactive.insert(key, ()),
@@ -344,7 +346,7 @@ async fn introspect(
 ///
 /// # Errors
 /// Why the token was not verified.
-pub async fn ask(strategy: &Strategy, token: &Secret) -> Result<Arc<Verified>, Refusal> {
+pub async fn ask(strategy: &Strategy, token: Token<'_>) -> Result<Arc<Verified>, Refusal> {
     let provider = &strategy.provider;
     let asked = clock::now();
     let body = match introspection::ask(provider, token).await {
@@ -358,7 +360,7 @@ pub async fn ask(strategy: &Strategy, token: &Secret) -> Result<Arc<Verified>, R
         Ok(Some(facts)) => {
             let longest = asked.plus(strategy.config.tokens.introspection_time);
             let until = longest.min(facts.expires);
-            let token = strategy.keeps_tokens.then(|| token.clone());
+            let token = strategy.keeps_tokens.then(|| token.to_secret());
             Ok(Arc::new(Verified::new(facts, None, asked, until, token)))
         }
         Ok(None) => Err(Refusal::Inactive),

@@ -21,7 +21,9 @@ mod head;
 
 use std::{
     any::Any,
+    future::Future,
     net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -32,6 +34,10 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use futures_util::{
+    FutureExt as _,
+    future::{Fuse, FusedFuture as _},
+};
 use http::StatusCode;
 use pingora::{
     apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp},
@@ -194,17 +200,29 @@ where
             return self.refuse_connection(stream, &limits).await;
         };
         let mut gate = Box::new(Gate::new(stream, Some(permit), limits.header_size));
+        // One wait for the whole connection: to begin one for each request would cost a lock.
         let mut draining = self.draining.clone();
+        let stop = async move {
+            // The sender lives as long as the server; without it there is no reason to stay either.
+            let _ = draining.wait_for(|draining| *draining).await.is_ok();
+        };
+        let mut stop = std::pin::pin!(stop.fuse());
+        let reached = Arc::new(AtomicBool::new(false));
         let mut patience = limits.header_timeout;
         let mut preface = PREFACE;
-        while has_bytes(&mut gate, patience, &mut draining).await {
+        while has_bytes(&mut gate, patience, &mut stop).await {
             let _busy = self.http.counters.busy();
             limits = **self.limits.load();
-            let start = start(&mut gate, preface, &limits);
-            let start = match timeout(limits.header_timeout, start).await {
-                Ok(start) => start,
-                Err(_) => Err(Refusal::RequestTimeout),
-            };
+            let mut searched = 0;
+            // An ordinary head comes whole, and needs no deadline then.
+            let mut start = read_start(&mut gate, preface, &limits, &mut searched);
+            if matches!(start, Ok(None)) {
+                let whole = wait_for_start(&mut gate, preface, &limits, &mut searched);
+                start = match timeout(limits.header_timeout, whole).await {
+                    Ok(start) => start,
+                    Err(_) => Err(Refusal::RequestTimeout),
+                };
+            }
             gate = match start {
                 Err(refusal) => {
                     self.http.counters.refused(refusal);
@@ -213,7 +231,7 @@ where
                 Ok(None) => return,
                 Ok(Some(Start::Http2)) => break,
                 Ok(Some(Start::Request { head, body })) => {
-                    match self.exchange(gate, head, body).await {
+                    match self.exchange(gate, head, body, &reached).await {
                         Some(gate) => gate,
                         None => return,
                     }
@@ -229,14 +247,20 @@ where
     }
 
     /// Lets Pingora answer one request. Gives the connection back if it is good for another.
-    async fn exchange(&self, mut gate: Box<Gate>, head: BytesMut, body: Body) -> Option<Box<Gate>> {
+    async fn exchange(
+        &self,
+        mut gate: Box<Gate>,
+        head: BytesMut,
+        body: Body,
+        reached: &Arc<AtomicBool>,
+    ) -> Option<Box<Gate>> {
         gate.open(body);
         let mut session = ServerSession::new_http1(gate);
         session.set_pipelined_prefix(head);
         // A client that has sent its request and closed its half is owed the answer
         // (RFC 9112 section 9.6).
         session.set_abort_on_close(false);
-        let reached = Arc::new(AtomicBool::new(false));
+        reached.store(false, Ordering::Relaxed);
         session.set_connection_user_context(Some(Box::new(Arrival(reached.clone()))));
         let reused = self
             .http
@@ -262,7 +286,7 @@ where
         };
         let mut gate = Box::new(Gate::new(stream, None, limits.header_size));
         // Clients take an answer before their request for a fault of the connection.
-        let start = timeout(REFUSAL, start(&mut gate, PREFACE, limits)).await;
+        let start = timeout(REFUSAL, wait_for_start(&mut gate, PREFACE, limits, &mut 0)).await;
         if !matches!(start, Ok(Ok(None | Some(Start::Http2)))) {
             self.answer(gate, Refusal::Overloaded).await;
         }
@@ -335,29 +359,48 @@ where
     }
 }
 
+/// What the bytes read so far begin with; `None`: more are needed. `searched` of them hold no end
+/// of a head.
+fn read_start(
+    gate: &mut Gate,
+    preface: &[u8],
+    limits: &Limits,
+    searched: &mut usize,
+) -> Result<Option<Start>, Refusal> {
+    let ahead = gate.ahead();
+    if !preface.is_empty() && ahead.starts_with(preface) {
+        gate.open(Body::Http2);
+        return Ok(Some(Start::Http2));
+    }
+    if !preface.is_empty() && preface.starts_with(ahead) {
+        return Ok(None);
+    }
+    if gate.skip_blank_lines() {
+        *searched = 0;
+    }
+    let ahead = gate.ahead();
+    if let Some(end) = head::end(ahead, *searched) {
+        let body = check(&ahead[..end], limits)?;
+        let head = gate.take(end);
+        return Ok(Some(Start::Request { head, body }));
+    }
+    if ahead.len() > limits.header_size {
+        return Err(Refusal::HeaderTooLarge);
+    }
+    *searched = ahead.len();
+    Ok(None)
+}
+
 /// Reads until a head is whole. `None`: the client has gone.
-async fn start(gate: &mut Gate, preface: &[u8], limits: &Limits) -> Result<Option<Start>, Refusal> {
-    let mut searched = 0;
+async fn wait_for_start(
+    gate: &mut Gate,
+    preface: &[u8],
+    limits: &Limits,
+    searched: &mut usize,
+) -> Result<Option<Start>, Refusal> {
     loop {
-        let ahead = gate.ahead();
-        if !preface.is_empty() && ahead.starts_with(preface) {
-            gate.open(Body::Http2);
-            return Ok(Some(Start::Http2));
-        }
-        if preface.is_empty() || !preface.starts_with(ahead) {
-            if gate.skip_blank_lines() {
-                searched = 0;
-            }
-            let ahead = gate.ahead();
-            if let Some(end) = head::end(ahead, searched) {
-                let body = check(&ahead[..end], limits)?;
-                let head = gate.take(end);
-                return Ok(Some(Start::Request { head, body }));
-            }
-            if ahead.len() > limits.header_size {
-                return Err(Refusal::HeaderTooLarge);
-            }
-            searched = ahead.len();
+        if let Some(start) = read_start(gate, preface, limits, searched)? {
+            return Ok(Some(start));
         }
         if !gate.fill().await {
             return Ok(None);
@@ -377,20 +420,23 @@ fn check(head: &[u8], limits: &Limits) -> Result<Body, Refusal> {
     Ok(outline.body)
 }
 
-/// Waits for the first byte of a head. False: there will be none.
-async fn has_bytes(gate: &mut Gate, patience: Duration, draining: &mut ShutdownWatch) -> bool {
+/// Waits for the first byte of a head. False: there will be none. `stop` is ready once, when the
+/// program begins to stop.
+async fn has_bytes(
+    gate: &mut Gate,
+    patience: Duration,
+    stop: &mut Pin<&mut Fuse<impl Future<Output = ()>>>,
+) -> bool {
     if !gate.ahead().is_empty() {
         return true;
     }
     let idle_since = Instant::now();
-    let stop = async {
-        // The sender lives as long as the server; without it there is no reason to stay either.
-        let _ = draining.wait_for(|draining| *draining).await.is_ok();
-    };
-    tokio::select! {
-        biased;
-        read = timeout(patience, gate.fill()) => return matches!(read, Ok(true)),
-        () = stop => {}
+    if !stop.is_terminated() {
+        tokio::select! {
+            biased;
+            read = timeout(patience, gate.fill()) => return matches!(read, Ok(true)),
+            () = stop => {}
+        }
     }
     let left = LINGER.saturating_sub(idle_since.elapsed());
     matches!(timeout(left, gate.fill()).await, Ok(true))

@@ -341,11 +341,11 @@ async fn ask(
 
 /// Judges the token that came back like any other, and sets how long it serves.
 async fn judge(strategy: &Strategy, id: &ClientId, granted: &Granted) -> Result<Pair, Refusal> {
-    let found = if strategy.judges(&granted.token) {
-        let found = if strategy.is_signed(&granted.token) {
-            bearer::check_signature(strategy, &granted.token, granted.asked).await
+    let found = if strategy.judges(granted.token.as_token()) {
+        let found = if strategy.is_signed(granted.token.as_token()) {
+            bearer::check_signature(strategy, granted.token.as_token(), granted.asked).await
         } else {
-            bearer::ask(strategy, &granted.token).await
+            bearer::ask(strategy, granted.token.as_token()).await
         };
         found.map_err(|refusal| match refusal {
             bearer::Refusal::Inactive => Refusal::Misconfigured("issued_token_inactive"),

@@ -499,15 +499,26 @@ pub fn to_client(
 /// Removes what an upstream meant for this hop alone (RFC 9110 section 7.6.1). Framing and upgrades
 /// are Pingora's to keep.
 fn remove_hop_by_hop(response: &mut ResponseHeader) {
+    let known = [KEEP_ALIVE, header::PROXY_AUTHENTICATE, PROXY_CONNECTION];
+    let is_of_hop = |name: &HeaderName| *name == header::CONNECTION || known.contains(name);
+    // Most answers have none, and one look at the names is cheaper than a search for each.
+    if !response.headers.keys().any(is_of_hop) {
+        return;
+    }
+    let kept = [
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ];
     let lines = response.headers.get_all(header::CONNECTION).iter();
     let listed = lines
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(','));
     let mut names: Vec<HeaderName> = listed
         .filter_map(|name| HeaderName::try_from(name.trim()).ok())
-        .filter(|name| ![header::UPGRADE, header::TRANSFER_ENCODING].contains(name))
+        .filter(|name| !kept.contains(name))
         .collect();
-    names.extend([KEEP_ALIVE, header::PROXY_AUTHENTICATE, PROXY_CONNECTION]);
+    names.extend(known);
     for name in names {
         response.remove_header(&name);
     }

@@ -209,7 +209,8 @@ fn check(
     if state.revocations.covers(session) {
         return Err("logged_out");
     }
-    if is_withdrawn(strategy, &session.client_id, Some(session.begun)) {
+    let application = strategy.applications.find(session.client_id.as_str());
+    if is_withdrawn(application.as_deref(), Some(session.begun)) {
         return Err("credentials_changed");
     }
     Ok(())

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     directory::{Directory, Table},
     idp::Provider,
-    model::{claims::ClaimPath, credential::Secret, scope::ScopeRule},
+    model::{claims::ClaimPath, credential::Token, scope::ScopeRule},
     telemetry::metrics::{Metrics, Slot},
     token::{jwt::looks_like_jwt, rules::Rules, session},
 };
@@ -207,13 +207,13 @@ impl Strategy {
     }
 
     /// Whether a token is verified by the IdP's keys; if not, by introspection.
-    pub fn is_signed(&self, token: &Secret) -> bool {
+    pub fn is_signed(&self, token: Token<'_>) -> bool {
         self.config.tokens.verify != Verify::Introspection && looks_like_jwt(token.expose())
     }
 
     /// Whether an exchanged token can be looked into at all. An opaque one that nobody introspects
     /// cannot: that the IdP issued it is the proof then.
-    pub fn judges(&self, token: &Secret) -> bool {
+    pub fn judges(&self, token: Token<'_>) -> bool {
         self.is_signed(token) || self.introspects()
     }
 

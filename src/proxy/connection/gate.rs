@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -137,9 +138,9 @@ impl Gate {
         let Some(stream) = self.stream.as_mut() else {
             return Poll::Ready(Ok(()));
         };
-        let mut space = [0; 1024];
+        let mut space = [MaybeUninit::uninit(); 1024];
         while self.ahead.len() < self.ahead_limit {
-            let mut chunk = ReadBuf::new(&mut space);
+            let mut chunk = ReadBuf::uninit(&mut space);
             ready!(Pin::new(&mut *stream).poll_read(context, &mut chunk))?;
             if chunk.filled().is_empty() {
                 if self.ahead.is_empty() {
