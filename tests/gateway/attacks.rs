@@ -326,7 +326,125 @@ async fn ten_thousand_foreign_cookies_open_nothing() {
     assert_eq!(ours.upstream.hits(), 1, "what earned our cookie");
 }
 
+#[tokio::test]
+async fn a_session_never_says_one_claim_under_the_name_of_another() {
+    let world = World::with(|s| {
+        s.config["auth_strategies"][0]["claim_headers"] =
+            json!({"X-Role": ["role"], "X-Tenant": ["tenant"]});
+    })
+    .await;
+    let token = world
+        .idp
+        .token(APP)
+        .claim("role", "guest")
+        .claim("tenant", "root");
+    let earned = world.passes(world.flights().bearer(&token.build())).await;
+    let cookie = earned.cookie().unwrap();
+    world.passes(world.flights().cookie(&cookie)).await;
+    assert_eq!(world.upstream.last().header("x-role"), Some("guest"));
+    for headers in [
+        json!({"X-Role": ["tenant"], "X-Tenant": ["role"]}),
+        json!({"X-Tenant": ["role"], "X-Admin": ["tenant"]}),
+    ] {
+        world
+            .gateway
+            .reconfigure(|c| c["auth_strategies"][0]["claim_headers"] = headers)
+            .await;
+        world
+            .refuses(world.flights().cookie(&cookie), 401, "invalid_session")
+            .await;
+    }
+    // The same in another order is the same.
+    world
+        .gateway
+        .reconfigure(|c| {
+            c["auth_strategies"][0]["claim_headers"] =
+                json!({"X-Role": ["role"], "X-Tenant": ["tenant"]});
+        })
+        .await;
+    world.passes(world.flights().cookie(&cookie)).await;
+    assert_eq!(world.upstream.last().header("x-tenant"), Some("root"));
+}
+
 // Framing, hops, upgrades.
+
+#[tokio::test]
+async fn a_request_that_may_have_arrived_is_not_sent_again() {
+    let world = World::start().await;
+    let token = world.token();
+    for method in ["POST", "PATCH", "LOCK"] {
+        for body in ["", "charge one"] {
+            // A connection that is kept, and breaks under the next request.
+            world.upstream.echo();
+            world
+                .flights()
+                .bearer(&token)
+                .send()
+                .await
+                .assert_status(200);
+            let before = world.upstream.hits();
+            world
+                .upstream
+                .answer(Answer::new(200, "").manner(crate::harness::http1::Manner::HangUp));
+            let call = world
+                .gateway
+                .call(method, "/flights")
+                .bearer(&token)
+                .body(body);
+            call.send().await.assert_problem(502, "upstream_failed");
+            assert_eq!(world.upstream.hits(), before + 1, "{method} {body:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_bodies_over_http2() {
+    let mut world = World::start().await;
+    let mut client = H2c::open(world.gateway.proxy).await;
+    let request = H2c::request("POST", "/flights")
+        .header("authorization", format!("Bearer {}", world.token()))
+        .body(())
+        .unwrap();
+    let (answer, mut stream) = client.sender.send_request(request, false).unwrap();
+    stream
+        .send_data(Bytes::from_static(b"first "), false)
+        .unwrap();
+    crate::harness::pass(Duration::from_millis(200)).await;
+    world.gateway.signal("TERM").await;
+    crate::harness::pass(Duration::from_millis(500)).await;
+    stream
+        .send_data(Bytes::from_static(b"and last"), true)
+        .unwrap();
+    let answer = timeout(PATIENCE, answer).await.unwrap().unwrap();
+    assert_eq!(answer.status(), 200);
+    let mut body = answer.into_body();
+    while let Some(data) = timeout(PATIENCE, body.data()).await.unwrap() {
+        let length = data.unwrap().len();
+        let _ = body.flow_control().release_capacity(length);
+    }
+    assert_eq!(world.upstream.last().body, b"first and last");
+    drop(client);
+    assert!(world.gateway.ended().await.success());
+}
+
+#[tokio::test]
+async fn a_file_that_a_refused_configuration_names_is_waited_for() {
+    let world = World::start().await;
+    world
+        .gateway
+        .edit_config(|c| c["session_keys"] = json!([{"file": "secrets/later"}]));
+    eventually!(
+        world.gateway.reloads("configuration", "refused").await > 0.5,
+        "the configuration is refused"
+    );
+    world.passes(world.flights().bearer(&world.token())).await;
+    let before = world.gateway.reloads("configuration", "applied").await;
+    world.gateway.overwrite("secrets/later", &session_key(9));
+    eventually!(
+        world.gateway.reloads("configuration", "applied").await > before,
+        "the configuration is applied"
+    );
+}
 
 #[tokio::test]
 async fn what_connection_nominates_changes_no_meaning() {
