@@ -198,6 +198,116 @@ async fn a_strategy_that_cannot_judge_is_not_overruled_by_one_that_knows_nobody(
 }
 
 #[tokio::test]
+async fn a_suspension_during_verification_counts() {
+    for method in ["bearer", "basic", "introspection"] {
+        let world = World::with(introspecting).await;
+        world.idp.hold();
+        world.idp.rotate(Alg::Es256, Overlap::Keep);
+        let opaque = world.idp.opaque(APP, |t| t);
+        let (call, endpoint) = match method {
+            "bearer" => (world.flights().bearer(&world.token()), Endpoint::Jwks),
+            "basic" => (world.flights().basic(APP, SECRET), Endpoint::Token),
+            _ => (world.flights().bearer(&opaque), Endpoint::Introspection),
+        };
+        let before = world.idp.hits(endpoint);
+        let waiting = tokio::spawn(async move { call.send().await });
+        eventually!(world.idp.hits(endpoint) > before, "the IdP is asked");
+        world
+            .gateway
+            .register(|a| a["applications"][0]["status"] = json!("suspended"))
+            .await;
+        world.idp.release();
+        waiting
+            .await
+            .unwrap()
+            .assert_problem(403, "application_suspended");
+        assert_eq!(world.upstream.hits(), 0, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_request_shows_no_secret_in_the_log() {
+    const CANARY: &str = "canary-91c4";
+    for access in ["on", "off"] {
+        let world = World::with(|s| {
+            s.config["log"] = json!({"level": "trace", "access": access});
+            s.config["limits"] = json!({"body_size": "1KiB"});
+        })
+        .await;
+        let lines = format!(
+            "Host: a\r\nAuthorization: Bearer {CANARY}\r\nCookie: dcr_session={CANARY}\r\n"
+        );
+        let good = format!("Host: a\r\nAuthorization: Bearer {}\r\n", world.token());
+        for request in [
+            format!("GET /flights HTTP/1.1\r\n{lines}Bad Name: {CANARY}\r\n\r\n"),
+            format!("GET /flights HTTP/1.1\r\n{lines}X: a\0{CANARY}\r\n\r\n"),
+            format!("GET /flights HTTP/1.1\r\n{lines}X: a\rb\r\n\r\n"),
+            format!("GET /flights HTTP/9.9\r\n{lines}\r\n"),
+            format!("{CANARY}\r\n{lines}\r\n"),
+            format!("GET /flights?token={CANARY} HTTP/1.1\r\n{lines}: {CANARY}\r\n\r\n"),
+            format!(
+                "GET /flights?token={CANARY} HTTP/1.1\r\n{lines}Connection: \"{CANARY}\"\r\n\r\n"
+            ),
+            format!(
+                "GET /flights?token={CANARY} HTTP/1.1\r\n{good}Connection: \"{CANARY}\"\r\n\r\n"
+            ),
+            format!(
+                "POST /flights?token={CANARY} HTTP/1.1\r\n{good}Transfer-Encoding: chunked\r\n\r\n{CANARY}\r\n"
+            ),
+            format!(
+                "POST /flights?token={CANARY} HTTP/1.1\r\n{good}Transfer-Encoding: chunked\r\n\r\n5\r\n{CANARY}\r\n"
+            ),
+            format!("POST /flights HTTP/1.1\r\n{good}Content-Length: 4096\r\n\r\n{CANARY}"),
+            format!("POST /flights HTTP/1.1\r\n{good}Content-Length: 99\r\n\r\n{CANARY}"),
+            format!("POST /flights HTTP/1.1\r\n{lines}Content-Length: {CANARY}\r\n\r\n"),
+            format!("CONNECT {CANARY}:443 HTTP/1.1\r\n{lines}\r\n"),
+        ] {
+            let mut connection = Connection::open(world.gateway.proxy).await;
+            connection.send(request).await;
+            connection.finish().await;
+            connection.rest().await;
+        }
+        world
+            .upstream
+            .answer(Answer::new(200, CANARY).header("Bad Name", CANARY));
+        world.flights().bearer(&world.token()).send().await;
+        world.gateway.signal("HUP").await;
+        eventually!(
+            world.gateway.reloads("configuration", "applied").await > 0.5,
+            "the configuration is read again"
+        );
+        crate::harness::pass(Duration::from_millis(100)).await;
+        for line in world.gateway.log() {
+            // The target of CONNECT is a host, which the log shows.
+            let told = line.contains(CANARY) && !line.contains(":443");
+            assert!(!told, "access log {access}: {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn http2_has_one_host() {
+    let world = World::with(|s| {
+        s.config["apis"][1]["routes"] = json!([{"hosts": ["open.test"], "paths": ["/"]}]);
+    })
+    .await;
+    let mut client = H2c::open(world.gateway.proxy).await;
+    // The authority says api.test, where a credential is asked for.
+    let request = H2c::request("GET", "/flights").header("host", "open.test");
+    if let Ok(response) = client.send(request, &[]).await {
+        let seen = world.upstream.requests();
+        let routed = seen.iter().all(|r| r.header("host") == Some("open.test"));
+        assert!(response.status >= 400 || routed, "{response:?} {seen:?}");
+    }
+    let twice = H2c::request("GET", "/flights")
+        .header("host", "open.test")
+        .header("host", "api.test");
+    if let Ok(response) = client.send(twice, &[]).await {
+        assert_eq!(response.status, 400, "{response:?}");
+    }
+}
+
+#[tokio::test]
 async fn no_answer_is_ever_served_twice() {
     let world = World::start().await;
     let answer = Answer::new(200, "for one").header("Cache-Control", "public, max-age=600");
