@@ -401,6 +401,59 @@ async fn an_upstream_cannot_plant_our_cookie_without_a_name_either() {
 }
 
 #[tokio::test]
+async fn logout_over_https_clears_the_very_cookie_that_was_set() {
+    let world = World::with(|s| s.config["trusted_proxies"] = json!(["127.0.0.1/32"])).await;
+    let https = |call: Call| call.header("X-Forwarded-Proto", "https");
+    let earned = https(world.flights().bearer(&world.token())).send().await;
+    let logout = world.gateway.post("/-/logout").body("");
+    let cleared = https(logout.cookie(&earned.cookie().unwrap())).send().await;
+    cleared.assert_status(204);
+    // A browser clears only what has the same name and path, and this name only with Secure.
+    let set = cleared.header("set-cookie").unwrap();
+    assert!(set.starts_with("__Host-dcr_session=;"), "{set}");
+    for attribute in ["Path=/", "Secure", "HttpOnly", "Max-Age=0"] {
+        assert!(
+            set.split("; ").any(|a| a == attribute),
+            "{attribute}: {set}"
+        );
+    }
+    assert!(!set.contains("Domain"), "{set}");
+}
+
+#[tokio::test]
+async fn a_value_that_a_client_chose_is_never_adopted() {
+    let world = World::with(|s| {
+        add(&mut s.applications, application("app-2"));
+    })
+    .await;
+    let others = world
+        .flights()
+        .bearer(&world.idp.token("app-2").build())
+        .send()
+        .await
+        .cookie()
+        .unwrap();
+    for planted in [
+        "dcr_session=chosen",
+        "dcr_session=",
+        "dcr_session",
+        &*others,
+    ] {
+        let call = world.flights().bearer(&world.token()).cookie(planted);
+        let response = world.passes(call).await;
+        let fresh = response.cookie().expect("a session of its own");
+        assert_ne!(fresh, planted);
+        world.passes(world.flights().cookie(&fresh)).await;
+        let seen = world.upstream.last();
+        assert_eq!(
+            seen.header("x-credential-identifier"),
+            Some(APP),
+            "{planted}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn ten_thousand_foreign_cookies_open_nothing() {
     let ours = World::start().await;
     let theirs = World::with(|s| {
