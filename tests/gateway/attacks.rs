@@ -308,6 +308,24 @@ async fn http2_has_one_host() {
 }
 
 #[tokio::test]
+async fn an_active_token_that_is_refused_is_not_asked_about_again_and_again() {
+    let world = World::with(introspecting).await;
+    let token = world
+        .idp
+        .opaque(APP, |t| t.claim("aud", "https://other.test"));
+    for _ in 0..20 {
+        world
+            .refuses(world.flights().bearer(&token), 401, "invalid_token")
+            .await;
+    }
+    assert_eq!(world.idp.hits(Endpoint::Introspection), 1);
+    eventually!(world.gateway.access_log().len() == 20, "the log is written");
+    for line in world.gateway.access_log() {
+        assert_eq!(line["reason"], "audience");
+    }
+}
+
+#[tokio::test]
 async fn no_answer_is_ever_served_twice() {
     let world = World::start().await;
     let answer = Answer::new(200, "for one").header("Cache-Control", "public, max-age=600");
