@@ -3,25 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-have() { command -v "$1" >/dev/null 2>&1; }
-
-# With apt, where we may; says whether it worked.
-from_apt() {
-    have apt-get && [ "$(id -u)" = 0 ] || return 1
-    { apt-get install -qqy --no-install-recommends "$@" ||
-        { apt-get update -qq && apt-get install -qqy --no-install-recommends "$@"; }; } >/dev/null
-}
-
-# From PyPI into an environment of the build directory, whose programs come first from here on.
-from_pip() {
-    [ -x target/tools/bin/pip ] || python3 -m venv target/tools
-    target/tools/bin/pip install --quiet --disable-pip-version-check "$@"
-}
-mkdir -p target
-export PATH="$PWD/target/tools/bin:$PATH"
-
-# zlib-ng, below pingora, is built with cmake.
-have cmake || from_apt cmake || from_pip cmake
+. .ci/install.sh
+install_cmake
 # The real identity provider of the tests is a program of Node.js, version 20 or newer, which
 # distributions often lack; PyPI has it for all of them.
 node_is_new() { have npm && have node && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ]; }

@@ -19,6 +19,7 @@ mod headers;
 mod introspection;
 mod limits;
 mod outages;
+mod quickstart;
 mod real_idp;
 mod reload;
 mod routes;
