@@ -84,6 +84,20 @@ impl Config {
         Self::parse(&file, &text)
     }
 
+    /// Every file that a configuration names but the applications, itself included, whether or not
+    /// it can be used: what a faulty one waits for. Blocks while it reads.
+    pub fn files_named(path: &Path) -> Vec<PathBuf> {
+        let file: Arc<Path> = path.into();
+        let text = yaml::read(&file);
+        let document = text.and_then(|text| document::parse(&file, &text));
+        let Ok(document) = document else {
+            return vec![path.to_owned()];
+        };
+        let report = Report::new(&file);
+        top::read(At::top(&report, &document));
+        report.files()
+    }
+
     /// Checks the content of a configuration file; `file` is its name in messages, and relative
     /// paths are relative to it.
     ///

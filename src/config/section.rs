@@ -47,6 +47,11 @@ impl Report {
         }
     }
 
+    /// The files noted so far.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        self.files.borrow().clone()
+    }
+
     /// The value with all warnings and the files that were read, or every fault, in the file's
     /// order.
     pub(crate) fn finish(self) -> Result<(Vec<Warning>, Vec<PathBuf>), Vec<Fault>> {

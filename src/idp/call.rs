@@ -290,10 +290,16 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 struct Breaker {
     failures: u32,
     closed_until: Option<Instant>,
+    /// Until when the endpoint itself asked to be left alone. Calls that were under way then and
+    /// end well say nothing against it.
+    told_until: Option<Instant>,
 }
 
 impl Breaker {
     fn admit(&mut self, now: Instant) -> Result<(), Unavailable> {
+        if let Some(told) = self.told_until.filter(|told| *told > now) {
+            return Err(Trouble::Paused.after(told - now));
+        }
         let Some(until) = self.closed_until else {
             return Ok(());
         };
@@ -308,14 +314,15 @@ impl Breaker {
 
     fn learn(&mut self, now: Instant, trouble: Option<&Unavailable>) {
         let Some(trouble) = trouble else {
-            *self = Self::default();
+            self.failures = 0;
+            self.closed_until = None;
             return;
         };
         match trouble.kind {
-            Trouble::Status(429) => self.closed_until = Some(now + trouble.retry_after),
+            Trouble::Status(429) => self.told_until = Some(now + trouble.retry_after),
             Trouble::Status(_) if trouble.retry_after > PAUSE.0 => {
                 self.failures = self.failures.saturating_add(1);
-                self.closed_until = Some(now + trouble.retry_after);
+                self.told_until = Some(now + trouble.retry_after);
             }
             // Too large is an answer of an endpoint that is well.
             Trouble::TooLarge => {}
@@ -377,7 +384,10 @@ mod tests {
         for status in [429, 503] {
             breaker.learn(now, Some(&Trouble::Status(status).after(wait)));
             assert_eq!(breaker.admit(now), Err(Trouble::Paused.after(wait)));
+            // A call that was under way ends well.
             breaker.learn(now, None);
+            assert_eq!(breaker.admit(now), Err(Trouble::Paused.after(wait)));
+            assert_eq!(breaker.admit(now + wait), Ok(()));
         }
     }
 }

@@ -42,7 +42,8 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 pub struct Tokens {
     signed: Cache<Arc<Verified>>,
     introspected: Cache<Arc<Verified>>,
-    inactive: moka::sync::Cache<Key, ()>,
+    /// Tokens that introspection refused, with the reason where it called them active.
+    inactive: moka::sync::Cache<Key, Option<token::Error>>,
     attempts: Inactive,
     asking: Flights<Key, Result<Arc<Verified>, Refusal>>,
 }
@@ -306,8 +307,12 @@ async fn introspect(
     if let Some(known) = tokens.introspected.find(&key, holds) {
         return Ok(known);
     }
-    if tokens.inactive.contains_key(&key) {
-        return Err(Refusal::Inactive);
+    let remembered = || {
+        let refused = tokens.inactive.get(&key)?;
+        Some(refused.map_or(Refusal::Inactive, Refusal::Token))
+    };
+    if let Some(refusal) = remembered() {
+        return Err(refusal);
     }
     tokens
         .attempts
@@ -315,12 +320,7 @@ async fn introspect(
         .map_err(Refusal::TooMany)?;
     let landed = || {
         let known = tokens.introspected.find(&key, holds).map(Ok);
-        known.or_else(|| {
-            tokens
-                .inactive
-                .contains_key(&key)
-                .then_some(Err(Refusal::Inactive))
-        })
+        known.or_else(|| remembered().map(Err))
     };
     let start = {
         let (strategy, token) = (Arc::clone(strategy), token.to_secret());
@@ -328,7 +328,13 @@ async fn introspect(
             let result = ask(&strategy, token.as_token()).await;
             match &result {
                 Ok(verified) => strategy.tokens.introspected.keep(key, Arc::clone(verified)),
-                Err(Refusal::Inactive) => strategy.tokens.inactive.insert(key, ()),
+                Err(Refusal::Inactive) => strategy.tokens.inactive.insert(key, None),
+                // An answer that says nothing of the token is not remembered against it.
+                Err(Refusal::Token(token::Error::AnswerWithoutActive)) => {}
+                // A program that goes on with a token for another API must not use up the calls.
+                Err(Refusal::Token(error)) => {
+                    strategy.tokens.inactive.insert(key, Some(*error));
+                }
                 Err(_) => {}
             }
             result

@@ -530,11 +530,17 @@ impl ProxyHttp for Gateway {
         record::request(session, ctx, &self.metrics, &self.lines);
     }
 
-    fn suppress_error_log(&self, _session: &Session, ctx: &Ctx, _error: &Error) -> bool {
-        // The access log tells; without it Pingora's own line is the only one.
-        ctx.state
-            .as_ref()
-            .is_some_and(|state| state.config.log.access)
+    fn suppress_error_log(&self, _session: &Session, ctx: &Ctx, error: &Error) -> bool {
+        // Pingora's own line quotes an upstream's head that it cannot read, cookies and all.
+        if !(ctx.state.as_ref()).is_some_and(|state| state.config.log.access) {
+            tracing::warn!(
+                request_id = ctx.id.to_str().unwrap_or_default(),
+                source = error.esource().as_str(),
+                kind = error.etype().as_str(),
+                "a request failed"
+            );
+        }
+        true
     }
 
     /// The line that Pingora logs with an error: without the query, which may hold anything.

@@ -202,9 +202,6 @@ fn check(
     if session.binding != strategy.binding {
         return Err("strategy_changed");
     }
-    if session.header_claims.len() != strategy.config.claim_headers.len() {
-        return Err("claim_headers_changed");
-    }
     session.judge(now).map_err(|error| error.reason())?;
     if state.revocations.covers(session) {
         return Err("logged_out");

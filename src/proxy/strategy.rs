@@ -177,6 +177,14 @@ impl Strategy {
         let claim = config.credential_claim.to_string();
         parts.extend(["claim", &claim, "audience"]);
         parts.extend(config.audience.iter().map(String::as_str));
+        // A cookie holds the values of claims in this order, without their names.
+        let headers: Vec<String> = config
+            .claim_headers
+            .iter()
+            .map(|(name, claim)| format!("{name} {claim}"))
+            .collect();
+        parts.push("headers");
+        parts.extend(headers.iter().map(String::as_str));
         let binding = session::binding(&parts);
         let applications = directory.table(&config.name);
         Self {

@@ -155,7 +155,13 @@ impl Reloader {
     fn apply_configuration(&mut self) {
         let (config, warnings) = match Config::load(&self.path) {
             Ok(loaded) => loaded,
-            Err(faults) => return self.outcome(What::Configuration, Err(&faults)),
+            Err(faults) => {
+                // A secret that is not there yet may be all that is wrong.
+                let mut files = Config::files_named(&self.path);
+                files.extend_from_slice(&self.state.load().config.files);
+                self.configuration.replace(files);
+                return self.outcome(What::Configuration, Err(&faults));
+            }
         };
         let old = self.state.load_full();
         self.configuration.replace(config.files.clone());

@@ -198,6 +198,134 @@ async fn a_strategy_that_cannot_judge_is_not_overruled_by_one_that_knows_nobody(
 }
 
 #[tokio::test]
+async fn a_suspension_during_verification_counts() {
+    for method in ["bearer", "basic", "introspection"] {
+        let world = World::with(introspecting).await;
+        world.idp.hold();
+        world.idp.rotate(Alg::Es256, Overlap::Keep);
+        let opaque = world.idp.opaque(APP, |t| t);
+        let (call, endpoint) = match method {
+            "bearer" => (world.flights().bearer(&world.token()), Endpoint::Jwks),
+            "basic" => (world.flights().basic(APP, SECRET), Endpoint::Token),
+            _ => (world.flights().bearer(&opaque), Endpoint::Introspection),
+        };
+        let before = world.idp.hits(endpoint);
+        let waiting = tokio::spawn(async move { call.send().await });
+        eventually!(world.idp.hits(endpoint) > before, "the IdP is asked");
+        world
+            .gateway
+            .register(|a| a["applications"][0]["status"] = json!("suspended"))
+            .await;
+        world.idp.release();
+        waiting
+            .await
+            .unwrap()
+            .assert_problem(403, "application_suspended");
+        assert_eq!(world.upstream.hits(), 0, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_request_shows_no_secret_in_the_log() {
+    const CANARY: &str = "canary-91c4";
+    for access in ["on", "off"] {
+        let world = World::with(|s| {
+            s.config["log"] = json!({"level": "trace", "access": access});
+            s.config["limits"] = json!({"body_size": "1KiB"});
+        })
+        .await;
+        let lines = format!(
+            "Host: a\r\nAuthorization: Bearer {CANARY}\r\nCookie: dcr_session={CANARY}\r\n"
+        );
+        let good = format!("Host: a\r\nAuthorization: Bearer {}\r\n", world.token());
+        for request in [
+            format!("GET /flights HTTP/1.1\r\n{lines}Bad Name: {CANARY}\r\n\r\n"),
+            format!("GET /flights HTTP/1.1\r\n{lines}X: a\0{CANARY}\r\n\r\n"),
+            format!("GET /flights HTTP/1.1\r\n{lines}X: a\rb\r\n\r\n"),
+            format!("GET /flights HTTP/9.9\r\n{lines}\r\n"),
+            format!("{CANARY}\r\n{lines}\r\n"),
+            format!("GET /flights?token={CANARY} HTTP/1.1\r\n{lines}: {CANARY}\r\n\r\n"),
+            format!(
+                "GET /flights?token={CANARY} HTTP/1.1\r\n{lines}Connection: \"{CANARY}\"\r\n\r\n"
+            ),
+            format!(
+                "GET /flights?token={CANARY} HTTP/1.1\r\n{good}Connection: \"{CANARY}\"\r\n\r\n"
+            ),
+            format!(
+                "POST /flights?token={CANARY} HTTP/1.1\r\n{good}Transfer-Encoding: chunked\r\n\r\n{CANARY}\r\n"
+            ),
+            format!(
+                "POST /flights?token={CANARY} HTTP/1.1\r\n{good}Transfer-Encoding: chunked\r\n\r\n5\r\n{CANARY}\r\n"
+            ),
+            format!("POST /flights HTTP/1.1\r\n{good}Content-Length: 4096\r\n\r\n{CANARY}"),
+            format!("POST /flights HTTP/1.1\r\n{good}Content-Length: 99\r\n\r\n{CANARY}"),
+            format!("POST /flights HTTP/1.1\r\n{lines}Content-Length: {CANARY}\r\n\r\n"),
+            format!("CONNECT {CANARY}:443 HTTP/1.1\r\n{lines}\r\n"),
+        ] {
+            let mut connection = Connection::open(world.gateway.proxy).await;
+            connection.send(request).await;
+            connection.finish().await;
+            connection.rest().await;
+        }
+        world
+            .upstream
+            .answer(Answer::new(200, CANARY).header("Bad Name", CANARY));
+        world.flights().bearer(&world.token()).send().await;
+        world.gateway.signal("HUP").await;
+        eventually!(
+            world.gateway.reloads("configuration", "applied").await > 0.5,
+            "the configuration is read again"
+        );
+        crate::harness::pass(Duration::from_millis(100)).await;
+        for line in world.gateway.log() {
+            // The target of CONNECT is a host, which the log shows.
+            let told = line.contains(CANARY) && !line.contains(":443");
+            assert!(!told, "access log {access}: {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn http2_has_one_host() {
+    let world = World::with(|s| {
+        s.config["apis"][1]["routes"] = json!([{"hosts": ["open.test"], "paths": ["/"]}]);
+    })
+    .await;
+    let mut client = H2c::open(world.gateway.proxy).await;
+    // The authority says api.test, where a credential is asked for.
+    let request = H2c::request("GET", "/flights").header("host", "open.test");
+    if let Ok(response) = client.send(request, &[]).await {
+        let seen = world.upstream.requests();
+        let routed = seen.iter().all(|r| r.header("host") == Some("open.test"));
+        assert!(response.status >= 400 || routed, "{response:?} {seen:?}");
+    }
+    let twice = H2c::request("GET", "/flights")
+        .header("host", "open.test")
+        .header("host", "api.test");
+    if let Ok(response) = client.send(twice, &[]).await {
+        assert_eq!(response.status, 400, "{response:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_active_token_that_is_refused_is_not_asked_about_again_and_again() {
+    let world = World::with(introspecting).await;
+    let token = world
+        .idp
+        .opaque(APP, |t| t.claim("aud", "https://other.test"));
+    for _ in 0..20 {
+        world
+            .refuses(world.flights().bearer(&token), 401, "invalid_token")
+            .await;
+    }
+    assert_eq!(world.idp.hits(Endpoint::Introspection), 1);
+    eventually!(world.gateway.access_log().len() == 20, "the log is written");
+    for line in world.gateway.access_log() {
+        assert_eq!(line["reason"], "audience");
+    }
+}
+
+#[tokio::test]
 async fn no_answer_is_ever_served_twice() {
     let world = World::start().await;
     let answer = Answer::new(200, "for one").header("Cache-Control", "public, max-age=600");
@@ -291,6 +419,59 @@ async fn an_upstream_cannot_plant_our_cookie_without_a_name_either() {
 }
 
 #[tokio::test]
+async fn logout_over_https_clears_the_very_cookie_that_was_set() {
+    let world = World::with(|s| s.config["trusted_proxies"] = json!(["127.0.0.1/32"])).await;
+    let https = |call: Call| call.header("X-Forwarded-Proto", "https");
+    let earned = https(world.flights().bearer(&world.token())).send().await;
+    let logout = world.gateway.post("/-/logout").body("");
+    let cleared = https(logout.cookie(&earned.cookie().unwrap())).send().await;
+    cleared.assert_status(204);
+    // A browser clears only what has the same name and path, and this name only with Secure.
+    let set = cleared.header("set-cookie").unwrap();
+    assert!(set.starts_with("__Host-dcr_session=;"), "{set}");
+    for attribute in ["Path=/", "Secure", "HttpOnly", "Max-Age=0"] {
+        assert!(
+            set.split("; ").any(|a| a == attribute),
+            "{attribute}: {set}"
+        );
+    }
+    assert!(!set.contains("Domain"), "{set}");
+}
+
+#[tokio::test]
+async fn a_value_that_a_client_chose_is_never_adopted() {
+    let world = World::with(|s| {
+        add(&mut s.applications, application("app-2"));
+    })
+    .await;
+    let others = world
+        .flights()
+        .bearer(&world.idp.token("app-2").build())
+        .send()
+        .await
+        .cookie()
+        .unwrap();
+    for planted in [
+        "dcr_session=chosen",
+        "dcr_session=",
+        "dcr_session",
+        &*others,
+    ] {
+        let call = world.flights().bearer(&world.token()).cookie(planted);
+        let response = world.passes(call).await;
+        let fresh = response.cookie().expect("a session of its own");
+        assert_ne!(fresh, planted);
+        world.passes(world.flights().cookie(&fresh)).await;
+        let seen = world.upstream.last();
+        assert_eq!(
+            seen.header("x-credential-identifier"),
+            Some(APP),
+            "{planted}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn ten_thousand_foreign_cookies_open_nothing() {
     let ours = World::start().await;
     let theirs = World::with(|s| {
@@ -326,7 +507,125 @@ async fn ten_thousand_foreign_cookies_open_nothing() {
     assert_eq!(ours.upstream.hits(), 1, "what earned our cookie");
 }
 
+#[tokio::test]
+async fn a_session_never_says_one_claim_under_the_name_of_another() {
+    let world = World::with(|s| {
+        s.config["auth_strategies"][0]["claim_headers"] =
+            json!({"X-Role": ["role"], "X-Tenant": ["tenant"]});
+    })
+    .await;
+    let token = world
+        .idp
+        .token(APP)
+        .claim("role", "guest")
+        .claim("tenant", "root");
+    let earned = world.passes(world.flights().bearer(&token.build())).await;
+    let cookie = earned.cookie().unwrap();
+    world.passes(world.flights().cookie(&cookie)).await;
+    assert_eq!(world.upstream.last().header("x-role"), Some("guest"));
+    for headers in [
+        json!({"X-Role": ["tenant"], "X-Tenant": ["role"]}),
+        json!({"X-Tenant": ["role"], "X-Admin": ["tenant"]}),
+    ] {
+        world
+            .gateway
+            .reconfigure(|c| c["auth_strategies"][0]["claim_headers"] = headers)
+            .await;
+        world
+            .refuses(world.flights().cookie(&cookie), 401, "invalid_session")
+            .await;
+    }
+    // The same in another order is the same.
+    world
+        .gateway
+        .reconfigure(|c| {
+            c["auth_strategies"][0]["claim_headers"] =
+                json!({"X-Role": ["role"], "X-Tenant": ["tenant"]});
+        })
+        .await;
+    world.passes(world.flights().cookie(&cookie)).await;
+    assert_eq!(world.upstream.last().header("x-tenant"), Some("root"));
+}
+
 // Framing, hops, upgrades.
+
+#[tokio::test]
+async fn a_request_that_may_have_arrived_is_not_sent_again() {
+    let world = World::start().await;
+    let token = world.token();
+    for method in ["POST", "PATCH", "LOCK"] {
+        for body in ["", "charge one"] {
+            // A connection that is kept, and breaks under the next request.
+            world.upstream.echo();
+            world
+                .flights()
+                .bearer(&token)
+                .send()
+                .await
+                .assert_status(200);
+            let before = world.upstream.hits();
+            world
+                .upstream
+                .answer(Answer::new(200, "").manner(crate::harness::http1::Manner::HangUp));
+            let call = world
+                .gateway
+                .call(method, "/flights")
+                .bearer(&token)
+                .body(body);
+            call.send().await.assert_problem(502, "upstream_failed");
+            assert_eq!(world.upstream.hits(), before + 1, "{method} {body:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_bodies_over_http2() {
+    let mut world = World::start().await;
+    let mut client = H2c::open(world.gateway.proxy).await;
+    let request = H2c::request("POST", "/flights")
+        .header("authorization", format!("Bearer {}", world.token()))
+        .body(())
+        .unwrap();
+    let (answer, mut stream) = client.sender.send_request(request, false).unwrap();
+    stream
+        .send_data(Bytes::from_static(b"first "), false)
+        .unwrap();
+    crate::harness::pass(Duration::from_millis(200)).await;
+    world.gateway.signal("TERM").await;
+    crate::harness::pass(Duration::from_millis(500)).await;
+    stream
+        .send_data(Bytes::from_static(b"and last"), true)
+        .unwrap();
+    let answer = timeout(PATIENCE, answer).await.unwrap().unwrap();
+    assert_eq!(answer.status(), 200);
+    let mut body = answer.into_body();
+    while let Some(data) = timeout(PATIENCE, body.data()).await.unwrap() {
+        let length = data.unwrap().len();
+        let _ = body.flow_control().release_capacity(length);
+    }
+    assert_eq!(world.upstream.last().body, b"first and last");
+    drop(client);
+    assert!(world.gateway.ended().await.success());
+}
+
+#[tokio::test]
+async fn a_file_that_a_refused_configuration_names_is_waited_for() {
+    let world = World::start().await;
+    world
+        .gateway
+        .edit_config(|c| c["session_keys"] = json!([{"file": "secrets/later"}]));
+    eventually!(
+        world.gateway.reloads("configuration", "refused").await > 0.5,
+        "the configuration is refused"
+    );
+    world.passes(world.flights().bearer(&world.token())).await;
+    let before = world.gateway.reloads("configuration", "applied").await;
+    world.gateway.overwrite("secrets/later", &session_key(9));
+    eventually!(
+        world.gateway.reloads("configuration", "applied").await > before,
+        "the configuration is applied"
+    );
+}
 
 #[tokio::test]
 async fn what_connection_nominates_changes_no_meaning() {
