@@ -4,7 +4,7 @@
 # and identity provider on another. See README.md here for how to read the table.
 #
 #   benches/cost.sh                    all cases, release build
-#   benches/cost.sh bare bearer        some cases: bare bearer basic session refused
+#   benches/cost.sh bare bearer        some cases: bare bearer basic session earning refused
 #   PROFILE=dev ROUNDS=1 SECONDS_EACH=1 benches/cost.sh bare       does the script work?
 #
 # PROXY_CORE and LOAD_CORE choose the cores, CONNECTIONS the load, PORT the first of six ports.
@@ -26,7 +26,7 @@ upstream=127.0.0.1:$((PORT + 3))
 idp=127.0.0.1:$((PORT + 4))
 
 cases=("$@")
-[ ${#cases[@]} -gt 0 ] || cases=(bare bearer basic session refused)
+[ ${#cases[@]} -gt 0 ] || cases=(bare bearer basic session earning refused)
 
 work=$(mktemp -d)
 pids=()
@@ -115,11 +115,16 @@ threads: 1
 log: { level: warn, access: off }
 identity_providers: [{ name: idp, issuer: "http://$idp" }]
 auth_strategies:
-  - { name: all, identity_provider: idp, auth_methods: [client_credentials, bearer, session] }
+  - { name: machines, identity_provider: idp, auth_methods: [client_credentials, bearer] }
+  - { name: browsers, identity_provider: idp, auth_methods: [client_credentials, bearer, session] }
 apis:
   - name: cost
-    auth_strategies: [all]
+    auth_strategies: [machines]
     routes: [{ paths: [/] }]
+    upstream: { targets: [{ address: "$upstream" }] }
+  - name: cookies
+    auth_strategies: [browsers]
+    routes: [{ paths: [/cookies] }]
     upstream: { targets: [{ address: "$upstream" }] }
 registry: { file: applications.yaml }
 YAML
@@ -127,16 +132,20 @@ YAML
 applications:
   - name: Cost
     developer: cost@example.com
-    auth_strategy: all
+    auth_strategy: machines
     client_id: "$client_id"
-    status: active
     registrations: { cost: approved }
+  - name: Cookies
+    developer: cost@example.com
+    auth_strategy: browsers
+    client_id: "$client_id"
+    registrations: { cookies: approved }
 YAML
     start "$PROXY_CORE" gateway.log "$binaries/dcr-gateway" serve --config "$work/gateway.yaml"
     gateway_pid=$started
     wait_for "http://$gateway/" gateway.log
     basic=$(printf '%s:%s' "$client_id" "$client_secret" | base64 -w0)
-    cookie=$(curl -s -o "$work/last" -D - "http://$gateway/" -H "Authorization: Bearer $token" |
+    cookie=$(curl -s -o "$work/last" -D - "http://$gateway/cookies" -H "Authorization: Bearer $token" |
         sed -n 's/^set-cookie: *\([^;]*\).*/\1/Ip' | tr -d '\r')
 }
 
@@ -148,19 +157,20 @@ cpu() {
 
 # measure CASE: microseconds of CPU for each request.
 measure() {
-    local address=$gateway pid=${gateway_pid:-} header=() status=200
+    local address=$gateway pid=${gateway_pid:-} header=() status=200 path=/
     case $1 in
     bare) address=$bare pid=$bare_pid ;;
     bearer) header=(-H "Authorization: Bearer $token") ;;
     basic) header=(-H "Authorization: Basic $basic") ;;
-    session) header=(-H "Cookie: $cookie") ;;
+    session) header=(-H "Cookie: $cookie") path=/cookies ;;
+    earning) header=(-H "Authorization: Bearer $token") path=/cookies ;;
     refused) status=401 ;;
     *) die "no such case: $1" ;;
     esac
     local got
-    got=$(curl -s -o "$work/last" -w '%{http_code}' "${header[@]}" "http://$address/")
+    got=$(curl -s -o "$work/last" -w '%{http_code}' "${header[@]}" "http://$address$path")
     [ "$got" = "$status" ] || die "$1 answers $got, not $status"
-    local load=(taskset -c "$LOAD_CORE" wrk -t 1 -c "$CONNECTIONS" "${header[@]}" "http://$address/")
+    local load=(taskset -c "$LOAD_CORE" wrk -t 1 -c "$CONNECTIONS" "${header[@]}" "http://$address$path")
     "${load[@]}" -d 1s >"$work/last"
     local before after
     before=$(cpu "$pid")

@@ -52,6 +52,29 @@ impl Metadata {
             && (config.client.is_none() || self.introspection_endpoint.is_some())
     }
 
+    /// Takes what is still missing from what was known before.
+    pub fn or(mut self, known: &Self) -> Self {
+        let take = |mine: &mut Option<Url>, known: &Option<Url>| {
+            if mine.is_none() {
+                mine.clone_from(known);
+            }
+        };
+        take(&mut self.token_endpoint, &known.token_endpoint);
+        take(&mut self.jwks_uri, &known.jwks_uri);
+        take(
+            &mut self.introspection_endpoint,
+            &known.introspection_endpoint,
+        );
+        self.token_auth = self.token_auth.or(known.token_auth);
+        self.introspection_auth = self.introspection_auth.or(known.introspection_auth);
+        self
+    }
+
+    /// Whether a place that failed may have more to say: it is asked again with the next fetch.
+    pub fn is_partial(&self) -> bool {
+        self.read == Timestamp::default()
+    }
+
     /// Takes what is still missing from a document.
     fn fill(&mut self, claims: &Claims, config: &Config) {
         let url = |name| {
@@ -132,6 +155,10 @@ pub async fn read(
     }
     match last {
         Some(unavailable) if !found => Err(unavailable),
+        Some(_) if !metadata.is_complete(config) => Ok(Metadata {
+            read: Timestamp::default(),
+            ..metadata
+        }),
         _ => Ok(metadata),
     }
 }
@@ -230,6 +257,25 @@ mod tests {
                 "https://idp.test/.well-known/oauth-authorization-server",
             ]
         );
+    }
+
+    #[test]
+    fn what_was_known_fills_what_is_missing_and_nothing_else() {
+        let url = |text: &str| Some(Url::parse(text).unwrap());
+        let known = Metadata {
+            token_endpoint: url("https://idp.test/old"),
+            introspection_endpoint: url("https://idp.test/introspect"),
+            token_auth: Some(AuthMethod::ClientSecretPost),
+            ..Metadata::default()
+        };
+        let read = Metadata {
+            token_endpoint: url("https://idp.test/new"),
+            ..Metadata::default()
+        };
+        let merged = read.or(&known);
+        assert_eq!(merged.token_endpoint, url("https://idp.test/new"));
+        assert_eq!(merged.introspection_endpoint, known.introspection_endpoint);
+        assert_eq!(merged.token_auth, known.token_auth);
     }
 
     #[test]

@@ -88,10 +88,9 @@ impl Provider {
     /// # Errors
     /// [`Unavailable`] where the IdP could not be asked.
     pub async fn newer_keys(&self, seen: &Keys) -> Result<Newer, Unavailable> {
-        if let Some(keys) = self
-            .keys(clock::now())
-            .filter(|keys| keys.fetched > seen.fetched)
-        {
+        // Compared by identity: two fetches may share a millisecond, and clocks are set back.
+        let is_newer = |keys: &Arc<Keys>| !std::ptr::eq(&**keys, seen);
+        if let Some(keys) = self.keys(clock::now()).filter(is_newer) {
             return Ok(Newer::Keys(keys));
         }
         let interval = self.0.config.jwks.unknown_kid_interval;
@@ -108,9 +107,7 @@ impl Provider {
             }
         }
         self.fetch(Demand::UnknownKey).await?;
-        let newer = self
-            .keys(clock::now())
-            .filter(|keys| keys.fetched > seen.fetched);
+        let newer = self.keys(clock::now()).filter(is_newer);
         Ok(newer.map_or(Newer::NotYet(interval), Newer::Keys))
     }
 
@@ -186,7 +183,11 @@ impl Provider {
         let metadata = match known {
             Some(known) if !stale => known,
             known => match discovery::read(&inner.config, &inner.caller, now).await {
-                Ok(read) => self.learn(read),
+                Ok(read) => match &known {
+                    // A place that is down for a moment must not take its endpoints along.
+                    Some(known) if read.is_partial() => self.learn(read.or(known)),
+                    _ => self.learn(read),
+                },
                 // What was true an hour ago is better than nothing.
                 Err(unavailable) => known.ok_or(unavailable)?,
             },

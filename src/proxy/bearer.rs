@@ -172,6 +172,8 @@ async fn signed(
     let issuer = jwt::issuer(token.expose());
     let mut passed: Option<Caller> = None;
     let mut refused: Option<Denial> = None;
+    // A strategy that cannot judge now may be the one that knows the client, perhaps as suspended.
+    let mut unjudged = false;
     for strategy in api
         .strategies
         .iter()
@@ -179,7 +181,9 @@ async fn signed(
     {
         let owns = |issuer: &String| strategy.provider.issuers().contains(issuer);
         let result = if issuer.as_ref().is_some_and(owns) {
-            verify(strategy, request, token, key).await
+            let result = verify(strategy, request, token, key).await;
+            unjudged |= matches!(result, Err(Refusal::Unavailable(_) | Refusal::TooMany(_)));
+            result
         } else if strategy.provider.knows_issuer() {
             Err(Refusal::Token(token::Error::Issuer))
         } else {
@@ -200,7 +204,9 @@ async fn signed(
         }
     }
     let nobody = || Denial::new(Code::InvalidToken, "no_strategy");
-    passed.ok_or_else(|| refused.unwrap_or_else(nobody))
+    passed
+        .filter(|_| !unjudged)
+        .ok_or_else(|| refused.unwrap_or_else(nobody))
 }
 
 /// Of several refusals the one that tells most: that nobody could judge comes first, since a

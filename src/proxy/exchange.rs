@@ -70,7 +70,9 @@ pub struct Exchanges {
     /// Wrong pairs, with the state of the credentials in which they were wrong.
     wrong: moka::sync::Cache<Key, Timestamp>,
     guesses: Guesses,
-    exchanging: Flights<Key, Result<Arc<Verified>, Refusal>>,
+    /// By pair and state of the credentials: who comes after a change never waits for an answer
+    /// from before it.
+    exchanging: Flights<(Key, Timestamp), Result<Arc<Verified>, Refusal>>,
 }
 
 /// Why a pair was not exchanged.
@@ -174,7 +176,7 @@ async fn exchange(
     secret: &Secret,
 ) -> Result<Arc<Verified>, Refusal> {
     let exchanges = &strategy.exchanges;
-    let (now, origin) = (request.now, request.origin());
+    let now = request.now;
     let key = exchanges.digest(&strategy.config.name, id, secret);
     let valid_from = valid_from(strategy, id);
     let holds =
@@ -193,6 +195,27 @@ async fn exchange(
         }
         return Ok(Arc::clone(&pair.verified));
     }
+    loop {
+        let asked_at = authenticate::valid_from(strategy, id);
+        let result = exchange_unknown(strategy, request, id, secret, key, asked_at).await;
+        // What was found while the credentials changed may be from before, and is asked again.
+        if result.is_err() || authenticate::valid_from(strategy, id) == asked_at {
+            return result;
+        }
+    }
+}
+
+/// A pair of which nothing good is known yet, in one state of the application's credentials.
+async fn exchange_unknown(
+    strategy: &Arc<Strategy>,
+    request: &Request<'_>,
+    id: &ClientId,
+    secret: &Secret,
+    key: Key,
+    valid_from: Timestamp,
+) -> Result<Arc<Verified>, Refusal> {
+    let exchanges = &strategy.exchanges;
+    let (now, origin) = (request.now, request.origin());
     let is_wrong = || {
         exchanges
             .wrong
@@ -208,6 +231,9 @@ async fn exchange(
         return Err(Refusal::Wrong);
     }
     let landed = || {
+        let holds = |pair: &Arc<Pair>| {
+            pair.verified.holds(strategy, now) && pair.verified.made >= valid_from
+        };
         let pair = exchanges
             .pairs
             .find(&key, holds)
@@ -218,7 +244,8 @@ async fn exchange(
         let (strategy, id, secret) = (Arc::clone(strategy), id.clone(), secret.clone());
         || async move { ask(&strategy, key, &id, &secret, valid_from).await }
     };
-    let result = exchanges.exchanging.join(key, landed, start).await;
+    let flight = (key, valid_from);
+    let result = exchanges.exchanging.join(flight, landed, start).await;
     let result = result.unwrap_or_else(|Lost| Err(lost()));
     match &result {
         Err(Refusal::Wrong) => {}
@@ -244,7 +271,7 @@ fn renew(strategy: Arc<Strategy>, pair: Arc<Pair>, key: Key, id: ClientId, secre
         let result = strategy
             .exchanges
             .exchanging
-            .join(key, || None, start)
+            .join((key, valid_from), || None, start)
             .await;
         if !matches!(result, Ok(Ok(_))) {
             pair.renewing.store(false, Ordering::Relaxed);

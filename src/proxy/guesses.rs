@@ -48,8 +48,11 @@ struct Window {
 }
 
 impl Window {
+    /// The window of this time, begun anew where the last has passed. Requests come here out of
+    /// order, and one that began a little before the window must not empty it; one from long
+    /// before it means that the clock was set back.
     fn at(&mut self, now: Timestamp) -> &mut Self {
-        if now.since(self.began) >= WINDOW || now < self.began {
+        if now.since(self.began) >= WINDOW || self.began.since(now) >= WINDOW {
             *self = Self {
                 began: now,
                 tried: HashSet::new(),
@@ -295,6 +298,23 @@ mod tests {
             );
             guesses.forgive(&subject(), origin(1), &[pair; 32]);
         }
+    }
+
+    #[test]
+    fn answers_that_come_out_of_order_all_count() {
+        let inactive = Inactive::new(30);
+        for token in 0..30_u8 {
+            let began = NOW.minus(Duration::from_millis(u64::from(token)));
+            assert_eq!(inactive.check(origin(1), began), Ok(()), "{token}");
+            inactive.count(origin(1), &[token; 32], began);
+        }
+        assert!(inactive.check(origin(1), NOW).is_err());
+        let set_back = NOW.minus(WINDOW);
+        assert_eq!(
+            inactive.check(origin(1), set_back),
+            Ok(()),
+            "clock set back"
+        );
     }
 
     #[test]

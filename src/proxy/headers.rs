@@ -223,15 +223,14 @@ impl Hop {
         if !trusted {
             return hop;
         }
-        let told = map
-            .get_all(&FORWARDED_FOR)
-            .iter()
-            .filter_map(|line| line.to_str().ok());
-        let told: Vec<&str> = told
-            .flat_map(|line| line.split(','))
-            .map(str::trim)
+        let told = map.get_all(&FORWARDED_FOR).iter();
+        // As bytes: what a client wrote into a line must not hide what its proxy put behind it.
+        let told: Vec<&[u8]> = told
+            .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+            .map(<[u8]>::trim_ascii)
             .collect();
         for address in told.into_iter().rev() {
+            let address = std::str::from_utf8(address).unwrap_or_default();
             // An address nobody can read ends what is known.
             let Some(address) = parse_address(address) else {
                 break;
@@ -344,15 +343,14 @@ fn upstream_fields(
                 continue;
             }
             if name == FORWARDED_FOR {
-                if let Ok(line) = value.to_str() {
-                    let list = forwarded_for.get_or_insert_default();
-                    if !list.is_empty() {
-                        list.push_str(", ");
-                    }
-                    list.push_str(line);
+                let list = forwarded_for.get_or_insert_default();
+                if !list.is_empty() {
+                    list.push_str(", ");
                 }
+                list.push_str(&String::from_utf8_lossy(value.as_bytes()));
             } else if [FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT].contains(&name) {
-                told.append(&name, value);
+                // The last line is the nearest proxy's.
+                told.insert(&name, value);
             } else {
                 fields.append(&name, value);
             }
@@ -466,12 +464,12 @@ pub fn to_client(
 ) -> pingora::Result<()> {
     remove_hop_by_hop(response);
     let is_ours = |line: &HeaderValue| {
-        let name = line
-            .as_bytes()
-            .split(|byte| matches!(byte, b'=' | b';'))
-            .next();
-        let name = std::str::from_utf8(name.unwrap_or_default()).map(str::trim);
-        name.is_ok_and(|name| owned.cookies.iter().any(|ours| ours == name))
+        let line = line.as_bytes().trim_ascii_start();
+        // A browser sends a cookie without a name back as its value, which may begin with ours.
+        let line = line.strip_prefix(b"=").unwrap_or(line);
+        let name = line.split(|byte| matches!(byte, b'=' | b';')).next();
+        let name = name.unwrap_or_default().trim_ascii();
+        owned.cookies.iter().any(|ours| ours.as_bytes() == name)
     };
     if response
         .headers

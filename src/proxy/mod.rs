@@ -442,7 +442,8 @@ impl ProxyHttp for Gateway {
             .state
             .as_ref()
             .and_then(|state| state.config.limits.body_size);
-        if limit.is_some_and(|limit| ctx.body_received > limit) {
+        // What goes through a tunnel is no body.
+        if limit.is_some_and(|limit| ctx.body_received > limit) && !session.was_upgraded() {
             return Err(Error::explain(ErrorType::HTTPStatus(413), "body too large"));
         }
         // An empty last chunk would end a chunked body twice towards an HTTP/1 upstream, and the

@@ -20,6 +20,10 @@ use crate::{
     telemetry::{lines::Lines, metrics::Metrics},
 };
 
+/// Bytes shown of what a client chose. Lines wait in a queue that counts them and does not weigh
+/// them, and a head may have 32 KiB.
+const SHOWN: usize = 1_024;
+
 /// One line of the access log.
 #[derive(Debug, Default, Serialize)]
 struct Line<'a> {
@@ -75,9 +79,9 @@ pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
         time: timestamp(ctx.now),
         request_id: ctx.id.to_str().unwrap_or_default(),
         client: Some(ctx.hop.client),
-        method: request.method.as_str(),
-        host: &ctx.host,
-        path: request.uri.path(),
+        method: cut(request.method.as_str()),
+        host: cut(&ctx.host),
+        path: cut(request.uri.path()),
         api: ctx.api.as_ref().map(|api| &*api.config.name),
         strategy: strategy.map(|strategy| &*strategy.config.name),
         auth_method: method.map(|method| method.name()),
@@ -139,6 +143,10 @@ fn write(line: &Line<'_>, format: LogFormat) -> String {
         LogFormat::Json => serde_json::to_string(line).unwrap_or_default(),
         LogFormat::Text => text(line),
     }
+}
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(SHOWN)]
 }
 
 fn timestamp(now: Timestamp) -> String {

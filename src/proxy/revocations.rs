@@ -2,7 +2,10 @@
 //!
 //! With the file registry they are known to this process only, and forgotten when it ends.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use crate::{
     model::{credential::ClientId, time::Timestamp},
@@ -18,12 +21,12 @@ type Owner = (Box<str>, ClientId);
 /// What was revoked. Looking up takes no lock.
 #[derive(Debug, Default)]
 pub struct Revocations {
-    /// Until when each id would have lived.
-    single: papaya::HashMap<SessionId, Timestamp>,
+    /// Until when each id would have lived, and whose it is.
+    single: papaya::HashMap<SessionId, (Timestamp, Arc<Owner>)>,
     /// Sessions of an application begun before this are over.
     all_before: papaya::HashMap<Owner, Timestamp>,
     /// How many single ones each application has.
-    counts: Mutex<std::collections::HashMap<Owner, u32>>,
+    counts: Mutex<HashMap<Arc<Owner>, u32>>,
 }
 
 impl Revocations {
@@ -46,25 +49,32 @@ impl Revocations {
         }
         let owner = owner(session);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(owner.clone()).or_default();
-        if *count >= SINGLE {
-            self.all_before.pin().insert(owner, now);
-        } else {
-            *count += 1;
-            self.single.pin().insert(session.id, session.absolute_end);
+        let (owner, count) = match counts.get_key_value(&owner) {
+            Some((owner, count)) => (Arc::clone(owner), *count),
+            None => (Arc::new(owner), 0),
+        };
+        if count >= SINGLE {
+            self.all_before.pin().insert((*owner).clone(), now);
+            return;
+        }
+        let ends = (session.absolute_end, Arc::clone(&owner));
+        // Two requests may end one session at once.
+        if self.single.pin().insert(session.id, ends).is_none() {
+            counts.insert(owner, count + 1);
         }
     }
 
     /// Forgets what has ended by itself. Called once in a while.
     pub fn tidy(&self, now: Timestamp) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.single.len();
-        self.single.pin().retain(|_, until| *until > now);
-        if self.single.len() < before {
-            // Counting again by owner would mean to remember each owner; a fresh count errs
-            // towards remembering more, and the ids that are left still end their sessions.
-            counts.clear();
-        }
+        counts.clear();
+        self.single.pin().retain(|_, (until, owner)| {
+            let lives = *until > now;
+            if lives {
+                *counts.entry(Arc::clone(owner)).or_default() += 1;
+            }
+            lives
+        });
     }
 }
 
@@ -118,5 +128,26 @@ mod tests {
         };
         assert!(!revocations.covers(&later));
         assert!(revocations.single.len() <= SINGLE as usize);
+    }
+
+    #[test]
+    fn what_ends_by_itself_makes_room_for_no_more_than_itself() {
+        let revocations = Revocations::default();
+        for round in 0..3 {
+            let now = Timestamp::from_secs(110 + round);
+            // One that ends before the next tidying, and as many as there is room for.
+            let brief = Session {
+                absolute_end: Timestamp::from_secs(111 + round),
+                ..session("a")
+            };
+            revocations.revoke(&brief, now);
+            for _ in 0..SINGLE {
+                revocations.revoke(&session("a"), now);
+            }
+            assert!(revocations.single.len() <= SINGLE as usize, "{round}");
+            revocations.tidy(Timestamp::from_secs(111 + round));
+        }
+        revocations.tidy(Timestamp::from_secs(201));
+        assert!(revocations.counts.lock().unwrap().is_empty());
     }
 }

@@ -81,16 +81,22 @@ impl Cookies {
     }
 }
 
-/// Every cookie of a request, in all its lines, as name and value.
+/// Every cookie of a request, in all its lines, as name and value. One that is no UTF-8 is none of
+/// ours and hides no other.
+///
+/// Only space and tab are white space, as in browsers: they guard the prefix `__Host-` where the
+/// name begins, and a name that begins with any other kind of space is free for all.
 pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     headers
         .get_all(header::COOKIE)
         .iter()
-        .filter_map(|line| std::str::from_utf8(line.as_bytes()).ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.split_once('='))
-        .map(|(name, value)| (name.trim(), value.trim()))
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='))
+        .map(|(name, value)| (name.trim_matches(WHITE), value.trim_matches(WHITE)))
 }
+
+/// White space around the parts of a cookie.
+const WHITE: [char; 2] = [' ', '\t'];
 
 /// What a request without an Authorization line brings.
 #[derive(Debug)]
@@ -395,5 +401,14 @@ mod tests {
         headers.append(header::COOKIE, "a=2".parse().unwrap());
         let found: Vec<_> = cookies(&headers).collect();
         assert_eq!(found, [("a", "1"), ("b", "x=y"), ("a", "2")]);
+    }
+
+    #[test]
+    fn a_strange_cookie_hides_no_other_and_only_blanks_are_white() {
+        let mut headers = HeaderMap::new();
+        let line = b"old=caf\xe9;\ta = 1 ;\xc2\xa0b=2; \xe3\x80\x80c=3";
+        headers.append(header::COOKIE, HeaderValue::from_bytes(line).unwrap());
+        let found: Vec<_> = cookies(&headers).collect();
+        assert_eq!(found, [("a", "1"), ("\u{a0}b", "2"), ("\u{3000}c", "3")]);
     }
 }

@@ -211,6 +211,9 @@ pub fn install(config: &LogConfig, lines: &Lines) -> Logs {
         .with(json_layer)
         .with(text_layer);
     let installed = registry.try_init().is_ok();
+    if installed {
+        limit_others(config);
+    }
     Logs {
         filter: installed.then_some(handle),
         json,
@@ -225,8 +228,19 @@ impl Logs {
         if let Some(handle) = &self.filter {
             // Only a subscriber that is gone cannot be changed.
             let _ = handle.reload(targets(config));
+            limit_others(config);
         }
     }
+}
+
+/// What Pingora logs comes by way of the `log` crate. Its own limit is a load and a compare; without
+/// it each of some dozens of debug lines a request would ask all filters.
+fn limit_others(config: &LogConfig) {
+    log::set_max_level(match config.level {
+        tracing::Level::ERROR => log::LevelFilter::Error,
+        tracing::Level::WARN => log::LevelFilter::Warn,
+        _ => log::LevelFilter::Info,
+    });
 }
 
 fn targets(config: &LogConfig) -> Targets {

@@ -10,6 +10,7 @@ mod harness;
 
 mod answers;
 mod applications;
+mod attacks;
 mod basic;
 mod bearer;
 mod check;

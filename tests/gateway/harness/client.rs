@@ -29,6 +29,7 @@ const ALLOWED: &[&str] = &[
     "retry-after",
     "set-cookie",
     "transfer-encoding",
+    "upgrade",
     "vary",
     "via",
     "www-authenticate",
@@ -213,6 +214,12 @@ impl Connection {
         let mut rest = Vec::new();
         let _ = timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await;
         rest
+    }
+
+    /// Fills a buffer with what comes next.
+    pub(crate) async fn read_exact(&mut self, bytes: &mut [u8]) {
+        let read = timeout(PATIENCE, self.stream.read_exact(bytes)).await;
+        read.expect("bytes in time").expect("as many bytes");
     }
 
     /// The next 1xx or final answer's head line.

@@ -203,6 +203,14 @@ impl Gateway {
         end.expect("the program ends").unwrap()
     }
 
+    /// Memory in use, in KiB.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.unwrap().trim().split(' ').next().unwrap();
+        number.parse().unwrap()
+    }
+
     /// Where a listener is bound, by its name in the log.
     pub(crate) fn address(&self, listener: &str) -> Option<SocketAddr> {
         self.log.address(listener)

@@ -1,0 +1,105 @@
+//! What does it cost to keep applications in memory: to find one, to read their file, to put an
+//! edit of it in force?
+//!
+//! `find` is the look-up that each request makes. `load` reads and checks `applications.yaml`.
+//! `replace` puts a whole new list in force of which one entry has changed, as every edit of the
+//! file does; its list is made beforehand and not counted.
+//!
+//! Fixed: one strategy, two registrations an application, ids of 36 bytes, 20,000 and 200,000
+//! applications; `find` asks for 1,024 ids spread over the whole list, one after the other.
+//!
+//! How to read it: `find` grows with the number of applications only as far as the processor's
+//! caches miss; a `load` and a `replace` grow in proportion. An edit is live after the watch's
+//! pause of 150 ms, a `load` and a `replace`; `scale.sh` measures that from outside.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a bench that cannot be set up has nothing to measure"
+)]
+
+use std::{fmt::Write, fs, hint::black_box, sync::Arc, time::Duration};
+
+use criterion::{BatchSize, Criterion};
+use dcr_gateway::directory::{
+    Directory,
+    file::{self, Entry, Known},
+};
+
+const SIZES: [usize; 2] = [20_000, 200_000];
+
+fn main() {
+    // A second or more goes into one reading of the large file.
+    let mut criterion = Criterion::default()
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(8))
+        .configure_from_args();
+    for size in SIZES {
+        let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        fs::write(&path, text(size)).unwrap();
+        let known = known();
+        let entries = file::load(&path, &known).unwrap().0;
+        find(&mut criterion, &entries);
+        criterion.bench_function(&format!("load/{size}"), |bencher| {
+            bencher.iter(|| file::load(black_box(&path), &known).unwrap());
+        });
+        replace(&mut criterion, &entries);
+    }
+    criterion.final_summary();
+}
+
+fn find(criterion: &mut Criterion, entries: &[Entry]) {
+    let directory = Directory::default();
+    directory.replace(entries.to_vec());
+    let table = directory.table("partners");
+    let step = entries.len() / 1024;
+    let ids: Vec<&str> = entries
+        .iter()
+        .step_by(step)
+        .map(|entry| entry.client_id.as_str())
+        .collect();
+    let mut next = ids.iter().cycle();
+    criterion.bench_function(&format!("find/{}", entries.len()), |bencher| {
+        bencher.iter(|| table.find(black_box(next.next().unwrap())).unwrap());
+    });
+}
+
+fn replace(criterion: &mut Criterion, entries: &[Entry]) {
+    let directory = Directory::default();
+    directory.replace(entries.to_vec());
+    let mut edit = 0;
+    criterion.bench_function(&format!("replace/{}", entries.len()), |bencher| {
+        bencher.iter_batched(
+            || {
+                let mut edited = entries.to_vec();
+                edit += 1;
+                edited[entries.len() / 2].application.name = format!("Edit {edit}").into();
+                edited
+            },
+            |edited| directory.replace(edited),
+            BatchSize::PerIteration,
+        );
+    });
+}
+
+fn known() -> Known {
+    let strategy: Arc<str> = "partners".into();
+    let apis = ["flights", "hotels"].map(|api| (api.into(), vec![Arc::clone(&strategy)]));
+    Known::new([Arc::clone(&strategy)], apis)
+}
+
+fn text(size: usize) -> String {
+    let mut text = "applications:\n".to_owned();
+    for number in 0..size {
+        // Ids of equal length that share neither start nor order.
+        let scattered = number.wrapping_mul(2_654_435_761) & 0xffff_ffff;
+        writeln!(
+            text,
+            "  - name: Application {number}\n    developer: developer-{}@example.com\n    \
+             auth_strategy: partners\n    client_id: {scattered:08x}-5c1e-4f6a-9d2b-{number:012x}\n    \
+             status: active\n    registrations:\n      flights: approved\n      hotels: pending",
+            number % 5000,
+        )
+        .unwrap();
+    }
+    text
+}
