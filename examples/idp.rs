@@ -64,7 +64,7 @@ const SCOPES: &str = "read write";
 const GRANT: &str = "client_credentials";
 const AUTH_METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
 /// How long a token is good, in seconds.
-const TOKEN_SECONDS: u64 = 300;
+const TOKEN_SECONDS: u64 = 3_600;
 /// Registration is open, so its memory is bounded: so many clients,
 const MOST_CLIENTS: usize = 1_000;
 /// so many bytes in a request,

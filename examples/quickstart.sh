@@ -180,7 +180,7 @@ try() {
     local status=$1 text=$2 command=$3 answer
     printf '$ %s\n' "$command"
     answer=$(eval "$command" | tr -d '\r') || die "no answer"
-    sed -En -e 's/^(Set-Cookie: [^=]*=.{8})[^;]*/\1.../' -e '1p' -e '/^(Set-Cookie|[Ww][Ww][Ww]-Authenticate): /p' \
+    sed -En -e 's/^(Set-Cookie: [^=]*=.{8})[^;]*/\1.../' -e '1p' -e '/^(Set-Cookie|[Ww][Ww][Ww]-[Aa]uthenticate): /p' \
         -e '/^\{"/p' -e '/"x-(app|auth|cred|dev)[^"]*":/p' <<<"$answer"
     [[ $answer == "HTTP/1.1 $status "* ]] || die "expected status $status"
     [[ $answer == *"$text"* ]] || die "expected $text"
@@ -214,14 +214,12 @@ if [ -n "$once" ]; then
     step "every answer was as expected"
     exit
 fi
-step "running; Ctrl-C ends it. Paste the commands above into another terminal, or edit"
+step "running; Ctrl-C ends it. Paste the commands above into another terminal, or try"
 cat <<TEXT
-$dir/applications.yaml   say "status: suspended": live within a second
-$dir/gateway.yaml        add an API: live within a second
-$dir/gateway.log         a line for each request, with the reason of a refusal
+edit $dir/applications.yaml   say "status: suspended": live within a second
+edit $dir/gateway.yaml        add an API: live within a second
+tail -f $dir/gateway.log      a line for each request, with the reason of a refusal
+kill ${pids[0]}   stop the identity provider: what is known goes on working, the rest gets 503, not 401
 TEXT
-while sleep 1; do
-    for pid in "${pids[@]}"; do
-        kill -0 "$pid" 2>/dev/null || die "a process has ended: see $dir/*.log"
-    done
-done
+wait "${pids[2]}"
+die "the gateway has ended: see $dir/gateway.log"

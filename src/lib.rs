@@ -1,12 +1,72 @@
 //! A reverse proxy that lets through only credentials issued by Dynamic Client Registration.
+//!
+//! A request brings a client id and secret, a bearer token, or the session cookie that one of those
+//! earned. The gateway finds the identity provider (IdP) that issued it, verifies it, maps it to an
+//! application, checks that the application is registered for the API, and tells the upstream who
+//! is calling. The module list below is in reading order: from the words of the domain up to the
+//! running program. To follow one request instead, begin at [`proxy`].
+//!
+//! # Floors
+//!
+//! | floor | modules | what they do |
+//! | --- | --- | --- |
+//! | 4 | [`server`] | binds, runs, reloads and stops everything; the operator's address |
+//! | 3 | [`proxy`] | the data plane: judges requests and forwards them |
+//! | 2 | [`idp`], [`directory`] | what is said to IdPs; every application in memory |
+//! | 1 | [`token`], [`telemetry`] | tokens, keys and cookies; log lines and metrics |
+//! | 0 | [`model`], [`clock`] | the domain's words; the one reader of the time |
+//!
+//! A module uses what lies below its floor. [`config`] stands beside them: it reads the file into
+//! the `Config` types that the floors define, and the finished [`config::Config`], which decides
+//! nothing any more, is read by whoever is set up from it. `model` and `token` are pure: no I/O, no
+//! clock, no lock, nothing async; bytes, keys and `now` go in, facts come out.
+//!
+//! # Life of a request
+//!
+//! 1. [`proxy::connection`] accepts, counts the connection, and reads the head within its limits and
+//!    its deadline; only then does Pingora see it.
+//! 2. [`proxy::Gateway`] takes the [`proxy::state::State`] of the moment, which the request keeps,
+//!    however often the configuration changes meanwhile.
+//! 3. [`proxy::path`] refuses paths that can be read in two ways; [`proxy::route`] finds the API.
+//! 4. [`proxy::authenticate`] picks the one credential that counts and hands it to
+//!    [`proxy::exchange`], [`proxy::bearer`] or [`proxy::session`]. What they verify is remembered in
+//!    a [`proxy::cache`]; what they need from the IdP they ask of an [`idp::Provider`].
+//! 5. The verified client is looked up in the [`directory`] and authorised: application,
+//!    registration, scopes. That gives a [`proxy::authenticate::Permit`] or a
+//!    [`proxy::denial::Denial`], whose answer is sent at once.
+//! 6. [`proxy::headers`] hides the credential and sets who is calling; [`proxy::upstream`] has picked
+//!    the target; Pingora streams both ways.
+//! 7. On the way back a session cookie is set where one is due. [`proxy::record`] counts how it all
+//!    ended and writes one line.
+//!
+//! # Always true
+//!
+//! - Nothing is forwarded without a permit; one function makes permits, for each request anew. What
+//!   a cache remembers is that a credential was genuine, never that it may pass.
+//! - A header that vouches for something is removed from the request before it is set, on every way
+//!   to an upstream.
+//! - An IdP's failure is never a 401, and a bad credential never a 5xx.
+//! - No token, secret or cookie is in a log line, a metric, an error or `Debug` output.
+//! - A faulty file changes nothing. A good one is applied whole, between two requests.
+//! - On the request path of a known credential there is no lock that another request can hold for
+//!   long, no system call of our own, and no metric looked up by its labels.
+
+pub mod model;
 
 pub mod clock;
-pub mod config;
-pub mod directory;
-pub mod idp;
-pub mod model;
-pub mod proxy;
-pub mod server;
-pub mod telemetry;
+
 pub mod token;
+
+pub mod telemetry;
+
+pub mod directory;
+
+pub mod idp;
+
+pub mod proxy;
+
+pub mod config;
+
+pub mod server;
+
 mod yaml;

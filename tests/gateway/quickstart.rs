@@ -31,8 +31,8 @@ fn every_credential_of_the_quickstart_works() {
         ("\"x-auth-method\": \"bearer\"", 1),
         ("\"x-auth-method\": \"session\"", 1),
         ("Set-Cookie: dcr_session=", 4),
-        ("-Authenticate: Bearer realm=\"flights\"", 1),
-        ("-Authenticate: Basic realm=\"flights\"", 2),
+        ("uthenticate: Bearer realm=\"flights\"", 1),
+        ("uthenticate: Basic realm=\"flights\"", 2),
         ("\"code\":\"credentials_required\"", 1),
         ("\"code\":\"invalid_client\"", 1),
     ] {
