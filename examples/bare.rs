@@ -1,5 +1,5 @@
 //! A Pingora proxy that does nothing but forward: what `benches/cost.sh` measures the gateway
-//! beside. One worker thread; runtime and connection pool are set up as the gateway's are.
+//! beside. One worker thread, a pool as large as the gateway's, and otherwise as Pingora comes.
 //!
 //! ```text
 //! cargo run --release --example fixed -- 127.0.0.1:9000 &
@@ -42,7 +42,6 @@ fn main() -> ExitCode {
     };
     let conf = ServerConf {
         threads: 1,
-        work_stealing: false,
         upstream_keepalive_pool_size: 4_096,
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(0),

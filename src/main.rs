@@ -6,6 +6,11 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use dcr_gateway::{config::Config, directory, server};
 
+/// Requests make and drop many small things. Measured beside the system's allocator: see
+/// `benches/README.md`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A reverse proxy that lets through only credentials issued by Dynamic Client Registration.
 #[derive(Parser)]
 #[command(version)]

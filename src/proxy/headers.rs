@@ -5,7 +5,6 @@
 //! in one pass.
 
 use std::{
-    collections::HashSet,
     fmt::Write as _,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -35,6 +34,9 @@ pub const IDENTITY: [HeaderName; 7] = [
     HeaderName::from_static("x-credential-identifier"),
     HeaderName::from_static("x-developer-id"),
 ];
+
+/// Fields that a request gets on its way, `claim_headers` apart.
+const ADDED: usize = 16;
 
 /// Identifies one request in answers, logs and towards the upstream.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -130,7 +132,8 @@ fn value(text: &str) -> Option<HeaderValue> {
 /// The headers that a client can never send on, for one configuration.
 #[derive(Debug, Default)]
 pub struct Owned {
-    names: HashSet<HeaderName>,
+    /// Few, and mostly of other lengths than what clients send: comparing beats hashing.
+    names: Vec<HeaderName>,
     cookies: Vec<String>,
 }
 
@@ -139,7 +142,7 @@ impl Owned {
     pub fn new<'a>(strategies: impl Iterator<Item = &'a Arc<Strategy>>) -> Self {
         let mut owned = Self::default();
         owned.names.extend(IDENTITY);
-        owned.names.insert(REQUEST_ID);
+        owned.names.push(REQUEST_ID);
         for strategy in strategies {
             owned.names.extend(
                 strategy
@@ -286,8 +289,7 @@ pub fn to_upstream(
         return;
     };
     let mut parts: http::request::Parts = std::mem::replace(request, blank).into();
-    let fields = std::mem::take(&mut parts.headers);
-    parts.headers = upstream_fields(fields, permit, state, outgoing);
+    set_upstream_fields(&mut parts.headers, permit, state, outgoing);
     parts.uri = upstream_uri(&parts.uri, outgoing);
     *request = RequestHeader::from(parts);
 }
@@ -314,58 +316,39 @@ fn upstream_uri(uri: &Uri, outgoing: &Outgoing<'_>) -> Uri {
     stripped.parse().ok().and_then(origin).unwrap_or_else(kept)
 }
 
-fn upstream_fields(
-    sent: HeaderMap,
+/// Changes the client's fields in place: most of them stay, and a field that stays costs nothing.
+fn set_upstream_fields(
+    fields: &mut HeaderMap,
     permit: &Permit,
     state: &State,
     outgoing: &Outgoing<'_>,
-) -> HeaderMap {
-    let Outgoing { api, hop, .. } = outgoing;
-    let mut fields = HeaderMap::with_capacity(sent.len() + 16);
-    let mut forwarded_for: Option<String> = None;
-    let mut told = HeaderMap::new();
-    let mut cookie_lines = 0usize;
-    let mut name = header::HOST;
-    let cookie = other_cookies(&sent, &state.owned, &mut cookie_lines);
-    for (next, value) in sent {
-        if let Some(next) = next {
-            name = next;
-        }
-        if name == header::HOST || name == header::COOKIE || name == header::PROXY_AUTHORIZATION {
-            continue;
-        }
-        if name == header::AUTHORIZATION {
-            if api.config.forward_authorization {
-                fields.append(&name, value);
-            }
-        } else if is_forwarding(&name) {
-            if !hop.trusted {
-                continue;
-            }
-            if name == FORWARDED_FOR {
-                let list = forwarded_for.get_or_insert_default();
-                if !list.is_empty() {
-                    list.push_str(", ");
-                }
-                list.push_str(&String::from_utf8_lossy(value.as_bytes()));
-            } else if [FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT].contains(&name) {
-                // The last line is the nearest proxy's.
-                told.insert(&name, value);
-            } else {
-                fields.append(&name, value);
-            }
-        } else if !state.owned.has(&name) {
-            fields.append(&name, value);
-        }
+) {
+    let api = outgoing.api;
+    fields.reserve(ADDED);
+    let sent_host = fields.get(header::HOST).cloned();
+    let sent_host = sent_host.or_else(|| HeaderValue::from_str(outgoing.host).ok());
+    let told = Told::take(fields, outgoing.hop);
+    if fields.contains_key(header::COOKIE) {
+        match other_cookies(fields, &state.owned) {
+            Some(others) => fields.insert(header::COOKIE, others),
+            None => fields.remove(header::COOKIE),
+        };
     }
-    if let Some(cookie) = cookie {
-        fields.insert(header::COOKIE, cookie);
+    let keeps_authorization = api.config.forward_authorization;
+    let is_removed = |name: &&HeaderName| {
+        (**name == header::AUTHORIZATION && !keeps_authorization)
+            || **name == header::PROXY_AUTHORIZATION
+            || (is_forwarding(name) && !outgoing.hop.trusted)
+            || state.owned.has(name)
+    };
+    let removed: Vec<HeaderName> = fields.keys().filter(is_removed).cloned().collect();
+    for name in removed {
+        fields.remove(name);
     }
-    let host = api.config.upstream.host.clone();
-    if let Some(host) = host.or_else(|| HeaderValue::from_str(outgoing.host).ok()) {
+    set_forwarding_fields(fields, told, sent_host.as_ref(), outgoing);
+    if let Some(host) = api.config.upstream.host.clone().or(sent_host) {
         fields.insert(header::HOST, host);
     }
-    forwarding_fields(&mut fields, forwarded_for, told, outgoing);
     if let Some(caller) = permit.caller() {
         for (name, value) in &caller.identity.fields {
             fields.insert(name, value.clone());
@@ -379,34 +362,59 @@ fn upstream_fields(
         }
     }
     fields.insert(REQUEST_ID, outgoing.request_id.clone());
-    fields
+}
+
+/// What a trusted proxy told of the hops before it.
+#[derive(Debug, Default)]
+struct Told {
+    addresses: Option<String>,
+    host: Option<HeaderValue>,
+    port: Option<HeaderValue>,
+    proto: Option<HeaderValue>,
+}
+
+impl Told {
+    /// Takes it out of the fields; nothing where the client is not a trusted proxy.
+    fn take(fields: &mut HeaderMap, hop: &Hop) -> Self {
+        if !hop.trusted {
+            return Self::default();
+        }
+        let lines = fields.get_all(&FORWARDED_FOR).iter();
+        let lines: Vec<_> = lines
+            .map(|line| String::from_utf8_lossy(line.as_bytes()))
+            .collect();
+        // The last line is the nearest proxy's.
+        let last = |name| fields.get_all(name).iter().next_back().cloned();
+        Self {
+            addresses: (!lines.is_empty()).then(|| lines.join(", ")),
+            host: last(&FORWARDED_HOST),
+            port: last(&FORWARDED_PORT),
+            proto: last(&FORWARDED_PROTO),
+        }
+    }
 }
 
 /// `X-Forwarded-*` and `Via` (RFC 9110 section 7.6.3): what a trusted proxy told, then this hop.
-fn forwarding_fields(
+fn set_forwarding_fields(
     fields: &mut HeaderMap,
-    forwarded_for: Option<String>,
-    told: HeaderMap,
+    told: Told,
+    sent_host: Option<&HeaderValue>,
     outgoing: &Outgoing<'_>,
 ) {
     let hop = outgoing.hop;
-    let mut addresses = forwarded_for.map(|list| list + ", ").unwrap_or_default();
+    let mut addresses = told.addresses.map(|list| list + ", ").unwrap_or_default();
     // Writing into a string cannot fail.
     let _ = write!(addresses, "{}", hop.peer);
-    let text = |text: String| HeaderValue::from_maybe_shared(Bytes::from(text)).ok();
-    fields.extend(text(addresses).map(|value| (FORWARDED_FOR, value)));
+    if let Ok(addresses) = HeaderValue::from_maybe_shared(Bytes::from(addresses)) {
+        fields.insert(FORWARDED_FOR, addresses);
+    }
     let scheme = HeaderValue::from_static(if hop.secure { "https" } else { "http" });
-    let proto = told.get(&FORWARDED_PROTO).cloned().unwrap_or(scheme);
-    fields.insert(FORWARDED_PROTO, proto);
-    let host = told.get(&FORWARDED_HOST).cloned();
-    if let Some(host) = host.or_else(|| HeaderValue::from_str(outgoing.host).ok()) {
+    fields.insert(FORWARDED_PROTO, told.proto.unwrap_or(scheme));
+    if let Some(host) = told.host.or_else(|| sent_host.cloned()) {
         fields.insert(FORWARDED_HOST, host);
     }
-    let port = told.get(&FORWARDED_PORT).cloned();
-    fields.insert(
-        FORWARDED_PORT,
-        port.unwrap_or_else(|| HeaderValue::from(hop.port)),
-    );
+    let port = told.port.unwrap_or_else(|| HeaderValue::from(hop.port));
+    fields.insert(FORWARDED_PORT, port);
     let via = if outgoing.http2 {
         HeaderValue::from_static("2.0 dcr-gateway")
     } else {
@@ -416,15 +424,11 @@ fn forwarding_fields(
 }
 
 /// The cookies that are not ours, joined into one line (RFC 9113 section 8.2.3).
-fn other_cookies(sent: &HeaderMap, owned: &Owned, lines: &mut usize) -> Option<HeaderValue> {
-    let mut only = None;
-    for line in sent.get_all(header::COOKIE) {
-        *lines += 1;
-        only = Some(line);
-    }
-    let only = only?;
+fn other_cookies(sent: &HeaderMap, owned: &Owned) -> Option<HeaderValue> {
+    let mut lines = sent.get_all(header::COOKIE).iter();
+    let (only, more) = (lines.next()?, lines.next());
     let is_ours = |name: &str| owned.cookies.iter().any(|ours| ours == name);
-    if *lines == 1 && !cookies(sent).any(|(name, _)| is_ours(name)) {
+    if more.is_none() && !cookies(sent).any(|(name, _)| is_ours(name)) {
         return Some(only.clone());
     }
     let mut joined: Vec<u8> = Vec::new();
