@@ -175,6 +175,21 @@ impl Caller {
         })
     }
 
+    /// An endpoint that is left alone just now, if there is one.
+    pub fn paused(&self) -> Option<Endpoint> {
+        let now = clock::instant();
+        let all = [
+            Endpoint::Discovery,
+            Endpoint::Introspection,
+            Endpoint::Jwks,
+            Endpoint::Token,
+        ];
+        all.into_iter().find(|endpoint| {
+            let until = lock(&self.breakers[*endpoint as usize]).closed_until;
+            until.is_some_and(|until| until > now)
+        })
+    }
+
     /// Sends a request and reads the whole answer.
     ///
     /// # Errors

@@ -199,6 +199,12 @@ impl Provider {
     /// # Errors
     /// What is missing.
     pub fn state(&self, now: Timestamp) -> Result<String, String> {
+        if let Some(endpoint) = self.0.caller.paused() {
+            return Err(format!(
+                "the {} endpoint fails and is left alone",
+                endpoint.name()
+            ));
+        }
         if let Some(keys) = self.keys(now) {
             let age = now.since(keys.fetched).as_secs();
             return Ok(format!("{} keys, fetched {age} s ago", keys.set.len()));

@@ -121,7 +121,7 @@ pub struct Denial {
     pub strategy: Option<Arc<Strategy>>,
     /// The method that was tried, where one was.
     pub method: Option<Method>,
-    /// The client, where the credential proved it.
+    /// The client, where the credential proved it or the directory knows the id that it gave.
     pub client_id: Option<ClientId>,
     /// When trying again may help.
     pub retry_after: Option<Duration>,

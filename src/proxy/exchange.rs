@@ -160,7 +160,12 @@ pub async fn caller(
     };
     let verified = exchange(strategy, request, &id, &secret)
         .await
-        .map_err(|refusal| denial(&refusal).by(strategy, Method::ClientCredentials))?;
+        .map_err(|refusal| {
+            let mut denial = denial(&refusal).by(strategy, Method::ClientCredentials);
+            // The directory knows this id, so the log can say whose request was refused.
+            denial.client_id = Some(id.clone());
+            denial
+        })?;
     Ok(authenticate::caller(
         strategy,
         Method::ClientCredentials,

@@ -62,6 +62,8 @@ const LOGOUT: &str = "/-/logout";
 const DRAINED: u64 = 64 * 1024;
 /// How long that may take.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
+/// How long a client may take no byte of its answer.
+const CLIENT_WRITE: Duration = Duration::from_secs(60);
 /// How long an idle client connection is kept, in seconds.
 const KEEPALIVE: u64 = 60;
 
@@ -332,6 +334,8 @@ impl ProxyHttp for Gateway {
         let downstream = session.as_downstream_mut();
         // A client may close its sending half and still wait for the answer.
         downstream.set_abort_on_close(false);
+        // Nor may one that reads nothing hold its answer, and an upstream, for ever.
+        downstream.set_write_timeout(Some(CLIENT_WRITE));
         if downstream.get_keepalive().is_some() {
             downstream.set_keepalive(Some(KEEPALIVE));
         }

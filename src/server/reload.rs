@@ -3,7 +3,13 @@
 //! Always true: a faulty file changes nothing and says so in the log and in a metric; a good one is
 //! applied whole, between two requests.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{SignalKind, signal};
@@ -116,9 +122,17 @@ impl Reloader {
             // Reading blocks, and 200,000 applications take a second or two.
             let applied = tokio::task::spawn_blocking(move || {
                 for what in what {
-                    match what {
+                    // Even a fault of ours must not be the last edit that is applied.
+                    let applied = catch_unwind(AssertUnwindSafe(|| match what {
                         What::Applications => self.apply_applications(),
                         What::Configuration => self.apply_configuration(),
+                    }));
+                    if applied.is_err() {
+                        tracing::error!(
+                            what = what.name(),
+                            "reading failed; what was before stays"
+                        );
+                        self.outcome(*what, Err(&[]));
                     }
                 }
                 self

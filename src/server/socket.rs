@@ -27,7 +27,7 @@ pub enum Listener {
 
 /// A socket could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("the {listener} listener cannot be bound to {address}")]
+#[error("the {listener} listener cannot be bound to {address}: {source}")]
 pub struct Error {
     /// What it is for.
     pub listener: Listener,

@@ -185,7 +185,8 @@ pub struct Logs {
 /// Sends every `tracing` and `log` event into the queue.
 ///
 /// Pingora and the HTTP libraries print whole heads at debug and trace level, credentials
-/// included; whatever level is asked for, only our own events go below info.
+/// included, and tell at info level of every step of theirs; whatever level is asked for, only our
+/// own events go below warnings.
 pub fn install(config: &LogConfig, lines: &Lines) -> Logs {
     let (filter, handle) = reload::Layer::new(targets(config));
     let json = Arc::new(AtomicBool::new(config.format == LogFormat::Json));
@@ -238,13 +239,12 @@ impl Logs {
 fn limit_others(config: &LogConfig) {
     log::set_max_level(match config.level {
         tracing::Level::ERROR => log::LevelFilter::Error,
-        tracing::Level::WARN => log::LevelFilter::Warn,
-        _ => log::LevelFilter::Info,
+        _ => log::LevelFilter::Warn,
     });
 }
 
 fn targets(config: &LogConfig) -> Targets {
-    let others = config.level.min(tracing::Level::INFO);
+    let others = config.level.min(tracing::Level::WARN);
     Targets::new()
         .with_default(others)
         .with_target("dcr_gateway", config.level)
