@@ -149,6 +149,7 @@ async fn http2_clients_get_goaway_and_their_answers() {
     assert!(client.ready().await.is_err(), "no GOAWAY");
     world.upstream.release();
     assert_eq!(answer.await.unwrap().status(), 200);
-    connection.await.unwrap().unwrap();
+    // Whether the client's own goodbye still finds the connection open is a matter of chance.
+    let _ = connection.await.unwrap();
     tokio::task::spawn_blocking(|| world.join()).await.unwrap();
 }
