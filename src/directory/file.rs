@@ -13,7 +13,7 @@ use std::{
 };
 
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, de,
     de::{DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
 use serde_saphyr::{Location, Spanned};
@@ -198,12 +198,42 @@ struct Row {
     developer: Box<str>,
     auth_strategy: Spanned<String>,
     client_id: Spanned<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "status")]
     status: Status,
     #[serde(default)]
     registrations: Registrations,
     id: Option<Spanned<String>>,
     credentials_valid_from: Option<Spanned<String>>,
+}
+
+/// Reads a status by hand, so that a wrong one is told with its key and what was expected.
+fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Status, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "active" => Ok(Status::Active),
+        "suspended" => Ok(Status::Suspended),
+        other => Err(de::Error::custom(format_args!(
+            "status: {other:?}: expected active or suspended"
+        ))),
+    }
+}
+
+/// The state of a registration, read like [`status`].
+struct State(Registration);
+
+impl<'de> Deserialize<'de> for State {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(match String::deserialize(deserializer)?.as_str() {
+            "approved" => Registration::Approved,
+            "pending" => Registration::Pending,
+            "rejected" => Registration::Rejected,
+            "revoked" => Registration::Revoked,
+            other => {
+                return Err(de::Error::custom(format_args!(
+                    "registrations: {other:?}: expected approved, pending, rejected or revoked"
+                )));
+            }
+        }))
+    }
 }
 
 /// The registrations in the file's order, each name with its place.
@@ -227,8 +257,8 @@ impl<'de> Visitor<'de> for RegistrationsVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Registrations, A::Error> {
         let mut list = Vec::new();
-        while let Some(entry) = entries.next_entry()? {
-            list.push(entry);
+        while let Some((api, State(state))) = entries.next_entry()? {
+            list.push((api, state));
         }
         Ok(Registrations(list))
     }

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
 use uuid::Uuid;
 
 use super::time::Timestamp;
 
 /// Whether an application may call anything at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Status {
     /// Calls are judged by its registrations.
     #[default]
@@ -19,8 +17,7 @@ pub enum Status {
 }
 
 /// How far an application's request to use one API has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registration {
     /// May call the API.
     Approved,

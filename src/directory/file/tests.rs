@@ -109,7 +109,7 @@ fn what_cannot_be_used_is_a_fault_with_its_place() {
         ),
         (
             GOOD.replace("approved", "aproved"),
-            "6:31: unknown variant `aproved`, expected one of approved, pending, rejected, revoked",
+            "6:31: registrations: \"aproved\": expected approved, pending, rejected or revoked",
         ),
         (
             GOOD.replace("flights: approved, hotels", "flights: approved, flights"),
