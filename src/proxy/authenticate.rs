@@ -13,7 +13,7 @@ use super::{
     denial::{Code, Denial},
     exchange,
     guesses::Origin,
-    headers::Identity,
+    identity::Identity,
     session::{self, Presented},
     state::State,
     strategy::Strategy,

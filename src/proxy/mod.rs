@@ -12,7 +12,10 @@ pub mod connection;
 pub mod denial;
 pub mod exchange;
 pub mod guesses;
+pub mod head;
 pub mod headers;
+pub mod hop;
+pub mod identity;
 pub mod path;
 pub mod record;
 pub mod revocations;
@@ -33,7 +36,7 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Version, header};
+use http::{HeaderValue, Method, header};
 use pingora::{
     Error, ErrorSource, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -50,7 +53,9 @@ use crate::{
 use api::Api;
 use authenticate::{Permit, Request, authenticate};
 use denial::{Answer, Code, Denial};
-use headers::{Hop, Outgoing};
+use head::{check_head, declared_length, host};
+use headers::Outgoing;
+use hop::Hop;
 use path::{Path, Target};
 use route::Found;
 use state::State;
@@ -217,68 +222,6 @@ impl Gateway {
 enum Verdict {
     LoggedOut(Vec<HeaderValue>),
     Permit(Permit),
-}
-
-/// What Pingora lets pass and no request may be (design section 2.1).
-fn check_head(request: &RequestHeader, host: &str, limit: usize) -> Result<(), Denial> {
-    if host.is_empty() && request.version >= Version::HTTP_11 {
-        return Err(Denial::new(Code::InvalidRequest, "no_host"));
-    }
-    if !host.is_empty() && !is_host(host) {
-        return Err(Denial::new(Code::InvalidRequest, "not_a_host"));
-    }
-    if request
-        .headers
-        .get_all(header::HOST)
-        .iter()
-        .nth(1)
-        .is_some()
-    {
-        return Err(Denial::new(Code::InvalidRequest, "host_twice"));
-    }
-    let cookies = request.headers.get_all(header::COOKIE).iter().count();
-    if request.headers.len() - cookies.saturating_sub(1) > limit {
-        return Err(Denial::new(Code::HeaderTooLarge, "header_count"));
-    }
-    Ok(())
-}
-
-/// Whether a Host is a name or address with perhaps a port (RFC 9110 section 7.2), in the characters
-/// that names on the network have: what is odd is refused before anything behind us reads it.
-fn is_host(host: &str) -> bool {
-    let (name, rest) = match host.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((address, rest)) if address.parse::<std::net::Ipv6Addr>().is_ok() => ("v6", rest),
-            _ => return false,
-        },
-        None => host.split_at(host.find(':').unwrap_or(host.len())),
-    };
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    let port = rest.is_empty()
-        || rest
-            .strip_prefix(':')
-            .is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
-    !name.is_empty() && name.bytes().all(legal) && port
-}
-
-fn declared_length(request: &RequestHeader) -> Option<u64> {
-    request
-        .headers
-        .get(header::CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
-}
-
-/// The name that a request asks for: Host, on HTTP/2 the authority that stands in its place.
-fn host(request: &RequestHeader) -> &str {
-    let host = request
-        .headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    host.or_else(|| request.uri.authority().map(|authority| authority.as_str()))
-        .unwrap_or_default()
 }
 
 #[async_trait]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use super::{authenticate::Method, headers::Identity, strategy::Strategy};
+use super::{authenticate::Method, identity::Identity, strategy::Strategy};
 use crate::{
     model::{application::Application, claims::Facts, credential::Secret, time::Timestamp},
     token::jwk::KeyId,

@@ -1,0 +1,122 @@
+//! The headers that tell the upstream who calls.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use super::{authenticate::Method, strategy::Strategy};
+use crate::model::{application::Application, claims::Facts};
+
+/// Headers that the gateway alone sets; `claim_headers` come on top.
+pub const IDENTITY: [HeaderName; 7] = [
+    HeaderName::from_static("x-application-id"),
+    HeaderName::from_static("x-application-name"),
+    HeaderName::from_static("x-auth-method"),
+    HeaderName::from_static("x-auth-strategy"),
+    HeaderName::from_static("x-authenticated-scope"),
+    HeaderName::from_static("x-credential-identifier"),
+    HeaderName::from_static("x-developer-id"),
+];
+
+/// What a header value cannot carry as it stands. `%` is encoded too, so that decoding gives the
+/// original back.
+const VALUE: &AsciiSet = &CONTROLS.add(b'%');
+
+/// Headers that tell the upstream who calls, for one credential and one state of its application.
+#[derive(Debug)]
+pub struct Identity {
+    application: Option<Arc<Application>>,
+    /// The headers themselves.
+    pub fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Identity {
+    /// Makes the headers.
+    pub fn new(
+        strategy: &Strategy,
+        method: Method,
+        facts: &Facts,
+        application: Option<&Arc<Application>>,
+    ) -> Self {
+        let [
+            id,
+            name,
+            auth_method,
+            auth_strategy,
+            scope,
+            credential,
+            developer,
+        ] = IDENTITY;
+        let mut fields = Vec::with_capacity(7 + facts.header_claims.len());
+        let mut set = |name, text: &str| fields.extend(value(text).map(|value| (name, value)));
+        if let Some(application) = application {
+            set(id, &application.id.to_string());
+            set(name, &application.name);
+            set(developer, &application.developer);
+        }
+        set(credential, facts.client_id.as_str());
+        set(auth_strategy, &strategy.config.name);
+        set(auth_method, method.name());
+        set(scope, facts.scopes.as_str());
+        for ((name, _), claim) in strategy
+            .config
+            .claim_headers
+            .iter()
+            .zip(&facts.header_claims)
+        {
+            if let Some(claim) = claim {
+                set(name.clone(), claim);
+            }
+        }
+        Self {
+            application: application.cloned(),
+            fields,
+        }
+    }
+
+    /// Whether these were made for this very state of the application.
+    pub fn is_of(&self, application: Option<&Arc<Application>>) -> bool {
+        match (&self.application, application) {
+            (Some(mine), Some(now)) => Arc::ptr_eq(mine, now),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+}
+
+/// A text as a header value, percent-encoded where a value could not carry it: what is not plain
+/// ASCII, `%`, and a space at either end, which a reader would cut off.
+fn value(text: &str) -> Option<HeaderValue> {
+    let inner = text.trim_matches(' ');
+    let before = text.len() - text.trim_start_matches(' ').len();
+    let after = text.len() - before - inner.len();
+    let mut encoded = String::with_capacity(text.len());
+    encoded.extend(std::iter::repeat_n("%20", before));
+    encoded.extend(utf8_percent_encode(inner, VALUE));
+    if !inner.is_empty() {
+        encoded.extend(std::iter::repeat_n("%20", after));
+    }
+    HeaderValue::from_maybe_shared(Bytes::from(encoded)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_carry_any_text_and_decode_to_it() {
+        for (text, expected) in [
+            ("Trip Planner", "Trip Planner"),
+            ("Zoë", "Zo%C3%AB"),
+            ("100% sure", "100%25 sure"),
+            ("a\r\nX-Evil: 1", "a%0D%0AX-Evil: 1"),
+            (" padded ", "%20padded%20"),
+            ("  ", "%20%20"),
+            ("", ""),
+        ] {
+            assert_eq!(value(text).unwrap(), expected, "{text:?}");
+        }
+    }
+}
