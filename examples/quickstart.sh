@@ -88,7 +88,7 @@ eventually() {
 member() { sed -n "s/.*\"$1\" *: *\"\([^\"]*\)\".*/\1/p"; }
 # listener NAME: where the gateway says that it listens.
 listener() { grep "\"listener\":\"$1\"" "$dir/gateway.log" | member address; }
-origin() { sed -n 's/^listening on \([^ ]*\).*/\1/p' "$dir/$1.log"; }
+origin() { [ -f "$dir/$1.log" ] && sed -n 's/^listening on \([^ ]*\).*/\1/p' "$dir/$1.log"; }
 # Proxies of the environment are not asked for what is on this machine.
 call() { curl -s --noproxy '*' "$@"; }
 secret() { head -c 32 /dev/urandom | base64 | tr -d '\n'; }

@@ -175,18 +175,17 @@ impl Caller {
         })
     }
 
-    /// An endpoint that is left alone just now, if there is one.
-    pub fn paused(&self) -> Option<Endpoint> {
-        let now = clock::instant();
+    /// An endpoint whose last call failed, and why.
+    pub fn failing(&self) -> Option<(Endpoint, Trouble)> {
         let all = [
             Endpoint::Discovery,
             Endpoint::Introspection,
             Endpoint::Jwks,
             Endpoint::Token,
         ];
-        all.into_iter().find(|endpoint| {
-            let until = lock(&self.breakers[*endpoint as usize]).closed_until;
-            until.is_some_and(|until| until > now)
+        all.into_iter().find_map(|endpoint| {
+            let trouble = lock(&self.breakers[endpoint as usize]).last.clone();
+            trouble.map(|trouble| (endpoint, trouble))
         })
     }
 
@@ -303,6 +302,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// Leaves an endpoint alone after [`FAILURES`] in a row, or for as long as it asks.
 #[derive(Debug, Default)]
 struct Breaker {
+    /// What the last call ended with, if not with an answer.
+    last: Option<Trouble>,
     failures: u32,
     closed_until: Option<Instant>,
     /// Until when the endpoint itself asked to be left alone. Calls that were under way then and
@@ -331,8 +332,10 @@ impl Breaker {
         let Some(trouble) = trouble else {
             self.failures = 0;
             self.closed_until = None;
+            self.last = None;
             return;
         };
+        self.last = Some(trouble.kind.clone());
         match trouble.kind {
             Trouble::Status(429) => self.told_until = Some(now + trouble.retry_after),
             Trouble::Status(_) if trouble.retry_after > PAUSE.0 => {

@@ -199,11 +199,8 @@ impl Provider {
     /// # Errors
     /// What is missing.
     pub fn state(&self, now: Timestamp) -> Result<String, String> {
-        if let Some(endpoint) = self.0.caller.paused() {
-            return Err(format!(
-                "the {} endpoint fails and is left alone",
-                endpoint.name()
-            ));
+        if let Some((endpoint, trouble)) = self.0.caller.failing() {
+            return Err(format!("{} endpoint: {trouble}", endpoint.name()));
         }
         if let Some(keys) = self.keys(now) {
             let age = now.since(keys.fetched).as_secs();

@@ -212,6 +212,8 @@ impl Challenges {
                 .or_else(|| self.bearer.clone())
                 .into_iter()
                 .collect(),
+            // An API that asks for nothing is not the place to say how to ask.
+            Code::InvalidRequest if self.basic.is_none() && self.bearer.is_none() => Vec::new(),
             Code::InvalidRequest => bearer("invalid_request", "").into_iter().collect(),
             Code::InvalidToken => bearer("invalid_token", "").into_iter().collect(),
             Code::InsufficientScope => {

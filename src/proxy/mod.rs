@@ -479,7 +479,8 @@ impl ProxyHttp for Gateway {
 
     fn suppress_error_log(&self, _session: &Session, ctx: &Ctx, error: &Error) -> bool {
         // Pingora's own line quotes an upstream's head that it cannot read, cookies and all.
-        if !(ctx.state.as_ref()).is_some_and(|state| state.config.log.access) {
+        let of_client = failure(error).is_none_or(|denial| denial.code.status() < 500);
+        if !of_client && !(ctx.state.as_ref()).is_some_and(|state| state.config.log.access) {
             tracing::warn!(
                 request_id = ctx.id.to_str().unwrap_or_default(),
                 source = error.esource().as_str(),
@@ -520,7 +521,7 @@ fn failure(error: &Error) -> Option<Denial> {
         (ErrorSource::Downstream, ErrorType::ReadTimedout) => {
             Denial::new(Code::RequestTimeout, "body_too_slow")
         }
-        (ErrorSource::Downstream, _) => Denial::new(Code::InvalidRequest, "malformed_body"),
+        (ErrorSource::Downstream, _) => Denial::new(Code::InvalidRequest, "malformed"),
         (ErrorSource::Internal | ErrorSource::Unset, _) => Denial::new(Code::Internal, "proxy"),
     };
     Some(denial)

@@ -237,15 +237,43 @@ async fn readyz(Extract(admin): Extract<Admin>) -> Response {
         });
     }
     lines.sort_unstable();
+    let refused = |what| {
+        admin
+            .metrics
+            .last_reload_good
+            .with_label_values(&[what])
+            .get()
+            == 0
+    };
+    let edit = |what| {
+        if refused(what) {
+            ", the last edit was refused"
+        } else {
+            ""
+        }
+    };
     if state.directory.is_loaded() {
-        lines.push(format!(
-            "ok registry: {} applications",
-            state.directory.len()
-        ));
+        let known = state.directory.len();
+        let word = if refused("applications") {
+            "failing"
+        } else {
+            "ok"
+        };
+        let edit = edit("applications");
+        lines.push(format!("{word} registry: {known} applications{edit}"));
     } else {
         ready = false;
         lines.push("failing registry: no applications read yet".to_owned());
     }
+    let word = if refused("configuration") {
+        "failing"
+    } else {
+        "ok"
+    };
+    lines.push(format!(
+        "{word} configuration: in force{}",
+        edit("configuration")
+    ));
     let draining = if admin.shutdown.is_draining() {
         "failing"
     } else {

@@ -77,6 +77,9 @@ impl Reloader {
         let applications = Watch::new([current.config.registry.clone()])?;
         drop(current);
         let told = BTreeSet::new();
+        // The one that is in force now was read without a fault.
+        let good = lasting.metrics.last_reload_good.clone();
+        good.with_label_values(&[What::Configuration.name()]).set(1);
         Ok(Self {
             path,
             configuration,

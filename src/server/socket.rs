@@ -75,7 +75,11 @@ pub fn raise_descriptor_limit(connections: usize) {
         .saturating_add(SPARE_DESCRIPTORS);
     match rlimit::increase_nofile_limit(wanted) {
         Ok(limit) if limit >= wanted => {}
-        Ok(limit) => tracing::warn!(limit, wanted, "fewer open files than connections need"),
+        Ok(limit) => tracing::warn!(
+            limit,
+            wanted,
+            "fewer open files than connections need: raise `ulimit -n` or lower limits.connections"
+        ),
         Err(error) => tracing::warn!(%error, wanted, "the limit of open files cannot be read"),
     }
 }

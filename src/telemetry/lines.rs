@@ -16,7 +16,7 @@ use std::{
 use crossbeam_queue::ArrayQueue;
 use tracing_subscriber::{
     Layer as _, Registry,
-    filter::{Targets, dynamic_filter_fn},
+    filter::{LevelFilter, Targets, dynamic_filter_fn},
     fmt::{self, MakeWriter},
     layer::SubscriberExt as _,
     reload,
@@ -245,7 +245,11 @@ fn limit_others(config: &LogConfig) {
 
 fn targets(config: &LogConfig) -> Targets {
     let others = config.level.min(tracing::Level::WARN);
+    // Pingora calls it an error when two tasks reach for the same kept connection and one of them
+    // opens another; what really fails at an upstream stands in the access log.
+    let quiet = LevelFilter::OFF;
     Targets::new()
+        .with_target("pingora_core::connectors", quiet)
         .with_default(others)
         .with_target("dcr_gateway", config.level)
 }
