@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use serde_json::json;
+use serde::Serialize;
 
 use super::{authenticate::Method, strategy::Strategy};
 use crate::model::credential::ClientId;
@@ -230,6 +230,36 @@ impl Challenges {
     }
 }
 
+/// The body of an answer of our own (RFC 9457), in the order in which people read it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Problem<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+}
+
+impl<'a> Problem<'a> {
+    /// Puts a body together.
+    pub fn new(status: u16, code: &'a str, title: &'a str, request_id: Option<&'a str>) -> Self {
+        Self {
+            r#type: format!("urn:dcr-gateway:problem:{code}"),
+            title,
+            status,
+            code,
+            request_id,
+        }
+    }
+
+    /// The body as JSON.
+    pub fn to_bytes(&self) -> Bytes {
+        // Strings and numbers always serialise.
+        Bytes::from(serde_json::to_vec(self).unwrap_or_default())
+    }
+}
+
 /// A whole answer of our own.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -279,16 +309,10 @@ pub fn answer(
             .iter()
             .map(|cookie| (header::SET_COOKIE, cookie.clone())),
     );
-    let body = json!({
-        "type": format!("urn:dcr-gateway:problem:{}", code.name()),
-        "title": code.title(),
-        "status": code.status(),
-        "code": code.name(),
-        "request_id": request_id,
-    });
+    let problem = Problem::new(code.status(), code.name(), code.title(), Some(request_id));
     Answer {
         status: StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         headers,
-        body: Bytes::from(body.to_string()),
+        body: problem.to_bytes(),
     }
 }

@@ -30,7 +30,7 @@ use tokio::{
 use super::{shutdown::Shutdown, socket::Bound};
 use crate::{
     clock,
-    proxy::{connection::Counters, state::State},
+    proxy::{connection::Counters, denial::Problem, state::State},
     telemetry::{
         lines::Lines,
         metrics::{Metrics, raise},
@@ -326,16 +326,11 @@ async fn metrics(Extract(admin): Extract<Admin>) -> Response {
 
 /// An answer in the form of RFC 9457.
 fn problem(status: u16, code: &str, title: &str) -> Response {
-    let body = serde_json::json!({
-        "type": format!("urn:dcr-gateway:problem:{code}"),
-        "title": title,
-        "status": status,
-        "code": code,
-    });
+    let body = Problem::new(status, code, title, None).to_bytes();
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let fields = [
         (header::CONTENT_TYPE, "application/problem+json"),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    (status, fields, body.to_string()).into_response()
+    (status, fields, body).into_response()
 }
