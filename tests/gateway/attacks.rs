@@ -102,7 +102,8 @@ async fn a_pair_in_flight_while_its_credentials_change_is_asked_about_again() {
     world
         .gateway
         .register(|a| {
-            a["applications"][0]["credentials_valid_from"] = json!(rfc3339(now()));
+            // Whole seconds: this one's beginning may lie before the first request.
+            a["applications"][0]["credentials_valid_from"] = json!(rfc3339(now() + 1));
         })
         .await;
     let second = spawn(call.clone());
