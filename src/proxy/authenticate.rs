@@ -13,6 +13,7 @@ use super::{
     denial::{Code, Denial},
     exchange,
     guesses::Origin,
+    hop::Hop,
     identity::Identity,
     session::{self, Presented},
     state::State,
@@ -247,7 +248,25 @@ pub fn unavailable(unavailable: &Unavailable) -> Denial {
     Denial::new(code, unavailable.kind.reason()).after(unavailable.retry_after)
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// Takes what counts of a request that reached us over `hop`.
+    pub const fn new(
+        method: &'a http::Method,
+        headers: &'a HeaderMap,
+        host: &'a str,
+        hop: &Hop,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            method,
+            headers,
+            host,
+            address: hop.client,
+            secure: hop.secure,
+            now,
+        }
+    }
+
     /// Where it comes from, as guesses are counted.
     pub fn origin(&self) -> Origin {
         self.address.into()

@@ -117,14 +117,13 @@ impl Gateway {
         };
         let request = session.req_header();
         check_head(request, &ctx.host, state.config.limits.header_count)?;
-        let view = Request {
-            method: &request.method,
-            headers: &request.headers,
-            host: &ctx.host,
-            address: ctx.hop.client,
-            secure: ctx.hop.secure,
-            now: ctx.now,
-        };
+        let view = Request::new(
+            &request.method,
+            &request.headers,
+            &ctx.host,
+            &ctx.hop,
+            ctx.now,
+        );
         let target = path::target(request.raw_path())
             .map_err(|_| Denial::new(Code::AmbiguousPath, "target"))?;
         let path = match target {
@@ -427,14 +426,13 @@ impl ProxyHttp for Gateway {
             .filter(|_| (200..400).contains(&status) && status != 304)
         {
             let request = session.req_header();
-            let view = Request {
-                method: &request.method,
-                headers: &request.headers,
-                host: &ctx.host,
-                address: ctx.hop.client,
-                secure: ctx.hop.secure,
-                now: ctx.now,
-            };
+            let view = Request::new(
+                &request.method,
+                &request.headers,
+                &ctx.host,
+                &ctx.hop,
+                ctx.now,
+            );
             match session::renewal(state, caller, &view) {
                 Ok(line) => cookie = line,
                 Err(session::TooLarge) => self.metrics.session_too_large.inc(),
