@@ -253,6 +253,7 @@ async fn verify(
     if let Some(known) = strategy.tokens.signed.find(&key, holds) {
         return Ok(known);
     }
+    strategy.tokens.signed.missed();
     let verified = check_signature(strategy, token, request.now).await?;
     strategy.tokens.signed.keep(key, Arc::clone(&verified));
     Ok(verified)
@@ -307,6 +308,7 @@ async fn introspect(
     if let Some(known) = tokens.introspected.find(&key, holds) {
         return Ok(known);
     }
+    tokens.introspected.missed();
     let remembered = || {
         let refused = tokens.inactive.get(&key)?;
         Some(refused.map_or(Refusal::Inactive, Refusal::Token))

@@ -59,8 +59,13 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             Some(_) => self.store.invalidate(key),
             None => {}
         }
-        self.misses.inc();
         None
+    }
+
+    /// Counts a request that has to go beyond this memory. A request may look into it several
+    /// times before it does.
+    pub fn missed(&self) {
+        self.misses.inc();
     }
 
     /// Keeps a value.

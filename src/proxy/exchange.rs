@@ -200,6 +200,7 @@ async fn exchange(
         }
         return Ok(Arc::clone(&pair.verified));
     }
+    exchanges.pairs.missed();
     loop {
         let asked_at = authenticate::valid_from(strategy, id);
         let result = exchange_unknown(strategy, request, id, secret, key, asked_at).await;
