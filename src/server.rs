@@ -29,6 +29,7 @@ use crate::{
         denial::{self, Code, Denial},
         record,
         state::{self, Lasting, State},
+        upstream::{self, health::Checker},
     },
     telemetry::{
         lines::{self, Lines},
@@ -41,9 +42,6 @@ use reload::Reloader;
 use service::{Live, Settings};
 use shutdown::Shutdown;
 use socket::Listener;
-
-/// How often a request is sent again whose kept upstream connection turned out to be closed.
-const RETRIES: usize = 1;
 
 /// Why the program does not run.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +76,8 @@ fn list(faults: &[Fault]) -> String {
 /// # Errors
 /// Why it could not start. Once it serves, nothing in the files can end it.
 pub fn run(path: PathBuf) -> Result<(), Error> {
+    // Before the first TLS connection; an error says only that one is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // Watched before it is read, so that no change falls between.
     let watch = Watch::new([path.clone()])?;
     let (config, warnings) = Config::load(&path).map_err(Error::Configuration)?;
@@ -104,6 +104,7 @@ pub fn run(path: PathBuf) -> Result<(), Error> {
         revocations: Arc::default(),
         metrics: Arc::clone(&metrics),
         made_key: SessionKey::random().map_err(|_| Error::Randomness)?,
+        checker: Checker::default(),
         runtime: runtime.handle().clone(),
     };
     let proxies = config
@@ -119,7 +120,8 @@ pub fn run(path: PathBuf) -> Result<(), Error> {
     let settings = Settings {
         live: Live::new(limits(&config), config.grace_period),
         threads: config.threads,
-        retries: RETRIES,
+        // Each API's own limit is kept in the hooks; this one cannot change while it runs.
+        retries: upstream::config::Config::MOST_RETRIES,
         listeners: proxies,
     };
     let state = Arc::new(ArcSwap::from_pointee(State::new(config, None, &lasting)?));

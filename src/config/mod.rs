@@ -13,6 +13,7 @@ mod secret;
 mod section;
 mod strategy;
 mod top;
+mod upstream;
 mod value;
 pub mod watch;
 
