@@ -1,4 +1,4 @@
-//! An HTTP/2 client without TLS, by prior knowledge (RFC 9113 section 3.3).
+//! An HTTP/2 client: without TLS by prior knowledge (RFC 9113 section 3.3), or on any connection.
 
 use std::net::SocketAddr;
 
@@ -6,6 +6,8 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use http::{HeaderMap, Request};
 use tokio::{net::TcpStream, task::JoinHandle};
+
+use super::client::Transport;
 
 /// One HTTP/2 connection.
 pub(crate) struct H2c {
@@ -23,7 +25,11 @@ pub(crate) struct H2Response {
 
 impl H2c {
     pub(crate) async fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
+        Self::on(TcpStream::connect(address).await.unwrap()).await
+    }
+
+    /// Speaks HTTP/2 on a connection that stands already, one over TLS for example.
+    pub(crate) async fn on(stream: impl Transport + 'static) -> Self {
         let (sender, connection) = h2::client::handshake(stream).await.unwrap();
         let connection = tokio::spawn(async move {
             let _ = connection.await;
