@@ -40,7 +40,8 @@ pub(crate) fn all(section: &mut Section<'_>, addresses: &mut Addresses) -> Vec<L
 }
 
 fn tls(at: At<'_>) -> Vec<Certificate> {
-    const EXPECTED: &str = "at least one certificate, as in [{certificate: tls/server.crt, key: tls/server.key}]";
+    const EXPECTED: &str =
+        "at least one certificate, as in [{certificate: tls/server.crt, key: tls/server.key}]";
     let mut section = at.section();
     let list = section.required("certificates", EXPECTED);
     section.end();

@@ -202,12 +202,11 @@ impl<P> Front<P> {
         }
         let digest = stream.get_socket_digest()?;
         let local = digest.local_addr()?.as_inet().copied()?;
-        let everywhere = |bound: &SocketAddr| {
-            bound.ip().is_unspecified() && bound.is_ipv4() == local.is_ipv4()
-        };
+        let everywhere =
+            |bound: &SocketAddr| bound.ip().is_unspecified() && bound.is_ipv4() == local.is_ipv4();
         self.tls.iter().find_map(|(bound, tls)| {
-            let here = bound.port() == local.port()
-                && (bound.ip() == local.ip() || everywhere(bound));
+            let here =
+                bound.port() == local.port() && (bound.ip() == local.ip() || everywhere(bound));
             here.then_some(tls)
         })
     }
@@ -228,7 +227,10 @@ where
         if let Some(tls) = self.tls_of(&stream) {
             let handshake = timeout(limits.header_timeout, tls.accept(stream, Offer::All)).await;
             let Ok(Some(secured)) = handshake else {
-                self.http.counters.tls_handshakes.fetch_add(1, Ordering::Relaxed);
+                self.http
+                    .counters
+                    .tls_handshakes
+                    .fetch_add(1, Ordering::Relaxed);
                 return;
             };
             stream = secured;

@@ -15,7 +15,10 @@ use super::{
     shutdown::{Shutdown, Signals},
     socket::{Bound, raise_descriptor_limit},
 };
-use crate::proxy::connection::{Counters, Front, Limits, Refuse, tls::{Certificates, Tls}};
+use crate::proxy::connection::{
+    Counters, Front, Limits, Refuse,
+    tls::{Certificates, Tls},
+};
 
 /// Idle connections to all upstreams together, beyond which the oldest is closed. Each keeps a
 /// descriptor, and clients beyond so many at once are rare.
