@@ -59,7 +59,7 @@ use tokio::{io::AsyncWriteExt, time::Instant};
 pub use count::Counters;
 use count::Permit;
 use gate::{Body, Gate};
-use tls::{Offer, Tls};
+use tls::{Began, Offer, Tls};
 
 /// How long a connection is kept for a next request. Shorter, clients connect more often than they
 /// need to; longer, connections that nobody will use again hold memory and places.
@@ -97,6 +97,8 @@ pub enum Refusal {
     MalformedTarget,
     /// 503 `overloaded`: more connections than `limits.connections`.
     Overloaded,
+    /// 400 `https_required`: plain HTTP on a listener that speaks TLS.
+    PlainHttp,
     /// 408 `request_timeout`: the head was not whole in time.
     RequestTimeout,
 }
@@ -226,14 +228,18 @@ where
         let mut stream = stream;
         if let Some(tls) = self.tls_of(&stream) {
             let handshake = timeout(limits.header_timeout, tls.accept(stream, Offer::All)).await;
-            let Ok(Some(secured)) = handshake else {
-                self.http
-                    .counters
-                    .tls_handshakes
-                    .fetch_add(1, Ordering::Relaxed);
-                return;
+            stream = match handshake {
+                Ok(Began::Secured(stream)) => stream,
+                Ok(Began::Plain(stream)) => {
+                    let gate = Box::new(Gate::new(stream, Some(permit), limits.header_size));
+                    return self.refuse_plain(gate, &limits).await;
+                }
+                Ok(Began::Failed) | Err(_) => {
+                    let failed = &self.http.counters.tls_handshakes;
+                    failed.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
             };
-            stream = secured;
             if stream.selected_alpn_proto() != Some(ALPN::H2) {
                 preface = b"";
             }
@@ -332,7 +338,7 @@ where
         let mut stream = stream;
         if let Some(tls) = self.tls_of(&stream) {
             let handshake = timeout(REFUSAL, tls.accept(stream, Offer::Http1)).await;
-            let Ok(Some(secured)) = handshake else {
+            let Ok(Began::Secured(secured) | Began::Plain(secured)) = handshake else {
                 return;
             };
             stream = secured;
@@ -343,6 +349,16 @@ where
         let start = timeout(REFUSAL, wait_for_start(&mut gate, preface, limits, &mut 0)).await;
         if !matches!(start, Ok(Ok(None | Some(Start::Http2)))) {
             self.answer(gate, Refusal::Overloaded).await;
+        }
+    }
+
+    /// Answers a plain request on a listener that speaks TLS: browsers and curl show it, where they
+    /// would show an alert as a riddle.
+    async fn refuse_plain(&self, mut gate: Box<Gate>, limits: &Limits) {
+        self.http.counters.refused(Refusal::PlainHttp);
+        let whole = timeout(REFUSAL, wait_for_start(&mut gate, b"", limits, &mut 0)).await;
+        if !matches!(whole, Ok(Ok(None))) {
+            self.answer(gate, Refusal::PlainHttp).await;
         }
     }
 
