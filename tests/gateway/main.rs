@@ -13,6 +13,7 @@ mod applications;
 mod attacks;
 mod basic;
 mod bearer;
+mod browser;
 mod check;
 mod h2c;
 mod headers;
