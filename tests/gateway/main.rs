@@ -19,6 +19,7 @@ mod h2c;
 mod headers;
 mod introspection;
 mod limits;
+mod nginx;
 mod outages;
 mod quickstart;
 mod real_idp;

@@ -8,6 +8,7 @@ pub(crate) mod h2c;
 pub(crate) mod http1;
 pub(crate) mod idp;
 pub(crate) mod keys;
+pub(crate) mod nginx;
 pub(crate) mod real_idp;
 pub(crate) mod token;
 pub(crate) mod upstream;
