@@ -740,6 +740,68 @@ fn a_missing_file_is_one_fault() {
     );
 }
 
+#[test]
+fn certificates_are_checked_with_their_keys() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let certificate = |name: &str| {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        fs::write(at(&format!("{name}.crt")), made.cert.pem()).unwrap();
+        fs::write(at(&format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
+    };
+    certificate("a.test");
+    certificate("b.test");
+    fs::write(at("empty"), "").unwrap();
+    let load = |pairs: &str| {
+        let listener = format!(
+            "listeners: [{{ address: 127.0.0.1:8443, tls: {{ certificates: [{pairs}] }} }}]"
+        );
+        let text = GOOD.replace("listeners: [{ address: 127.0.0.1:8000 }]", &listener);
+        fs::write(at("gateway.yaml"), text).unwrap();
+        Config::load(&at("gateway.yaml"))
+    };
+    let both = "{ certificate: a.test.crt, key: a.test.key }, { certificate: b.test.crt, key: b.test.key }";
+    let (config, _) = load(both).unwrap();
+    let certificates = config.listeners[0].certificates.as_ref().unwrap();
+    let names: Vec<&str> = certificates.iter().flat_map(|c| c.names()).collect();
+    assert_eq!(names, ["a.test", "b.test"]);
+    assert!(config.files.contains(&at("a.test.crt")) && config.files.contains(&at("b.test.key")));
+
+    for (pairs, expected) in [
+        (
+            "",
+            "tls.certificates: a list: expected at least one certificate",
+        ),
+        ("{ certificate: a.test.crt }", "`key` is missing"),
+        (
+            "{ certificate: none.crt, key: a.test.key }",
+            "certificates[0].certificate: \"none.crt\": expected a file that can be read",
+        ),
+        (
+            "{ certificate: a.test.crt, key: none.key }",
+            "certificates[0].key: \"none.key\": expected a file that can be read",
+        ),
+        (
+            "{ certificate: empty, key: a.test.key }",
+            "certificates[0].certificate: \"empty\": expected a file with PEM certificates",
+        ),
+        (
+            "{ certificate: a.test.crt, key: a.test.crt }",
+            "certificates[0].key: \"a.test.crt\": expected a file with a PEM private key",
+        ),
+        (
+            "{ certificate: a.test.crt, key: b.test.key }",
+            "certificates[0].key: \"b.test.key\": expected a file with the private key of the first",
+        ),
+    ] {
+        let faults = load(pairs).unwrap_err();
+        assert!(
+            faults.len() == 1 && faults[0].message.contains(expected),
+            "{pairs}: {faults:?}"
+        );
+    }
+}
+
 /// The example of the design, key by key: what does not work yet says so, nothing is unknown.
 #[test]
 fn every_key_of_the_design_is_known() {
@@ -755,7 +817,6 @@ fn every_key_of_the_design_is_known() {
     assert_eq!(
         keys,
         [
-            "listeners[1].tls",
             "portal",
             "identity_providers[0].vendor",
             "identity_providers[0].tenants",

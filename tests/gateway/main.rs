@@ -29,3 +29,4 @@ mod session;
 mod shutdown;
 mod smuggling;
 mod status;
+mod tls;
