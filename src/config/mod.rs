@@ -5,6 +5,7 @@
 //! (`references`). Every fault is reported with its place; a faulty file yields no `Config`.
 
 mod api;
+mod cors;
 mod document;
 mod idp;
 mod listener;

@@ -409,8 +409,73 @@ fn each_fault_says_place_key_value_and_expectation() {
         ),
         (
             "auth_strategies: [partners]",
-            "auth_strategies: [partners]\n    preflight: pass",
-            r#"14:16: apis[0].preflight: "pass": not available in this version: preflight requests without a credential"#,
+            "auth_strategies: [partners]\n    preflight: ask",
+            r#"14:16: apis[0].preflight: "ask": expected authenticate or pass"#,
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    preflight: pass\n    cors: { origins: \"*\" }",
+            "14:16: apis[0].preflight: pass leaves preflights to the upstream, and cors answers them: remove one",
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { credentials: true }",
+            "14:11: apis[0].cors: `origins` is missing: expected a list of origins, or \"*\"",
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: [\"*\"], credentials: true }",
+            "14:22: apis[0].cors.origins: \"*\" together with credentials: true would let every page on the web act as its user: name the origins, or remove credentials",
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: [\"null\"] }",
+            r#"14:23: apis[0].cors.origins[0]: "null": expected an origin as browsers send it, as in https://app.example.com; "null" is the origin of every sandboxed page and local file"#,
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: [null] }",
+            "14:23: apis[0].cors.origins[0]: nothing: expected an origin as browsers send it, as in https://app.example.com",
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: [\"https://*.example.com\"] }",
+            r#"14:23: apis[0].cors.origins[0]: "https://*.example.com": expected one whole origin: wildcards for subdomains are not supported, since whoever holds one of them would be let in; name each"#,
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: [\"https://A.example.com/\"] }",
+            r#"14:23: apis[0].cors.origins[0]: "https://A.example.com/": expected an origin as browsers send it, https://a.example.com"#,
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: [\"https://a.test\", \"https://a.test\"] }",
+            r#"14:41: apis[0].cors.origins[1]: "https://a.test": is listed twice"#,
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: [] }",
+            "14:22: apis[0].cors.origins: a list: expected at least one origin",
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: \"*\", headers: [\"*\"] }",
+            r#"14:37: apis[0].cors.headers[0]: "*": expected the name of a field; without `headers` whatever a preflight asks for is allowed"#,
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: \"*\", exposed_headers: [Set-Cookie] }",
+            "14:45: apis[0].cors.exposed_headers[0]: no browser shows Set-Cookie to a page: remove it",
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: \"*\", methods: [] }",
+            "14:36: apis[0].cors.methods: a list: expected at least one method",
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: \"*\", max_age: 25h }",
+            r#"14:36: apis[0].cors.max_age: "25h": expected a duration from 0s to 1day, with its unit, as in 10s"#,
         ),
         (
             "auth_strategies: [partners]",
@@ -756,7 +821,6 @@ fn every_key_of_the_design_is_known() {
             "identity_providers[0].vendor",
             "identity_providers[0].tenants",
             "identity_providers[0].registration",
-            "apis[0].cors",
             "apis[0].upstream.tls",
             "apis[0].upstream.health_check",
             "apis[0].upstream.passive_health",
