@@ -690,7 +690,6 @@ fn every_key_of_the_design_is_known() {
     assert_eq!(
         keys,
         [
-            "listeners[1].tls",
             "portal",
             "identity_providers[0].vendor",
             "identity_providers[0].tenants",

@@ -3,8 +3,9 @@
 //! Pingora reads heads without a deadline for the whole, up to 1 MiB, from any number of
 //! connections, and at a stop cuts connections that it has told to stay. [`Front`] stands before
 //! it: it reads each head itself under limits, hands it over whole, and takes the connection back
-//! for the next one. HTTP/2 by prior knowledge (RFC 9113 section 3.3) is recognised by its preface
-//! and handed over for good.
+//! for the next one. HTTP/2, by ALPN or by prior knowledge (RFC 9113 section 3), is recognised by its
+//! preface and handed over for good. TLS handshakes are made here too, so that they count as
+//! connections and have a deadline.
 //!
 //! Always true here:
 //! - Pingora sees a request only when its head is whole and within limits.
@@ -18,6 +19,7 @@
 mod count;
 mod gate;
 mod head;
+pub mod tls;
 mod tunnel;
 
 use std::{
@@ -44,7 +46,7 @@ use pingora::{
     apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp},
     prelude::timeout,
     protocols::{
-        GetSocketDigest, Stream,
+        ALPN, GetSocketDigest, Stream,
         http::{
             ServerSession, date,
             v2::server::{H2Options, default_h2_options},
@@ -58,6 +60,7 @@ use tokio::{io::AsyncWriteExt, time::Instant};
 pub use count::Counters;
 use count::Permit;
 use gate::{Body, Gate};
+use tls::{Offer, Tls};
 pub use tunnel::Lease;
 use tunnel::Terms;
 
@@ -136,6 +139,7 @@ pub struct Front<P> {
     limits: Arc<ArcSwap<Limits>>,
     refuse: Refuse,
     draining: ShutdownWatch,
+    tls: Vec<(SocketAddr, Tls)>,
 }
 
 /// The proxy, counting what is in flight.
@@ -183,14 +187,16 @@ impl Arrival {
 
 impl<P> Front<P> {
     /// Puts the front before a proxy. `limits` may change while it serves; only the time that an
-    /// HTTP/2 connection may be without a stream stays as it is now. `draining` turns true when a stop begins: from then on every
-    /// answer tells its client to close.
+    /// HTTP/2 connection may be without a stream stays as it is now. `draining` turns true when a
+    /// stop begins: from then on every answer tells its client to close. `tls` are the bound
+    /// addresses whose clients speak it; all others are plain.
     pub fn new(
         proxy: HttpProxy<P>,
         limits: Arc<ArcSwap<Limits>>,
         counters: Arc<Counters>,
         refuse: Refuse,
         draining: ShutdownWatch,
+        tls: Vec<(SocketAddr, Tls)>,
     ) -> Self {
         let mut server_options = HttpServerOptions::default();
         // Only a stream that begins with the preface is handed over this way.
@@ -208,7 +214,24 @@ impl<P> Front<P> {
             limits,
             refuse,
             draining,
+            tls,
         }
+    }
+
+    /// The TLS of the listener that a connection came to.
+    fn tls_of(&self, stream: &Stream) -> Option<&Tls> {
+        if self.tls.is_empty() {
+            return None;
+        }
+        let digest = stream.get_socket_digest()?;
+        let local = digest.local_addr()?.as_inet().copied()?;
+        let everywhere =
+            |bound: &SocketAddr| bound.ip().is_unspecified() && bound.is_ipv4() == local.is_ipv4();
+        self.tls.iter().find_map(|(bound, tls)| {
+            let here =
+                bound.port() == local.port() && (bound.ip() == local.ip() || everywhere(bound));
+            here.then_some(tls)
+        })
     }
 }
 
@@ -222,6 +245,23 @@ where
         let Some(permit) = Permit::take(&self.http.counters, limits.connections) else {
             return self.refuse_connection(stream, &limits).await;
         };
+        let mut preface = PREFACE;
+        let mut stream = stream;
+        if let Some(tls) = self.tls_of(&stream) {
+            let handshake = timeout(limits.header_timeout, tls.accept(stream, Offer::All)).await;
+            let Ok(Some(secured)) = handshake else {
+                self.http
+                    .counters
+                    .tls_handshakes
+                    .fetch_add(1, Ordering::Relaxed);
+                return;
+            };
+            stream = secured;
+            if stream.selected_alpn_proto() != Some(ALPN::H2) {
+                preface = b"";
+            }
+        }
+        let must_be_http2 = !preface.is_empty() && stream.get_ssl_digest().is_some();
         let mut gate = Box::new(Gate::new(stream, Some(permit), limits.header_size));
         // One wait for the whole connection: to begin one for each request would cost a lock.
         let mut draining = self.draining.clone();
@@ -233,7 +273,6 @@ where
         let shared = Arc::new(Shared::default());
         gate.tunnel().under(Arc::clone(&shared.terms));
         let mut patience = limits.header_timeout;
-        let mut preface = PREFACE;
         while has_bytes(&mut gate, patience, &mut stop).await {
             let _busy = self.http.counters.busy();
             limits = **self.limits.load();
@@ -254,6 +293,11 @@ where
                 }
                 Ok(None) => return,
                 Ok(Some(Start::Http2)) => break,
+                // RFC 9113 section 3.3: who has chosen HTTP/2 by ALPN begins with its preface.
+                Ok(Some(Start::Request { .. })) if must_be_http2 => {
+                    self.http.counters.malformed.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
                 Ok(Some(Start::Request { head, body })) => {
                     match self.exchange(gate, head, body, &shared).await {
                         Some(gate) => gate,
@@ -308,9 +352,19 @@ where
         let Some(_refusing) = self.http.counters.refusing() else {
             return;
         };
+        let mut preface = PREFACE;
+        let mut stream = stream;
+        if let Some(tls) = self.tls_of(&stream) {
+            let handshake = timeout(REFUSAL, tls.accept(stream, Offer::Http1)).await;
+            let Ok(Some(secured)) = handshake else {
+                return;
+            };
+            stream = secured;
+            preface = b"";
+        }
         let mut gate = Box::new(Gate::new(stream, None, limits.header_size));
         // Clients take an answer before their request for a fault of the connection.
-        let start = timeout(REFUSAL, wait_for_start(&mut gate, PREFACE, limits, &mut 0)).await;
+        let start = timeout(REFUSAL, wait_for_start(&mut gate, preface, limits, &mut 0)).await;
         if !matches!(start, Ok(Ok(None | Some(Start::Http2)))) {
             self.answer(gate, Refusal::Overloaded).await;
         }

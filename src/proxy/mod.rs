@@ -291,9 +291,12 @@ impl ProxyHttp for Gateway {
         };
         let peer = address(session.client_addr()).unwrap_or(unknown);
         let local = address(session.server_addr());
+        let tls = session
+            .digest()
+            .is_some_and(|digest| digest.ssl_digest.is_some());
         let request = session.req_header();
         ctx.host = host(request).into();
-        ctx.hop = Hop::new(&state, peer, local.as_ref(), &request.headers);
+        ctx.hop = Hop::new(&state, peer, local.as_ref(), tls, &request.headers);
         ctx.state = Some(state);
         Ok(())
     }

@@ -84,7 +84,8 @@ impl World {
         let address = bound.address();
         let settings = Settings {
             listeners: vec![bound],
-            live: Live::new(limits, grace_period),
+            tls: Vec::new(),
+            live: Live::new(limits, grace_period, Vec::new()),
             threads: 1,
             retries: 0,
         };

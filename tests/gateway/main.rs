@@ -28,3 +28,4 @@ mod session;
 mod shutdown;
 mod smuggling;
 mod status;
+mod tls;

@@ -28,6 +28,8 @@ pub struct Counters {
     pub malformed: AtomicU64,
     /// Connections beyond the limit.
     pub overloaded: AtomicU64,
+    /// TLS handshakes that failed or took too long.
+    pub tls_handshakes: AtomicU64,
     refusing: AtomicUsize,
 }
 

@@ -216,6 +216,11 @@ impl Gateway {
         self.log.address(listener)
     }
 
+    /// Where all listeners of a name are bound.
+    pub(crate) fn addresses(&self, listener: &str) -> Vec<SocketAddr> {
+        self.log.addresses(listener)
+    }
+
     /// Everything it wrote so far, a line each.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lines().clone()
@@ -281,7 +286,11 @@ impl Log {
 
     /// The address of a bound socket, once it was logged.
     fn address(&self, listener: &str) -> Option<SocketAddr> {
-        self.lines().iter().find_map(|line| {
+        self.addresses(listener).first().copied()
+    }
+
+    fn addresses(&self, listener: &str) -> Vec<SocketAddr> {
+        let address = |line: &String| {
             let line: Value = serde_json::from_str(line).ok()?;
             // Formatters differ in whether fields stand inside `fields`.
             let fields = line.get("fields").unwrap_or(&line);
@@ -289,7 +298,8 @@ impl Log {
             named
                 .then(|| fields["address"].as_str()?.parse().ok())
                 .flatten()
-        })
+        };
+        self.lines().iter().filter_map(address).collect()
     }
 }
 
