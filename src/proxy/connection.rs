@@ -17,7 +17,7 @@
 
 mod count;
 mod gate;
-mod head;
+pub mod head;
 
 use std::{
     any::Any,
@@ -56,7 +56,8 @@ use tokio::{io::AsyncWriteExt, time::Instant};
 
 pub use count::Counters;
 use count::Permit;
-use gate::{Body, Gate};
+use gate::Gate;
+use head::Body;
 
 /// How long a connection is kept for a next request. Shorter, clients connect more often than they
 /// need to; longer, connections that nobody will use again hold memory and places.

@@ -14,6 +14,7 @@ mod attacks;
 mod basic;
 mod bearer;
 mod check;
+mod corpus;
 mod h2c;
 mod headers;
 mod introspection;
