@@ -18,7 +18,7 @@
 
 mod count;
 mod gate;
-mod head;
+pub mod head;
 pub mod tls;
 mod tunnel;
 
@@ -59,7 +59,8 @@ use tokio::{io::AsyncWriteExt, time::Instant};
 
 pub use count::Counters;
 use count::Permit;
-use gate::{Body, Gate};
+use gate::Gate;
+use head::Body;
 use tls::{Began, Offer, Tls};
 pub use tunnel::Lease;
 use tunnel::Terms;

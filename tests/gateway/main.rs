@@ -15,6 +15,7 @@ mod basic;
 mod bearer;
 mod browser;
 mod check;
+mod corpus;
 mod cors;
 mod h2c;
 mod headers;
