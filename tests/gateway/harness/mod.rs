@@ -1,5 +1,7 @@
 //! A world for one test: the built gateway, an identity provider, an upstream, all on free ports.
 
+pub(crate) mod browser;
+pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod gateway;
 pub(crate) mod h2c;
