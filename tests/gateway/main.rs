@@ -33,3 +33,4 @@ mod shutdown;
 mod smuggling;
 mod status;
 mod tls;
+mod upstreams;

@@ -1,5 +1,6 @@
 //! A world for one test: the built gateway, an identity provider, an upstream, all on free ports.
 
+pub(crate) mod backend;
 pub(crate) mod browser;
 pub(crate) mod certificates;
 pub(crate) mod client;
