@@ -27,7 +27,7 @@ registry: { file: applications.yaml }
 
 fn load(text: &str) -> Result<(Config, Vec<String>), Vec<String>> {
     let file: Arc<Path> = Path::new("gateway.yaml").into();
-    Config::parse(&file, text)
+    Config::parse(&file, text.as_bytes())
         .map(|(config, warnings)| (config, warnings.iter().map(Warning::to_string).collect()))
         .map_err(|faults| faults.iter().map(Fault::to_string).collect())
 }

@@ -18,8 +18,9 @@
 
 mod count;
 mod gate;
-mod head;
+pub mod head;
 pub mod tls;
+mod tunnel;
 
 use std::{
     any::Any,
@@ -58,8 +59,11 @@ use tokio::{io::AsyncWriteExt, time::Instant};
 
 pub use count::Counters;
 use count::Permit;
-use gate::{Body, Gate};
+use gate::Gate;
+use head::Body;
 use tls::{Began, Offer, Tls};
+pub use tunnel::Lease;
+use tunnel::Terms;
 
 /// How long a connection is kept for a next request. Shorter, clients connect more often than they
 /// need to; longer, connections that nobody will use again hold memory and places.
@@ -120,8 +124,17 @@ pub struct Refuse(Box<dyn Fn(Refusal, Option<SocketAddr>) -> Answer + Send + Syn
 ///
 /// Pingora refuses malformed heads by itself, before any hook. So that those can be counted, the
 /// hooks have to report the others: call [`Arrival::reached`] in
-/// [`ProxyHttp::on_connection_reuse`], which runs first.
-pub struct Arrival(Arc<AtomicBool>);
+/// [`ProxyHttp::on_connection_reuse`], which runs first. What it gives back can end the connection
+/// once that is a tunnel.
+#[derive(Debug)]
+pub struct Arrival(Arc<Shared>);
+
+/// What the front and the hooks share about one connection.
+#[derive(Debug, Default)]
+struct Shared {
+    reached: AtomicBool,
+    terms: Arc<Terms>,
+}
 
 /// The front of one proxy. Pingora calls it with each new connection.
 pub struct Front<P> {
@@ -157,10 +170,21 @@ impl Refuse {
 
 impl Arrival {
     /// Notes that a request has reached the hooks. Any other context is dropped.
-    pub fn reached(context: Box<dyn Any + Send + Sync>) {
-        if let Ok(arrival) = context.downcast::<Self>() {
-            arrival.0.store(true, Ordering::Relaxed);
-        }
+    pub fn reached(context: Box<dyn Any + Send + Sync>) -> Option<Self> {
+        let arrival = *context.downcast::<Self>().ok()?;
+        arrival.0.reached.store(true, Ordering::Relaxed);
+        Some(arrival)
+    }
+
+    /// Holds the connection, from its upgrade on, to a lease: once that is over the connection is
+    /// closed from our side, idle or not.
+    pub fn hold(&self, lease: Lease) {
+        self.0.terms.hold(lease);
+    }
+
+    /// Why its lease was over, where that is what ended the connection.
+    pub fn ended(&self) -> Option<&'static str> {
+        self.0.terms.ended()
     }
 }
 
@@ -253,7 +277,8 @@ where
             let _ = draining.wait_for(|draining| *draining).await.is_ok();
         };
         let mut stop = std::pin::pin!(stop.fuse());
-        let reached = Arc::new(AtomicBool::new(false));
+        let shared = Arc::new(Shared::default());
+        gate.tunnel().under(Arc::clone(&shared.terms));
         let mut patience = limits.header_timeout;
         while has_bytes(&mut gate, patience, &mut stop).await {
             let _busy = self.http.counters.busy();
@@ -281,7 +306,7 @@ where
                     return;
                 }
                 Ok(Some(Start::Request { head, body })) => {
-                    match self.exchange(gate, head, body, &reached).await {
+                    match self.exchange(gate, head, body, &shared).await {
                         Some(gate) => gate,
                         None => return,
                     }
@@ -302,7 +327,7 @@ where
         mut gate: Box<Gate>,
         head: BytesMut,
         body: Body,
-        reached: &Arc<AtomicBool>,
+        shared: &Arc<Shared>,
     ) -> Option<Box<Gate>> {
         gate.open(body);
         let mut session = ServerSession::new_http1(gate);
@@ -310,14 +335,14 @@ where
         // A client that has sent its request and closed its half is owed the answer
         // (RFC 9112 section 9.6).
         session.set_abort_on_close(false);
-        reached.store(false, Ordering::Relaxed);
-        session.set_connection_user_context(Some(Box::new(Arrival(reached.clone()))));
+        shared.reached.store(false, Ordering::Relaxed);
+        session.set_connection_user_context(Some(Box::new(Arrival(shared.clone()))));
         let reused = self
             .http
             .proxy
             .process_new_http(session, &self.draining)
             .await;
-        if !reached.load(Ordering::Relaxed) {
+        if !shared.reached.load(Ordering::Relaxed) {
             self.http.counters.malformed.fetch_add(1, Ordering::Relaxed);
         }
         let (stream, _) = reused?.consume();

@@ -27,6 +27,7 @@ pub mod session;
 pub mod state;
 pub mod strategy;
 pub mod trace;
+pub mod tunnel;
 pub mod upstream;
 pub mod verified;
 
@@ -40,7 +41,7 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use pingora::{
     Error, ErrorSource, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -56,6 +57,7 @@ use crate::{
 };
 use api::Api;
 use authenticate::{Permit, Request, authenticate};
+use connection::Arrival;
 use cors::{Fields, Preflight};
 use denial::{Answer, Code, Denial};
 use head::{check_head, declared_length, host};
@@ -101,6 +103,7 @@ pub struct Ctx {
     judged: Option<Instant>,
     answered: Option<Instant>,
     body_received: u64,
+    arrival: Option<Arrival>,
 }
 
 impl Gateway {
@@ -217,7 +220,7 @@ impl Gateway {
         for (name, value) in answer.headers {
             response.append_header(name, value)?;
         }
-        if answer.status != http::StatusCode::NO_CONTENT {
+        if answer.status != StatusCode::NO_CONTENT {
             response.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
         }
         response.insert_header(headers::REQUEST_ID, ctx.id.clone())?;
@@ -286,16 +289,17 @@ impl ProxyHttp for Gateway {
             judged: None,
             answered: None,
             body_received: 0,
+            arrival: None,
         }
     }
 
     fn on_connection_reuse(
         &self,
         _session: &mut Session,
-        _ctx: &mut Ctx,
+        ctx: &mut Ctx,
         context: Box<dyn Any + Send + Sync>,
     ) {
-        connection::Arrival::reached(context);
+        ctx.arrival = Arrival::reached(context);
     }
 
     /// Fixes what the request is judged by: the state, the time, where it comes from.
@@ -349,7 +353,7 @@ impl ProxyHttp for Gateway {
                 ctx.code = Code::Permit;
                 ctx.denial = Some(Denial::new(Code::Permit, reason));
                 let answer = Answer {
-                    status: http::StatusCode::NO_CONTENT,
+                    status: StatusCode::NO_CONTENT,
                     headers,
                     body: Bytes::new(),
                 };
@@ -440,7 +444,8 @@ impl ProxyHttp for Gateway {
         let (Some(permit), Some(api), Some(state)) = (&ctx.permit, &ctx.api, &ctx.state) else {
             return Err(Error::explain(ErrorType::InternalError, "no permit"));
         };
-        if response.status.is_informational() && response.status.as_u16() != 101 {
+        if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
+        {
             return Ok(());
         }
         let answered = clock::instant();
@@ -449,6 +454,13 @@ impl ProxyHttp for Gateway {
             .upstream_seconds
             .observe((answered - since).as_secs_f64());
         ctx.answered = Some(answered);
+        if response.status == StatusCode::SWITCHING_PROTOCOLS
+            && session.is_upgrade_req()
+            && let (Some(arrival), Some(api)) = (&ctx.arrival, &ctx.api)
+            && let Some(lease) = tunnel::lease(state, api, permit)
+        {
+            arrival.hold(lease);
+        }
         let status = response.status.as_u16();
         let mut cookie = None;
         if let Some(caller) = permit
@@ -482,6 +494,13 @@ impl ProxyHttp for Gateway {
         error: &Error,
         ctx: &mut Ctx,
     ) -> FailToProxy {
+        if let Some(reason) = tunnel::end(session, error, ctx.arrival.as_ref()) {
+            ctx.denial = Some(Denial::new(Code::Permit, reason));
+            return FailToProxy {
+                error_code: 0,
+                can_reuse_downstream: false,
+            };
+        }
         let denial = failure(error);
         let code = denial.as_ref().map_or(0, |denial| denial.code.status());
         if let Some(denial) = denial {
