@@ -12,6 +12,8 @@ pub struct Config {
     pub targets: Vec<TargetConfig>,
     /// Host sent; `None` preserves the client's.
     pub host: Option<HeaderValue>,
+    /// Whether requests carry `Forwarded` (RFC 7239) beside `X-Forwarded-*`. Default false.
+    pub forwarded: bool,
     /// TLS towards every target; `None`: plain.
     pub tls: Option<TlsConfig>,
     /// What is spoken. Default HTTP/1.1.
@@ -105,6 +107,7 @@ impl Config {
         Self {
             targets,
             host: None,
+            forwarded: false,
             tls: None,
             protocol: Protocol::default(),
             health_check: None,
