@@ -29,3 +29,4 @@ mod shutdown;
 mod smuggling;
 mod status;
 mod tls;
+mod websocket;

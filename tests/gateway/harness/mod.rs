@@ -7,7 +7,9 @@ pub(crate) mod h2c;
 pub(crate) mod http1;
 pub(crate) mod idp;
 pub(crate) mod keys;
+pub(crate) mod peer;
 pub(crate) mod real_idp;
+pub(crate) mod sockets;
 pub(crate) mod token;
 pub(crate) mod upstream;
 
