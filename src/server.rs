@@ -190,6 +190,7 @@ fn refuse(state: Arc<ArcSwap<State>>, metrics: Arc<Metrics>, lines: Lines) -> Re
             Refusal::HeaderTooLarge => (Code::HeaderTooLarge, "head"),
             Refusal::MalformedTarget => (Code::InvalidRequest, "malformed_target"),
             Refusal::Overloaded => (Code::Overloaded, "connections"),
+            Refusal::PlainHttp => (Code::HttpsRequired, "plain_http"),
             Refusal::RequestTimeout => (Code::RequestTimeout, "head"),
         };
         let id = Uuid::new_v4().to_string();

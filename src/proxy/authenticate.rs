@@ -10,6 +10,7 @@ use http::{HeaderMap, header};
 use super::{
     api::{Access, Api},
     bearer,
+    cors::{Preflight, Unanswered},
     denial::{Code, Denial},
     exchange,
     guesses::Origin,
@@ -169,6 +170,12 @@ pub fn caller(
         identity,
         session,
     }
+}
+
+/// The permit of a preflight that the API leaves to its upstream: nobody's, like one for a public
+/// API. Without a preflight to show there is none.
+pub fn pass(api: &Api, _preflight: &Preflight<'_>) -> Option<Permit> {
+    (api.config.preflight == Unanswered::Pass).then_some(Permit { caller: None })
 }
 
 /// Whether a caller that was let through, and has a connection open since, would be let through

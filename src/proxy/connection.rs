@@ -18,7 +18,7 @@
 
 mod count;
 mod gate;
-mod head;
+pub mod head;
 pub mod tls;
 mod tunnel;
 
@@ -59,8 +59,9 @@ use tokio::{io::AsyncWriteExt, time::Instant};
 
 pub use count::Counters;
 use count::Permit;
-use gate::{Body, Gate};
-use tls::{Offer, Tls};
+use gate::Gate;
+use head::Body;
+use tls::{Began, Offer, Tls};
 pub use tunnel::Lease;
 use tunnel::Terms;
 
@@ -100,6 +101,8 @@ pub enum Refusal {
     MalformedTarget,
     /// 503 `overloaded`: more connections than `limits.connections`.
     Overloaded,
+    /// 400 `https_required`: plain HTTP on a listener that speaks TLS.
+    PlainHttp,
     /// 408 `request_timeout`: the head was not whole in time.
     RequestTimeout,
 }
@@ -249,14 +252,18 @@ where
         let mut stream = stream;
         if let Some(tls) = self.tls_of(&stream) {
             let handshake = timeout(limits.header_timeout, tls.accept(stream, Offer::All)).await;
-            let Ok(Some(secured)) = handshake else {
-                self.http
-                    .counters
-                    .tls_handshakes
-                    .fetch_add(1, Ordering::Relaxed);
-                return;
+            stream = match handshake {
+                Ok(Began::Secured(stream)) => stream,
+                Ok(Began::Plain(stream)) => {
+                    let gate = Box::new(Gate::new(stream, Some(permit), limits.header_size));
+                    return self.refuse_plain(gate, &limits).await;
+                }
+                Ok(Began::Failed) | Err(_) => {
+                    let failed = &self.http.counters.tls_handshakes;
+                    failed.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
             };
-            stream = secured;
             if stream.selected_alpn_proto() != Some(ALPN::H2) {
                 preface = b"";
             }
@@ -356,7 +363,7 @@ where
         let mut stream = stream;
         if let Some(tls) = self.tls_of(&stream) {
             let handshake = timeout(REFUSAL, tls.accept(stream, Offer::Http1)).await;
-            let Ok(Some(secured)) = handshake else {
+            let Ok(Began::Secured(secured) | Began::Plain(secured)) = handshake else {
                 return;
             };
             stream = secured;
@@ -367,6 +374,16 @@ where
         let start = timeout(REFUSAL, wait_for_start(&mut gate, preface, limits, &mut 0)).await;
         if !matches!(start, Ok(Ok(None | Some(Start::Http2)))) {
             self.answer(gate, Refusal::Overloaded).await;
+        }
+    }
+
+    /// Answers a plain request on a listener that speaks TLS: browsers and curl show it, where they
+    /// would show an alert as a riddle.
+    async fn refuse_plain(&self, mut gate: Box<Gate>, limits: &Limits) {
+        self.http.counters.refused(Refusal::PlainHttp);
+        let whole = timeout(REFUSAL, wait_for_start(&mut gate, b"", limits, &mut 0)).await;
+        if !matches!(whole, Ok(Ok(None))) {
+            self.answer(gate, Refusal::PlainHttp).await;
         }
     }
 

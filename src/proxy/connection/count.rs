@@ -58,6 +58,7 @@ impl Counters {
         let counter = match refusal {
             Refusal::HeaderTooLarge => &self.head_too_large,
             Refusal::MalformedTarget => &self.malformed,
+            Refusal::PlainHttp => &self.tls_handshakes,
             Refusal::Overloaded => &self.overloaded,
             Refusal::RequestTimeout => &self.head_timeouts,
         };

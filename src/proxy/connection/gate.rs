@@ -27,7 +27,7 @@ use tokio::{
     runtime::Handle,
 };
 
-use super::{count::Permit, tunnel::Tunnel};
+use super::{count::Permit, head::Body, tunnel::Tunnel};
 
 /// Room for an ordinary head, so that it is read at once.
 const HEAD: usize = 4096;
@@ -36,19 +36,6 @@ const HEAD: usize = 4096;
 /// answer. A connection closed over unread bytes is reset, and that can destroy the answer
 /// before the client has read it (RFC 9112 section 9.6).
 const DISCARD: (Duration, usize) = (Duration::from_secs(1), 1 << 20);
-
-/// What follows a head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Body {
-    /// HTTP/2 to the end of the connection.
-    Http2,
-    /// So many bytes.
-    Length(u64),
-    /// A body that only its reader can measure, or after an upgrade no end at all. Behind it
-    /// nothing can be kept for a next request: if the client sends one too soon, the connection
-    /// ends with the answer to this one.
-    Open,
-}
 
 /// A client's connection.
 #[derive(Debug)]

@@ -18,6 +18,7 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+use tokio::io::AsyncReadExt as _;
 use x509_parser::{extensions::GeneralName, prelude::parse_x509_certificate};
 
 use crate::model::time::Timestamp;
@@ -64,6 +65,16 @@ struct Acceptors {
     all: Acceptor,
     /// HTTP/1.1 alone: for an answer before Pingora, which the front can write in that only.
     http1: Acceptor,
+}
+
+/// How a connection to a TLS listener began.
+pub(super) enum Began {
+    /// No handshake: the client has gone, or does not understand us.
+    Failed,
+    /// The client does not speak TLS. The connection is as it was.
+    Plain(Stream),
+    /// The handshake is made.
+    Secured(Stream),
 }
 
 /// What a handshake is to lead to.
@@ -210,22 +221,32 @@ impl Tls {
         Ok(Self(Arc::new(Acceptors { all, http1 })))
     }
 
-    /// Makes the handshake on a connection as it was accepted; `None` where it fails. The caller sets
-    /// its deadline.
-    pub(super) async fn accept(&self, stream: Stream, offer: Offer) -> Option<Stream> {
-        let stream: Box<TcpStream> = stream.into_any().downcast().ok()?;
+    /// Makes the handshake on a connection as it was accepted. The caller sets its deadline.
+    pub(super) async fn accept(&self, stream: Stream, offer: Offer) -> Began {
+        let Ok(mut stream) = stream.into_any().downcast::<TcpStream>() else {
+            return Began::Failed;
+        };
+        let mut first = [0];
+        if !matches!(stream.read(&mut first).await, Ok(1)) {
+            return Began::Failed;
+        }
+        stream.rewind(&first);
+        // Requests begin with a letter.
+        if first[0].is_ascii_alphabetic() {
+            return Began::Plain(stream);
+        }
         let acceptor = match offer {
             Offer::All => &self.0.all,
             Offer::Http1 => &self.0.http1,
         };
         let peer = stream.get_socket_digest();
         match acceptor.tls_handshake(*stream).await {
-            Ok(stream) => Some(Box::new(stream)),
+            Ok(stream) => Began::Secured(Box::new(stream)),
             Err(error) => {
                 let client = peer.as_ref().and_then(|peer| peer.peer_addr());
                 let client = client.and_then(|address| address.as_inet());
                 tracing::debug!(%error, client = client.map(tracing::field::display), "no TLS handshake");
-                None
+                Began::Failed
             }
         }
     }

@@ -2,9 +2,12 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SignatureAlgorithm,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, PublicKeyData,
+    SignatureAlgorithm,
 };
 use rustls::{
     ClientConfig, RootCertStore,
@@ -21,6 +24,9 @@ pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 pub(crate) struct Pair {
     pub(crate) certificate: String,
     pub(crate) key: String,
+    /// SHA-256 over the public key as a certificate holds it, in base64: how a browser can be told
+    /// to take it for good.
+    pub(crate) public_key: String,
 }
 
 /// The kind of a key.
@@ -77,6 +83,7 @@ impl Authority {
         Pair {
             certificate: certificate.pem(),
             key: key.serialize_pem(),
+            public_key: BASE64_STANDARD.encode(digest(&SHA256, &key.subject_public_key_info())),
         }
     }
 

@@ -237,6 +237,17 @@ impl Gateway {
             .collect()
     }
 
+    /// The access log's line of an answered request, once it is written.
+    pub(crate) async fn line_of(&self, response: &Response) -> Value {
+        let id = response.header("x-request-id").unwrap();
+        let find = || {
+            let mut lines = self.access_log().into_iter();
+            lines.find(|line| line["request_id"] == id)
+        };
+        super::eventually!(find().is_some(), "the line of request {id} is written");
+        find().unwrap()
+    }
+
     /// Whether a line holds all of these texts.
     pub(crate) fn logged(&self, texts: &[&str]) -> bool {
         self.log()
