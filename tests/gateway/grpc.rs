@@ -1,8 +1,23 @@
 //! gRPC through the gateway: a real client and server, and what a proxy gets wrong on HTTP/2.
 
-use serde_json::{Value, json};
+use std::{future::poll_fn, net::SocketAddr, time::Duration};
 
-use crate::harness::{APP, World, gateway::Setup, peer::Peer};
+use bytes::Bytes;
+use h2::{Reason, RecvStream, server::SendResponse};
+use http::{HeaderMap, Request, Response};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+
+use crate::harness::{
+    APP, World,
+    gateway::Setup,
+    h2c::H2c,
+    http1::{Answer, Manner},
+    pass,
+    peer::Peer,
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A real client and server with the gateway between them.
 struct Calls {
@@ -255,4 +270,197 @@ async fn a_server_that_is_gone_is_unavailable() {
     // UNAVAILABLE: how gRPC reads 502.
     assert_eq!(client.hear("status").await["status"], 14);
     drop(world);
+}
+
+/// A server of bare frames: it says what it saw, and answers as the path asks.
+async fn frames() -> (SocketAddr, mpsc::UnboundedReceiver<Seen>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, told) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let tell = tell.clone();
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((request, answer))) = connection.accept().await {
+                    tokio::spawn(converse(request, answer, tell.clone()));
+                }
+            });
+        }
+    });
+    (address, told)
+}
+
+#[derive(Debug)]
+enum Seen {
+    Head(HeaderMap),
+    Reset(Option<Reason>),
+}
+
+async fn converse(
+    request: Request<RecvStream>,
+    mut answer: SendResponse<Bytes>,
+    tell: mpsc::UnboundedSender<Seen>,
+) {
+    let head = || Response::builder().header("content-type", "application/grpc");
+    let _ = tell.send(Seen::Head(request.headers().clone()));
+    match request.uri().path() {
+        "/rpc.Echo/TrailersOnly" => {
+            let head = head()
+                .header("grpc-status", "5")
+                .header("grpc-message", "gone%21");
+            answer.send_response(head.body(()).unwrap(), true).unwrap();
+        }
+        "/rpc.Echo/Reset" => answer.send_reset(Reason::ENHANCE_YOUR_CALM),
+        "/rpc.Echo/Broken" => {
+            let mut body = answer
+                .send_response(head().body(()).unwrap(), false)
+                .unwrap();
+            body.send_data(Bytes::from_static(b"half"), false).unwrap();
+            // The data goes out before the reset does.
+            pass(Duration::from_millis(100)).await;
+            body.send_reset(Reason::INTERNAL_ERROR);
+        }
+        _ => {
+            let mut body = answer
+                .send_response(head().body(()).unwrap(), false)
+                .unwrap();
+            body.send_data(Bytes::from_static(b"open"), false).unwrap();
+            let reason = poll_fn(|context| body.poll_reset(context)).await;
+            let _ = tell.send(Seen::Reset(reason.ok()));
+        }
+    }
+}
+
+async fn raw() -> (World, H2c, mpsc::UnboundedReceiver<Seen>, String) {
+    let (address, told) = frames().await;
+    let world = World::with(|setup| behind(setup, &address.to_string())).await;
+    let client = H2c::open(world.gateway.proxy).await;
+    let token = format!("Bearer {}", world.token());
+    (world, client, told, token)
+}
+
+fn request(method: &str, token: &str) -> http::request::Builder {
+    H2c::request("POST", &format!("/rpc.Echo/{method}"))
+        .header("authorization", token)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("grpc-timeout", "1500m")
+}
+
+#[tokio::test]
+async fn what_grpc_asks_of_a_proxy_reaches_the_server_and_trailers_only_stay_that() {
+    let (_world, mut client, mut told, token) = raw().await;
+    let request = request("TrailersOnly", &token).body(()).unwrap();
+    let (answer, _) = client.sender.send_request(request, true).unwrap();
+    let answer = timeout(PATIENCE, answer).await.unwrap().unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["grpc-status"], "5");
+    assert_eq!(answer.headers()["grpc-message"], "gone%21");
+    let mut body = answer.into_body();
+    assert!(body.is_end_stream(), "the head ends the stream");
+    assert!(body.data().await.is_none());
+    let Some(Seen::Head(head)) = told.recv().await else {
+        panic!("the server was not reached");
+    };
+    assert_eq!(head["te"], "trailers");
+    assert_eq!(head["grpc-timeout"], "1500m");
+    assert_eq!(head["content-type"], "application/grpc");
+    assert!(!head.contains_key("authorization"));
+}
+
+#[tokio::test]
+async fn a_reset_of_the_client_is_a_reset_at_the_server() {
+    let (_world, mut client, mut told, token) = raw().await;
+    let request = request("Open", &token).body(()).unwrap();
+    let (answer, mut sending) = client.sender.send_request(request, false).unwrap();
+    let mut body = timeout(PATIENCE, answer)
+        .await
+        .unwrap()
+        .unwrap()
+        .into_body();
+    let first = timeout(PATIENCE, body.data())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert_eq!(first, "open");
+    sending.send_reset(Reason::CANCEL);
+    let Some(Seen::Head(_)) = told.recv().await else {
+        panic!("the server was not reached");
+    };
+    let seen = timeout(PATIENCE, told.recv())
+        .await
+        .expect("a reset in time");
+    assert!(matches!(seen, Some(Seen::Reset(Some(_)))), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_stream_that_fails_ends_no_other() {
+    let (world, mut client, mut told, token) = raw().await;
+    let open = request("Open", &token).body(()).unwrap();
+    let (answer, mut held) = client.sender.send_request(open, false).unwrap();
+    let mut body = timeout(PATIENCE, answer)
+        .await
+        .unwrap()
+        .unwrap()
+        .into_body();
+    assert_eq!(
+        timeout(PATIENCE, body.data())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap(),
+        "open"
+    );
+
+    let response = client.send(request("Reset", &token), &[]).await.unwrap();
+    assert_eq!(
+        (response.status, response.code().as_str()),
+        (502, "upstream_failed")
+    );
+    let broken = client.send(request("Broken", &token), &[]).await;
+    let error = broken.expect_err("half an answer is no answer");
+    assert!(error.is_reset(), "{error}");
+    // A refusal of ours, and an upstream of HTTP/1.1 that hangs up.
+    let refused = H2c::request("POST", "/rpc.Echo/Open");
+    assert_eq!(client.send(refused, &[]).await.unwrap().status, 401);
+    world
+        .upstream
+        .answer(Answer::new(200, "").manner(Manner::HangUp));
+    let hung_up = client
+        .send(H2c::request("GET", "/open"), &[])
+        .await
+        .unwrap();
+    assert_eq!(hung_up.status, 502);
+    world
+        .upstream
+        .answer(Answer::new(200, "half of this").manner(Manner::Truncated));
+    let half = client.send(H2c::request("GET", "/open"), &[]).await;
+    assert!(
+        half.is_err_and(|error| error.is_reset()),
+        "a cut answer looks whole"
+    );
+    world.upstream.echo();
+    assert_eq!(
+        client
+            .send(H2c::request("GET", "/open"), &[])
+            .await
+            .unwrap()
+            .status,
+        200
+    );
+
+    // The one that was open all the while still is.
+    held.send_reset(Reason::CANCEL);
+    let reset = async {
+        while let Some(seen) = told.recv().await {
+            if let Seen::Reset(reason) = seen {
+                return reason;
+            }
+        }
+        None
+    };
+    let reason = timeout(PATIENCE, reset).await.expect("a reset in time");
+    assert!(reason.is_some(), "the connection ended instead");
 }
