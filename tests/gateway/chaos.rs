@@ -272,9 +272,11 @@ impl Story {
                 self.field.world.gateway.overwrite("0.key", &pair.key);
             }
             "the configuration is changed" => {
-                let headers = json!({"X-Turn": ["jti"], "X-Of-Turn": [format!("claim{turn}")]});
+                // Of a changed strategy nothing is remembered; sessions stay.
                 let change = |config: &mut Value| {
-                    config["auth_strategies"][0]["claim_headers"] = headers;
+                    let leeway = format!("{}s", 20 + turn % 10);
+                    config["auth_strategies"][0]["bearer"] = json!({"leeway": leeway});
+                    config["limits"] = json!({"header_count": 50 + turn % 50});
                 };
                 self.field.world.gateway.reconfigure(change).await;
             }
