@@ -5,8 +5,10 @@
 //! (`references`). Every fault is reported with its place; a faulty file yields no `Config`.
 
 mod api;
+mod cors;
 mod document;
 mod idp;
+mod listener;
 mod references;
 mod route;
 mod secret;
@@ -32,7 +34,9 @@ use crate::{
         credential::Secret,
         fault::{Fault, Warning},
     },
-    proxy::{api::Config as ApiConfig, strategy::Config as StrategyConfig},
+    proxy::{
+        api::Config as ApiConfig, connection::tls::Certificate, strategy::Config as StrategyConfig,
+    },
     token::session::SessionKey,
     yaml,
 };
@@ -41,7 +45,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where clients connect; at least one, no address twice.
-    pub listeners: Vec<SocketAddr>,
+    pub listeners: Vec<Listener>,
     /// Own address for `/livez`, `/readyz`, `/metrics`; `None`: on the admin address.
     pub status: Option<SocketAddr>,
     /// Operator's address. Default 127.0.0.1:8001.
@@ -115,6 +119,15 @@ impl Config {
         let (warnings, files) = report.finish()?;
         Ok((Self { files, ..config }, warnings))
     }
+}
+
+/// One entry of `listeners`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where it is bound. Port 0 leaves the port to the system; the log tells which it is.
+    pub address: SocketAddr,
+    /// What clients are shown, at least one certificate, the default first; `None`: no TLS.
+    pub certificates: Option<Vec<Certificate>>,
 }
 
 /// `limits`.
