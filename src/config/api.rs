@@ -152,6 +152,7 @@ fn upstream(at: At<'_>) -> Option<UpstreamConfig> {
         }
     }
     let host = section.get("host").and_then(host);
+    let forwarded = value::switch(section.get("forwarded"), false);
     section.later("tls", "TLS to upstreams");
     if let Some(at) = section.get("protocol") {
         match at.as_text() {
@@ -176,6 +177,7 @@ fn upstream(at: At<'_>) -> Option<UpstreamConfig> {
     Some(UpstreamConfig {
         targets,
         host,
+        forwarded,
         resolve_interval,
         timeouts,
     })

@@ -87,6 +87,8 @@ pub struct UpstreamConfig {
     pub targets: Vec<TargetConfig>,
     /// Host sent; `None` preserves the client's.
     pub host: Option<HeaderValue>,
+    /// Whether requests carry `Forwarded` (RFC 7239) beside `X-Forwarded-*`. Default false.
+    pub forwarded: bool,
     /// Time between look-ups of target names. Default 30 s.
     pub resolve_interval: Duration,
     /// Limits of one exchange.

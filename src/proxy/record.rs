@@ -12,6 +12,7 @@ use super::{
     authenticate::Caller,
     denial::{Code, Denial},
     state::State,
+    trace,
 };
 use crate::{
     clock,
@@ -46,6 +47,8 @@ struct Line<'a> {
     upstream_seconds: Option<f64>,
     bytes_received: u64,
     bytes_sent: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
 }
 
 /// Counts a request and puts its line into the queue.
@@ -100,6 +103,7 @@ pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
             .map(|answered| (answered - ctx.judged.unwrap_or(ctx.started)).as_secs_f64()),
         bytes_received: ctx.body_received,
         bytes_sent: session.body_bytes_sent(),
+        trace_id: trace::id(&request.headers),
     };
     lines.request(write(&line, state.config.log.format));
 }
@@ -178,6 +182,7 @@ fn text(line: &Line<'_>) -> String {
         ("application", line.application.as_deref()),
         ("host", Some(line.host)),
         ("request_id", Some(line.request_id)),
+        ("trace_id", line.trace_id),
     ] {
         if let Some(value) = value {
             // Writing into a string cannot fail.

@@ -40,6 +40,7 @@ fn api(paths_as_sent: PathsAsSent, hosts: &[&str], paths: &[&str], methods: &[&s
         upstream: UpstreamConfig {
             targets: Vec::new(),
             host: None,
+            forwarded: false,
             resolve_interval: second,
             timeouts: Timeouts {
                 connect: second,
