@@ -35,6 +35,7 @@ pub(crate) fn read(at: At<'_>) -> Option<Config> {
         }
     }
     let host = section.get("host").and_then(host);
+    let forwarded = value::switch(section.get("forwarded"), false);
     let tls = section.get("tls").map(tls);
     let protocol_at = section.get("protocol");
     let protocol = protocol(protocol_at.as_ref());
@@ -69,6 +70,7 @@ pub(crate) fn read(at: At<'_>) -> Option<Config> {
     section.end();
     Some(Config {
         host,
+        forwarded,
         tls,
         protocol,
         health_check,

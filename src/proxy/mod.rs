@@ -12,6 +12,7 @@ pub mod connection;
 pub mod cors;
 pub mod denial;
 pub mod exchange;
+pub mod forwarded;
 pub mod guesses;
 pub mod head;
 pub mod headers;
@@ -25,13 +26,14 @@ pub mod route;
 pub mod session;
 pub mod state;
 pub mod strategy;
+pub mod trace;
 pub mod tunnel;
 pub mod upstream;
 pub mod verified;
 
 use std::{
     any::Any,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -61,7 +63,7 @@ use cors::{Fields, Preflight};
 use denial::{Answer, Code, Denial};
 use head::{check_head, declared_length, host};
 use headers::Outgoing;
-use hop::Hop;
+use hop::{Hop, Scheme};
 use path::{Path, Target};
 use route::Found;
 use state::State;
@@ -271,7 +273,6 @@ impl ProxyHttp for Gateway {
     fn new_ctx(&self) -> Ctx {
         let mut id = Uuid::encode_buffer();
         let id = Uuid::new_v4().hyphenated().encode_lower(&mut id);
-        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         Ctx {
             started: clock::instant(),
             now: clock::now(),
@@ -279,13 +280,7 @@ impl ProxyHttp for Gateway {
             id: HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("-")),
             state: None,
             api: None,
-            hop: Hop {
-                peer: nobody,
-                trusted: false,
-                port: 0,
-                client: nobody,
-                secure: false,
-            },
+            hop: Hop::unknown(),
             host: "".into(),
             prefix_length: 0,
             permit: None,
@@ -331,10 +326,12 @@ impl ProxyHttp for Gateway {
         let local = address(session.server_addr());
         let tls = session
             .digest()
-            .is_some_and(|digest| digest.ssl_digest.is_some());
+            .and_then(|digest| digest.ssl_digest.as_ref());
+        let scheme = tls.map_or(Scheme::Http, |_| Scheme::Https);
         let request = session.req_header();
         ctx.host = host(request).into();
-        ctx.hop = Hop::new(&state, peer, local.as_ref(), tls, &request.headers);
+        let trusted_proxies = &state.config.trusted_proxies;
+        ctx.hop = Hop::new(trusted_proxies, peer, local, scheme, &request.headers);
         ctx.state = Some(state);
         Ok(())
     }

@@ -15,6 +15,7 @@ use super::{
     authenticate::Caller,
     denial::{Code, Denial},
     state::State,
+    trace,
     upstream::exchange::Exchange,
 };
 use crate::{
@@ -54,6 +55,8 @@ struct Line<'a> {
     upstream_detail: Option<&'a str>,
     bytes_received: u64,
     bytes_sent: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
 }
 
 /// Counts a request and puts its line into the queue.
@@ -113,6 +116,7 @@ pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
         upstream_detail: exchange.and_then(Exchange::detail),
         bytes_received: ctx.body_received,
         bytes_sent: session.body_bytes_sent(),
+        trace_id: trace::id(&request.headers),
     };
     lines.request(write(&line, state.config.log.format));
 }
@@ -192,6 +196,7 @@ fn text(line: &Line<'_>) -> String {
         ("host", Some(line.host)),
         ("request_id", Some(line.request_id)),
         ("upstream_detail", line.upstream_detail),
+        ("trace_id", line.trace_id),
     ] {
         if let Some(value) = value {
             // Writing into a string cannot fail.

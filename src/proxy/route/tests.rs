@@ -212,6 +212,17 @@ fn oddities_pass_only_where_allowed_and_one_in_meaning() {
         ("h", "/files/%2573ecret", None),
         ("h", "/files%2fsecret", None),
         ("h", "/files/x;%2f..%2fsecret", None),
+        // Whoever decodes twice, cuts parameters off and then merges slashes reads it.
+        ("root", "/%253bx/admin", None),
+        ("root", "/;%252fx/admin", None),
+        // Whoever cuts between two rounds of decoding does.
+        ("root", "/%3b%252fzz/%2561dmin", None),
+        // More ways to read it than are followed.
+        (
+            "h",
+            "/files/;a//%3ba%2f%2f%253ba%252f%252f%25253ba%25252f%25252fb",
+            None,
+        ),
         // The oddity is not behind the prefix.
         ("h", "//files/x", None),
         ("h", "/%2566iles/x", None),

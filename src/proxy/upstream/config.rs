@@ -12,6 +12,8 @@ pub struct Config {
     pub targets: Vec<TargetConfig>,
     /// Host sent; `None` preserves the client's.
     pub host: Option<HeaderValue>,
+    /// Whether requests carry `Forwarded` (RFC 7239) beside `X-Forwarded-*`. Default false.
+    pub forwarded: bool,
     /// TLS towards every target; `None`: plain.
     pub tls: Option<TlsConfig>,
     /// What is spoken. Default HTTP/1.1.
@@ -57,7 +59,8 @@ pub enum Protocol {
     /// HTTP/1.1, with or without TLS.
     #[default]
     Http1,
-    /// HTTP/2 over TLS, agreed on by ALPN (RFC 9113 section 3.2).
+    /// HTTP/2 over TLS, agreed on by ALPN (RFC 9113 section 3.2). A server that offers something
+    /// else is refused; one that knows nothing of ALPN is spoken to in HTTP/1.1.
     H2,
     /// HTTP/2 without TLS, by prior knowledge (RFC 9113 section 3.3).
     H2c,
@@ -105,6 +108,7 @@ impl Config {
         Self {
             targets,
             host: None,
+            forwarded: false,
             tls: None,
             protocol: Protocol::default(),
             health_check: None,
