@@ -17,6 +17,7 @@ mod browser;
 mod check;
 mod corpus;
 mod cors;
+mod forwarding;
 mod h2c;
 mod headers;
 mod introspection;
