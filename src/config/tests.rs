@@ -669,6 +669,11 @@ fn weak_choices_are_warned_of() {
             "trusted_proxies: [0.0.0.0/0]\nadmin:",
             "2:19: warning: trusted_proxies[0]: every client may say whose request it forwards",
         ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: [\"http://localhost:3000\", \"http://app.test\"], credentials: true }",
+            "14:48: warning: apis[0].cors.origins[1]: plain http: whoever is on the way can write a page of this origin, and act as its user",
+        ),
     ] {
         let text = edited(from, to).replace("[client_credentials, bearer]", "[bearer]");
         let (_, warnings) = load(&text).unwrap();

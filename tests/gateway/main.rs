@@ -18,6 +18,7 @@ mod chaos;
 mod check;
 mod corpus;
 mod cors;
+mod forwarding;
 mod grpc;
 mod h2c;
 mod headers;
