@@ -39,7 +39,7 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora::{
     Error, ErrorSource, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -102,6 +102,8 @@ pub struct Ctx {
     answered: Option<Instant>,
     body_received: u64,
     arrival: Option<Arrival>,
+    upgrades: bool,
+    continued: bool,
 }
 
 impl Gateway {
@@ -295,6 +297,8 @@ impl ProxyHttp for Gateway {
             answered: None,
             body_received: 0,
             arrival: None,
+            upgrades: false,
+            continued: false,
         }
     }
 
@@ -321,6 +325,10 @@ impl ProxyHttp for Gateway {
         downstream.set_write_timeout(Some(CLIENT_WRITE));
         if downstream.get_keepalive().is_some() {
             downstream.set_keepalive(Some(KEEPALIVE));
+        }
+        if session.req_header().version < Version::HTTP_11 {
+            // Interim answers came with HTTP/1.1 (RFC 9110 section 15.2).
+            session.as_downstream_mut().set_ignore_info_resp(true);
         }
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
         let address = |address: Option<&pingora::protocols::l4::socket::SocketAddr>| {
@@ -408,6 +416,7 @@ impl ProxyHttp for Gateway {
             http2: session.is_http2(),
         };
         headers::to_upstream(upstream_request, permit, state, &outgoing);
+        ctx.upgrades = upstream_request.headers.contains_key(header::UPGRADE);
         Ok(())
     }
 
@@ -447,9 +456,23 @@ impl ProxyHttp for Gateway {
         let (Some(permit), Some(api), Some(state)) = (&ctx.permit, &ctx.api, &ctx.state) else {
             return Err(Error::explain(ErrorType::InternalError, "no permit"));
         };
-        if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
-        {
+        let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
+        if switches && !ctx.upgrades {
+            // RFC 9110 section 15.2.2: nobody asked, and what comes behind it no hook has judged.
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "unasked 101").into_up());
+        }
+        if response.status.is_informational() && !switches {
+            ctx.continued = session.get_keepalive().is_some();
             return Ok(());
+        }
+        if ctx.continued && session.is_body_done() {
+            // Pingora takes an interim answer for one before the end of the request, and would
+            // close the connection although all of the body was read since.
+            session.set_keepalive(Some(KEEPALIVE));
+        }
+        if session.req_header().version < Version::HTTP_11 {
+            // RFC 9112 section 6.1: such a client reads no chunks, but up to the end.
+            response.remove_header(&header::TRANSFER_ENCODING);
         }
         let answered = clock::instant();
         let since = ctx.judged.unwrap_or(ctx.started);
@@ -457,8 +480,7 @@ impl ProxyHttp for Gateway {
             .upstream_seconds
             .observe((answered - since).as_secs_f64());
         ctx.answered = Some(answered);
-        if response.status == StatusCode::SWITCHING_PROTOCOLS
-            && session.is_upgrade_req()
+        if switches
             && let (Some(arrival), Some(api)) = (&ctx.arrival, &ctx.api)
             && let Some(lease) = tunnel::lease(state, api, permit)
         {
