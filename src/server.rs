@@ -32,6 +32,7 @@ use crate::{
         denial::{self, Code, Denial},
         record,
         state::{self, Lasting, State},
+        upstream::{self, health::Checker},
     },
     telemetry::{
         lines::{self, Lines},
@@ -44,9 +45,6 @@ use reload::Reloader;
 use service::{Live, Settings};
 use shutdown::Shutdown;
 use socket::Listener;
-
-/// How often a request is sent again whose kept upstream connection turned out to be closed.
-const RETRIES: usize = 1;
 
 /// Why the program does not run.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +111,7 @@ pub fn run(path: PathBuf) -> Result<(), Error> {
         revocations: Arc::default(),
         metrics: Arc::clone(&metrics),
         made_key: SessionKey::random().map_err(|_| Error::Randomness)?,
+        checker: Checker::default(),
         runtime: runtime.handle().clone(),
     };
     let proxies = config
@@ -138,7 +137,8 @@ pub fn run(path: PathBuf) -> Result<(), Error> {
     let settings = Settings {
         live: Live::new(limits(&config), config.grace_period, certificates),
         threads: config.threads,
-        retries: RETRIES,
+        // Each API's own limit is kept in the hooks; this one cannot change while it runs.
+        retries: upstream::config::Config::MOST_RETRIES,
         listeners: proxies,
         tls,
     };

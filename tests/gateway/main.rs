@@ -14,6 +14,7 @@ mod attacks;
 mod basic;
 mod bearer;
 mod browser;
+mod chaos;
 mod check;
 mod corpus;
 mod cors;
