@@ -546,7 +546,7 @@ fn each_fault_says_place_key_value_and_expectation() {
         (
             ROUTES,
             "[{ paths: [/a], methods: [get] }]",
-            r#"14:39: apis[0].routes[0].methods[0]: "get": expected a method in capitals other than CONNECT, as in GET"#,
+            r#"14:39: apis[0].routes[0].methods[0]: "get": expected a method in capitals other than CONNECT and TRACE, as in GET"#,
         ),
         (
             ROUTES,
