@@ -186,7 +186,12 @@ impl World {
         let fields = fields(Some((header::AUTHORIZATION, bearer)));
         let permit = runtime.block_on(self.verdict(&fields)).unwrap();
         let request = self.request(&fields);
-        let set = session::renewal(&self.state, permit.caller().unwrap(), &request);
+        let set = session::renewal(
+            &self.state,
+            &self.state.apis[0],
+            permit.caller().unwrap(),
+            &request,
+        );
         let set = set.ok().flatten().unwrap();
         let pair = set.to_str().unwrap().split(';').next();
         pair.unwrap().to_owned()

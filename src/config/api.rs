@@ -4,8 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use http::HeaderValue;
 
-use super::{route::Routes, section::At, strategy, value};
-use crate::proxy::api::{Access, Config, PathsAsSent, TargetConfig, Timeouts, UpstreamConfig};
+use super::{cors, route::Routes, section::At, strategy, value};
+use crate::proxy::{
+    api::{Access, Config, PathsAsSent, TargetConfig, Timeouts, UpstreamConfig},
+    cors::Unanswered,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -53,16 +56,17 @@ pub(crate) fn read<'a>(at: At<'a>, routes: &mut Routes) -> Option<Config> {
     };
     let strip_prefix = value::switch(section.get("strip_prefix"), false);
     let paths_as_sent = paths_as_sent(section.get("paths_as_sent"));
-    if let Some(at) = section.get("preflight") {
-        match at.as_text() {
-            Some("authenticate") => {}
-            Some("pass") => at.fault(
-                "\"pass\": not available in this version: preflight requests without a credential",
-            ),
-            _ => at.expected("authenticate"),
-        }
+    let preflight_at = section.get("preflight");
+    let words = [
+        ("authenticate", Unanswered::Authenticate),
+        ("pass", Unanswered::Pass),
+    ];
+    let preflight = preflight_at.as_ref().and_then(|at| at.choose(&words));
+    let cors_at = section.get("cors");
+    if let (Some(Unanswered::Pass), Some(at), Some(_)) = (preflight, preflight_at, &cors_at) {
+        at.fault("pass leaves preflights to the upstream, and cors answers them: remove one");
     }
-    section.later("cors", "answering CORS preflights");
+    let cors = cors_at.and_then(cors::read);
     let token_at = section.get("forward_access_token");
     let forward_access_token = value::switch(token_at.clone(), false);
     if let (true, Access::Public, Some(at)) = (forward_access_token, access, token_at) {
@@ -87,6 +91,8 @@ pub(crate) fn read<'a>(at: At<'a>, routes: &mut Routes) -> Option<Config> {
         routes: route_list,
         strip_prefix,
         paths_as_sent,
+        preflight: preflight.unwrap_or(Unanswered::Authenticate),
+        cors,
         forward_access_token,
         forward_authorization,
         upstream: upstream?,

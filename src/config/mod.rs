@@ -5,8 +5,10 @@
 //! (`references`). Every fault is reported with its place; a faulty file yields no `Config`.
 
 mod api;
+mod cors;
 mod document;
 mod idp;
+mod listener;
 mod references;
 mod route;
 mod secret;
@@ -32,7 +34,9 @@ use crate::{
         credential::Secret,
         fault::{Fault, Warning},
     },
-    proxy::{api::Config as ApiConfig, strategy::Config as StrategyConfig},
+    proxy::{
+        api::Config as ApiConfig, connection::tls::Certificate, strategy::Config as StrategyConfig,
+    },
     token::session::SessionKey,
     yaml,
 };
@@ -41,7 +45,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where clients connect; at least one, no address twice.
-    pub listeners: Vec<SocketAddr>,
+    pub listeners: Vec<Listener>,
     /// Own address for `/livez`, `/readyz`, `/metrics`; `None`: on the admin address.
     pub status: Option<SocketAddr>,
     /// Operator's address. Default 127.0.0.1:8001.
@@ -80,16 +84,19 @@ impl Config {
     /// Every fault of value and reference at once, in the file's order; of syntax the first one.
     pub fn load(path: &Path) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
         let file: Arc<Path> = path.into();
-        let text = yaml::read(&file).map_err(|fault| vec![fault])?;
-        Self::parse(&file, &text)
+        let content = yaml::read(&file).map_err(|fault| vec![fault])?;
+        Self::parse(&file, &content)
     }
 
     /// Every file that a configuration names but the applications, itself included, whether or not
     /// it can be used: what a faulty one waits for. Blocks while it reads.
     pub fn files_named(path: &Path) -> Vec<PathBuf> {
         let file: Arc<Path> = path.into();
-        let text = yaml::read(&file);
-        let document = text.and_then(|text| document::parse(&file, &text));
+        let content = yaml::read(&file);
+        let document = content.and_then(|content| {
+            let text = yaml::text(&file, &content)?;
+            document::parse(&file, text)
+        });
         let Ok(document) = document else {
             return vec![path.to_owned()];
         };
@@ -98,18 +105,29 @@ impl Config {
         report.files()
     }
 
-    /// Checks the content of a configuration file; `file` is its name in messages, and relative
-    /// paths are relative to it.
+    /// Checks the content of a configuration file as [`Config::load`] does; `file` is its name in
+    /// messages, and relative paths are relative to it. Blocks while it reads the files that are
+    /// named there.
     ///
     /// # Errors
     /// As [`Config::load`].
-    fn parse(file: &Arc<Path>, text: &str) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
-        let document = document::parse(file, text).map_err(|fault| vec![fault])?;
+    pub fn parse(file: &Arc<Path>, content: &[u8]) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
+        let document = yaml::text(file, content).and_then(|text| document::parse(file, text));
+        let document = document.map_err(|fault| vec![fault])?;
         let report = Report::new(file);
         let config = top::read(At::top(&report, &document));
         let (warnings, files) = report.finish()?;
         Ok((Self { files, ..config }, warnings))
     }
+}
+
+/// One entry of `listeners`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where it is bound. Port 0 leaves the port to the system; the log tells which it is.
+    pub address: SocketAddr,
+    /// What clients are shown, at least one certificate, the default first; `None`: no TLS.
+    pub certificates: Option<Vec<Certificate>>,
 }
 
 /// `limits`.

@@ -132,7 +132,8 @@ fn host(at: &At<'_>) -> Option<String> {
     }
 }
 
-fn method(at: &At<'_>) -> Option<Method> {
+/// A method that may be routed.
+pub(crate) fn method(at: &At<'_>) -> Option<Method> {
     let legal =
         |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_uppercase() || c == '-');
     let read = |text: &str| {

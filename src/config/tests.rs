@@ -27,7 +27,7 @@ registry: { file: applications.yaml }
 
 fn load(text: &str) -> Result<(Config, Vec<String>), Vec<String>> {
     let file: Arc<Path> = Path::new("gateway.yaml").into();
-    Config::parse(&file, text)
+    Config::parse(&file, text.as_bytes())
         .map(|(config, warnings)| (config, warnings.iter().map(Warning::to_string).collect()))
         .map_err(|faults| faults.iter().map(Fault::to_string).collect())
 }
@@ -409,8 +409,73 @@ fn each_fault_says_place_key_value_and_expectation() {
         ),
         (
             "auth_strategies: [partners]",
-            "auth_strategies: [partners]\n    preflight: pass",
-            r#"14:16: apis[0].preflight: "pass": not available in this version: preflight requests without a credential"#,
+            "auth_strategies: [partners]\n    preflight: ask",
+            r#"14:16: apis[0].preflight: "ask": expected authenticate or pass"#,
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    preflight: pass\n    cors: { origins: \"*\" }",
+            "14:16: apis[0].preflight: pass leaves preflights to the upstream, and cors answers them: remove one",
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { credentials: true }",
+            "14:11: apis[0].cors: `origins` is missing: expected a list of origins, or \"*\"",
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: [\"*\"], credentials: true }",
+            "14:22: apis[0].cors.origins: \"*\" together with credentials: true would let every page on the web act as its user: name the origins, or remove credentials",
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: [\"null\"] }",
+            r#"14:23: apis[0].cors.origins[0]: "null": expected an origin as browsers send it, as in https://app.example.com; "null" is the origin of every sandboxed page and local file"#,
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: [null] }",
+            "14:23: apis[0].cors.origins[0]: nothing: expected an origin as browsers send it, as in https://app.example.com",
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: [\"https://*.example.com\"] }",
+            r#"14:23: apis[0].cors.origins[0]: "https://*.example.com": expected one whole origin: wildcards for subdomains are not supported, since whoever holds one of them would be let in; name each"#,
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: [\"https://A.example.com/\"] }",
+            r#"14:23: apis[0].cors.origins[0]: "https://A.example.com/": expected an origin as browsers send it, https://a.example.com"#,
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: [\"https://a.test\", \"https://a.test\"] }",
+            r#"14:41: apis[0].cors.origins[1]: "https://a.test": is listed twice"#,
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: [] }",
+            "14:22: apis[0].cors.origins: a list: expected at least one origin",
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: \"*\", headers: [\"*\"] }",
+            r#"14:37: apis[0].cors.headers[0]: "*": expected the name of a field; without `headers` whatever a preflight asks for is allowed"#,
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: \"*\", exposed_headers: [Set-Cookie] }",
+            "14:45: apis[0].cors.exposed_headers[0]: no browser shows Set-Cookie to a page: remove it",
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: \"*\", methods: [] }",
+            "14:36: apis[0].cors.methods: a list: expected at least one method",
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: \"*\", max_age: 25h }",
+            r#"14:36: apis[0].cors.max_age: "25h": expected a duration from 0s to 1day, with its unit, as in 10s"#,
         ),
         (
             "auth_strategies: [partners]",
@@ -675,6 +740,68 @@ fn a_missing_file_is_one_fault() {
     );
 }
 
+#[test]
+fn certificates_are_checked_with_their_keys() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let certificate = |name: &str| {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        fs::write(at(&format!("{name}.crt")), made.cert.pem()).unwrap();
+        fs::write(at(&format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
+    };
+    certificate("a.test");
+    certificate("b.test");
+    fs::write(at("empty"), "").unwrap();
+    let load = |pairs: &str| {
+        let listener = format!(
+            "listeners: [{{ address: 127.0.0.1:8443, tls: {{ certificates: [{pairs}] }} }}]"
+        );
+        let text = GOOD.replace("listeners: [{ address: 127.0.0.1:8000 }]", &listener);
+        fs::write(at("gateway.yaml"), text).unwrap();
+        Config::load(&at("gateway.yaml"))
+    };
+    let both = "{ certificate: a.test.crt, key: a.test.key }, { certificate: b.test.crt, key: b.test.key }";
+    let (config, _) = load(both).unwrap();
+    let certificates = config.listeners[0].certificates.as_ref().unwrap();
+    let names: Vec<&str> = certificates.iter().flat_map(|c| c.names()).collect();
+    assert_eq!(names, ["a.test", "b.test"]);
+    assert!(config.files.contains(&at("a.test.crt")) && config.files.contains(&at("b.test.key")));
+
+    for (pairs, expected) in [
+        (
+            "",
+            "tls.certificates: a list: expected at least one certificate",
+        ),
+        ("{ certificate: a.test.crt }", "`key` is missing"),
+        (
+            "{ certificate: none.crt, key: a.test.key }",
+            "certificates[0].certificate: \"none.crt\": expected a file that can be read",
+        ),
+        (
+            "{ certificate: a.test.crt, key: none.key }",
+            "certificates[0].key: \"none.key\": expected a file that can be read",
+        ),
+        (
+            "{ certificate: empty, key: a.test.key }",
+            "certificates[0].certificate: \"empty\": expected a file with PEM certificates",
+        ),
+        (
+            "{ certificate: a.test.crt, key: a.test.crt }",
+            "certificates[0].key: \"a.test.crt\": expected a file with a PEM private key",
+        ),
+        (
+            "{ certificate: a.test.crt, key: b.test.key }",
+            "certificates[0].key: \"b.test.key\": expected a file with the private key of the first",
+        ),
+    ] {
+        let faults = load(pairs).unwrap_err();
+        assert!(
+            faults.len() == 1 && faults[0].message.contains(expected),
+            "{pairs}: {faults:?}"
+        );
+    }
+}
+
 /// The example of the design, key by key: what does not work yet says so, nothing is unknown.
 #[test]
 fn every_key_of_the_design_is_known() {
@@ -690,12 +817,10 @@ fn every_key_of_the_design_is_known() {
     assert_eq!(
         keys,
         [
-            "listeners[1].tls",
             "portal",
             "identity_providers[0].vendor",
             "identity_providers[0].tenants",
             "identity_providers[0].registration",
-            "apis[0].cors",
             "apis[0].upstream.tls",
             "apis[0].upstream.health_check",
             "apis[0].upstream.passive_health",

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use tracing::Level;
 
 use super::{
-    Config, Limits, LogConfig, LogFormat, api, idp, references,
+    Config, Limits, LogConfig, LogFormat, api, idp, listener, references,
     route::Routes,
     secret,
     section::{At, Section},
@@ -26,7 +26,7 @@ const ADDRESS: &str = "an IP address with port, as in 127.0.0.1:8000";
 pub(crate) fn read(at: At<'_>) -> Config {
     let mut section = at.section();
     let mut addresses = Addresses::default();
-    let listeners = listeners(&mut section, &mut addresses);
+    let listeners = listener::all(&mut section, &mut addresses);
     let status_at = section.get("status");
     let (admin_address, admin_token) = admin(&mut section, &mut addresses);
     let status = status_at.and_then(|at| status(at, admin_address, &mut addresses));
@@ -93,12 +93,12 @@ fn entries<'a>(section: &mut Section<'a>, key: &'static str) -> Vec<At<'a>> {
 
 /// The addresses taken so far.
 #[derive(Default)]
-struct Addresses(Vec<(SocketAddr, &'static str)>);
+pub(crate) struct Addresses(Vec<(SocketAddr, &'static str)>);
 
 impl Addresses {
     /// Notes an address; a fault where another one is in its way. Any number may leave the port
     /// to the system.
-    fn take(&mut self, at: &At<'_>, address: SocketAddr, what: &'static str) {
+    pub(crate) fn take(&mut self, at: &At<'_>, address: SocketAddr, what: &'static str) {
         let blocks = |other: &SocketAddr| {
             let everywhere = address.ip().is_unspecified() || other.ip().is_unspecified();
             other.port() == address.port()
@@ -115,31 +115,11 @@ impl Addresses {
     }
 }
 
-fn address(section: &mut Section<'_>) -> Option<SocketAddr> {
+/// A section's `address`, which must be there.
+pub(crate) fn address(section: &mut Section<'_>) -> Option<SocketAddr> {
     section
         .required("address", ADDRESS)?
         .parse(|text| text.parse().ok(), ADDRESS)
-}
-
-fn listeners(section: &mut Section<'_>, addresses: &mut Addresses) -> Vec<SocketAddr> {
-    let Some(at) = section.required("listeners", "at least one listener") else {
-        return Vec::new();
-    };
-    if at.is_empty_list() {
-        at.expected("at least one listener");
-    }
-    let mut listeners = Vec::new();
-    for item in at.list("a list of listeners, as in [{address: 127.0.0.1:8000}]") {
-        let mut section = item.clone().section();
-        let found = address(&mut section);
-        section.later("tls", "TLS listeners");
-        section.end();
-        if let Some(found) = found {
-            addresses.take(&item, found, "a listener");
-            listeners.push(found);
-        }
-    }
-    listeners
 }
 
 fn admin(section: &mut Section<'_>, addresses: &mut Addresses) -> (SocketAddr, Option<Secret>) {

@@ -84,15 +84,20 @@ impl Known {
 /// cannot be used and clients that are there twice (up to 100 of them).
 pub fn load(path: &Path, known: &Known) -> Result<(Vec<Entry>, Vec<Warning>), Vec<Fault>> {
     let file: Arc<Path> = path.into();
-    let text = yaml::read(&file).map_err(|fault| vec![fault])?;
-    parse(&file, &text, known)
+    let content = yaml::read(&file).map_err(|fault| vec![fault])?;
+    parse(&file, &content, known)
 }
 
-fn parse(
+/// Reads the content of a file of applications as [`load`] does; `file` is its name in messages.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(
     file: &Arc<Path>,
-    text: &str,
+    content: &[u8],
     known: &Known,
 ) -> Result<(Vec<Entry>, Vec<Warning>), Vec<Fault>> {
+    let text = yaml::text(file, content).map_err(|fault| vec![fault])?;
     let mut reader = Reader {
         file,
         known,

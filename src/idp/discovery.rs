@@ -1,5 +1,7 @@
 //! An IdP's metadata: which endpoints it has (RFC 8414, OIDC Discovery 1.0).
 
+use std::time::Duration;
+
 use url::Url;
 
 use super::{
@@ -14,6 +16,9 @@ use crate::{
 /// The endings that tell a discovery URL from an issuer.
 const OPENID: &str = "/.well-known/openid-configuration";
 const OAUTH: &str = "/.well-known/oauth-authorization-server";
+
+/// When asking again may help: metadata that is wrong now may be right soon.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What an IdP says of itself, merged with what the configuration says of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,7 +80,39 @@ impl Metadata {
         self.read == Timestamp::default()
     }
 
-    /// Takes what is still missing from a document.
+    /// Takes what is still missing from the document that lay at `place`; the issuer always.
+    ///
+    /// # Errors
+    /// [`Trouble::Unreadable`] where it is no strict JSON object, names no issuer, or is of
+    /// another issuer than the configured one; then nothing is taken.
+    pub fn take(
+        &mut self,
+        document: &[u8],
+        place: &Url,
+        config: &Config,
+    ) -> Result<(), Unavailable> {
+        let unreadable = |what| Trouble::Unreadable(what).after(RETRY);
+        let claims =
+            json::object(document).map_err(|_| unreadable("the metadata is no JSON object"))?;
+        let issuer = claims.get("issuer").and_then(|issuer| issuer.as_str());
+        let issuer = issuer.ok_or(unreadable("the metadata names no issuer"))?;
+        // RFC 8414 section 3.3: a document of another issuer must not be used.
+        if !config.issuer_is_discovery_url && issuer != config.issuer {
+            tracing::error!(
+                identity_provider = &*config.name,
+                document = %place,
+                found = issuer.chars().take(200).collect::<String>(),
+                expected = config.issuer,
+                "the metadata is of another issuer; set `issuer` to the value found, byte for byte"
+            );
+            return Err(unreadable("the metadata is of another issuer"));
+        }
+        issuer.clone_into(&mut self.issuer);
+        self.fill(&claims, config);
+        Ok(())
+    }
+
+    /// Takes what is still missing from a document's members.
     fn fill(&mut self, claims: &Claims, config: &Config) {
         let url = |name| {
             let url = Url::parse(claims.get(name)?.as_str()?).ok()?;
@@ -139,13 +176,10 @@ pub async fn read(
     let mut last = None;
     let mut found = false;
     for place in places(config) {
-        match document(&place, config, caller).await {
-            Ok(claims) => {
+        let document = fetch(&place, caller).await;
+        match document.and_then(|document| metadata.take(&document, &place, config)) {
+            Ok(()) => {
                 found = true;
-                metadata.fill(&claims, config);
-                if let Some(issuer) = claims.get("issuer").and_then(|issuer| issuer.as_str()) {
-                    metadata.issuer = issuer.to_owned();
-                }
                 if metadata.is_complete(config) {
                     break;
                 }
@@ -163,35 +197,16 @@ pub async fn read(
     }
 }
 
-async fn document(place: &Url, config: &Config, caller: &Caller) -> Result<Claims, Unavailable> {
-    let retry = std::time::Duration::from_secs(1);
+async fn fetch(place: &Url, caller: &Caller) -> Result<Vec<u8>, Unavailable> {
     let request = caller
         .http
         .get(place.clone())
         .header("accept", "application/json");
     let answer = caller.send(Endpoint::Discovery, request).await?;
     if !answer.status.is_success() {
-        return Err(Trouble::Status(answer.status.as_u16()).after(retry));
+        return Err(Trouble::Status(answer.status.as_u16()).after(RETRY));
     }
-    let unreadable = |what| Trouble::Unreadable(what).after(retry);
-    let claims =
-        json::object(&answer.body).map_err(|_| unreadable("the metadata is no JSON object"))?;
-    let issuer = claims.get("issuer").and_then(|issuer| issuer.as_str());
-    match issuer {
-        None => Err(unreadable("the metadata names no issuer")),
-        // RFC 8414 section 3.3: a document of another issuer must not be used.
-        Some(issuer) if !config.issuer_is_discovery_url && issuer != config.issuer => {
-            tracing::error!(
-                identity_provider = &*config.name,
-                document = %place,
-                found = issuer.chars().take(200).collect::<String>(),
-                expected = config.issuer,
-                "the metadata is of another issuer; set `issuer` to the value found, byte for byte"
-            );
-            Err(unreadable("the metadata is of another issuer"))
-        }
-        Some(_) => Ok(claims),
-    }
+    Ok(answer.body)
 }
 
 /// Where the document may lie, in the order of trying.

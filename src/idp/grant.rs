@@ -70,7 +70,12 @@ pub async fn exchange<'a>(
     read(&answer, asked)
 }
 
-fn read(answer: &Answer, asked: Timestamp) -> Result<Granted, Error> {
+/// Reads the token endpoint's answer (RFC 6749 sections 5.1 and 5.2), tolerantly in what does not
+/// matter: the status may be 201, `expires_in` a text, `token_type` absent or in any case.
+///
+/// # Errors
+/// As [`exchange`], whose calls have sorted out the statuses that are no answer.
+pub fn read(answer: &Answer, asked: Timestamp) -> Result<Granted, Error> {
     let claims = json::object(&answer.body).ok();
     let error = claims
         .as_ref()

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method};
 
 use super::{
-    authenticate,
+    authenticate, cors,
     denial::{Challenges, Code},
     strategy::Strategy,
     upstream::Upstream,
@@ -56,6 +56,11 @@ pub struct Config {
     pub strip_prefix: bool,
     /// Path oddities that pass.
     pub paths_as_sent: PathsAsSent,
+    /// What becomes of preflights that are not answered here. Default authenticate.
+    pub preflight: cors::Unanswered,
+    /// Which origins' pages may read answers, and so whose preflights are answered here. Default
+    /// nobody's.
+    pub cors: Option<cors::Config>,
     /// Sends the verified token upstream as Bearer.
     pub forward_access_token: bool,
     /// On public APIs: passes the client's Authorization line.
@@ -123,6 +128,8 @@ pub struct Api {
     pub upstream: Arc<Upstream>,
     /// What it says to those without a good credential.
     pub challenges: Challenges,
+    /// Whose pages may read its answers.
+    pub cors: Option<cors::Policy>,
     requests: [Slot; Code::COUNT],
 }
 
@@ -134,6 +141,7 @@ impl Api {
         let bearer = any(|strategy| strategy.config.bearer);
         Self {
             challenges: Challenges::new(&config.name, basic, bearer),
+            cors: config.cors.as_ref().map(cors::Policy::new),
             requests: std::array::from_fn(|_| Slot::default()),
             strategies,
             upstream,
@@ -148,6 +156,11 @@ impl Api {
             authenticate::Method::ClientCredentials => strategy.config.client_credentials,
             authenticate::Method::Session => strategy.config.session,
         })
+    }
+
+    /// Whether pages of the request's origin may act with the session cookie.
+    pub fn trusts_origin(&self, request: &HeaderMap) -> bool {
+        (self.cors.as_ref()).is_some_and(|cors| cors.trusts(request))
     }
 
     /// Counts how a request ended.

@@ -10,6 +10,7 @@ use http::{HeaderMap, header};
 use super::{
     api::{Access, Api},
     bearer,
+    cors::{Preflight, Unanswered},
     denial::{Code, Denial},
     exchange,
     guesses::Origin,
@@ -92,7 +93,7 @@ impl Permit {
 }
 
 /// Who calls, and how that was proved.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     /// The strategy that judged.
     pub strategy: Arc<Strategy>,
@@ -144,7 +145,7 @@ pub async fn authenticate(
             Presented::Session(caller) => *caller,
         },
     };
-    authorise(api, &caller)?;
+    authorise(api, &caller, caller.application.as_deref())?;
     Ok(Permit {
         caller: Some(caller),
     })
@@ -171,14 +172,52 @@ pub fn caller(
     }
 }
 
+/// The permit of a preflight that the API leaves to its upstream: nobody's, like one for a public
+/// API. Without a preflight to show there is none.
+pub fn pass(api: &Api, _preflight: &Preflight<'_>) -> Option<Permit> {
+    (api.config.preflight == Unanswered::Pass).then_some(Permit { caller: None })
+}
+
+/// Whether a caller that was let through, and has a connection open since, would be let through
+/// still: its credential has not ended, its key and its application still hold.
+///
+/// # Errors
+/// A fixed word for the log.
+pub fn recheck(
+    state: &State,
+    api: &Api,
+    caller: &Caller,
+    now: Timestamp,
+) -> Result<(), &'static str> {
+    if now >= caller.ends() {
+        return Err("credential_ended");
+    }
+    let (strategy, verified) = (&caller.strategy, &caller.verified);
+    let holds_key = |key| strategy.provider.holds_key(key, now);
+    if !verified.key.is_none_or(holds_key) {
+        return Err("key_withdrawn");
+    }
+    let session = caller.session.as_ref();
+    if session.is_some_and(|session| state.revocations.covers(session)) {
+        return Err("logged_out");
+    }
+    let application = strategy
+        .applications
+        .find(verified.facts.client_id.as_str());
+    if is_withdrawn(application.as_deref(), caller.made()) {
+        return Err("credentials_changed");
+    }
+    authorise(api, caller, application.as_deref()).map_err(|denial| denial.reason)
+}
+
 /// Whether a verified caller may call this API: application, then registration, then scopes.
-fn authorise(api: &Api, caller: &Caller) -> Result<(), Denial> {
+fn authorise(api: &Api, caller: &Caller, application: Option<&Application>) -> Result<(), Denial> {
     let denied = |code: Code| {
         let mut denial = Denial::new(code, code.name()).by(&caller.strategy, caller.method);
         denial.client_id = Some(caller.verified.facts.client_id.clone());
         denial
     };
-    match &caller.application {
+    match application {
         None => {
             // A cookie may do what the credential that earned it may.
             let earned = caller
@@ -246,6 +285,27 @@ pub fn unavailable(unavailable: &Unavailable) -> Denial {
         _ => Code::IdentityProviderUnavailable,
     };
     Denial::new(code, unavailable.kind.reason()).after(unavailable.retry_after)
+}
+
+impl Caller {
+    /// When the credential's own time is over: a token's `exp` with the leeway that it is forgiven
+    /// on every request, the absolute end of a session. For a pair it is that of the token that the
+    /// IdP gave for it.
+    pub fn ends(&self) -> Timestamp {
+        match &self.session {
+            Some(session) => session.absolute_end,
+            None => (self.verified.facts.expires).plus(self.strategy.rules().leeway),
+        }
+    }
+
+    /// When the credential was made, as far as it tells: a change of the application's credentials
+    /// after that withdraws it.
+    fn made(&self) -> Option<Timestamp> {
+        match self.method {
+            Method::Bearer => self.verified.facts.issued,
+            Method::ClientCredentials | Method::Session => Some(self.verified.made),
+        }
+    }
 }
 
 impl<'a> Request<'a> {

@@ -3,8 +3,9 @@
 //! Pingora reads heads without a deadline for the whole, up to 1 MiB, from any number of
 //! connections, and at a stop cuts connections that it has told to stay. [`Front`] stands before
 //! it: it reads each head itself under limits, hands it over whole, and takes the connection back
-//! for the next one. HTTP/2 by prior knowledge (RFC 9113 section 3.3) is recognised by its preface
-//! and handed over for good.
+//! for the next one. HTTP/2, by ALPN or by prior knowledge (RFC 9113 section 3), is recognised by its
+//! preface and handed over for good. TLS handshakes are made here too, so that they count as
+//! connections and have a deadline.
 //!
 //! Always true here:
 //! - Pingora sees a request only when its head is whole and within limits.
@@ -17,7 +18,9 @@
 
 mod count;
 mod gate;
-mod head;
+pub mod head;
+pub mod tls;
+mod tunnel;
 
 use std::{
     any::Any,
@@ -43,7 +46,7 @@ use pingora::{
     apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp},
     prelude::timeout,
     protocols::{
-        GetSocketDigest, Stream,
+        ALPN, GetSocketDigest, Stream,
         http::{
             ServerSession, date,
             v2::server::{H2Options, default_h2_options},
@@ -56,7 +59,11 @@ use tokio::{io::AsyncWriteExt, time::Instant};
 
 pub use count::Counters;
 use count::Permit;
-use gate::{Body, Gate};
+use gate::Gate;
+use head::Body;
+use tls::{Began, Offer, Tls};
+pub use tunnel::Lease;
+use tunnel::Terms;
 
 /// How long a connection is kept for a next request. Shorter, clients connect more often than they
 /// need to; longer, connections that nobody will use again hold memory and places.
@@ -94,6 +101,8 @@ pub enum Refusal {
     MalformedTarget,
     /// 503 `overloaded`: more connections than `limits.connections`.
     Overloaded,
+    /// 400 `https_required`: plain HTTP on a listener that speaks TLS.
+    PlainHttp,
     /// 408 `request_timeout`: the head was not whole in time.
     RequestTimeout,
 }
@@ -115,8 +124,17 @@ pub struct Refuse(Box<dyn Fn(Refusal, Option<SocketAddr>) -> Answer + Send + Syn
 ///
 /// Pingora refuses malformed heads by itself, before any hook. So that those can be counted, the
 /// hooks have to report the others: call [`Arrival::reached`] in
-/// [`ProxyHttp::on_connection_reuse`], which runs first.
-pub struct Arrival(Arc<AtomicBool>);
+/// [`ProxyHttp::on_connection_reuse`], which runs first. What it gives back can end the connection
+/// once that is a tunnel.
+#[derive(Debug)]
+pub struct Arrival(Arc<Shared>);
+
+/// What the front and the hooks share about one connection.
+#[derive(Debug, Default)]
+struct Shared {
+    reached: AtomicBool,
+    terms: Arc<Terms>,
+}
 
 /// The front of one proxy. Pingora calls it with each new connection.
 pub struct Front<P> {
@@ -124,6 +142,7 @@ pub struct Front<P> {
     limits: Arc<ArcSwap<Limits>>,
     refuse: Refuse,
     draining: ShutdownWatch,
+    tls: Vec<(SocketAddr, Tls)>,
 }
 
 /// The proxy, counting what is in flight.
@@ -151,23 +170,36 @@ impl Refuse {
 
 impl Arrival {
     /// Notes that a request has reached the hooks. Any other context is dropped.
-    pub fn reached(context: Box<dyn Any + Send + Sync>) {
-        if let Ok(arrival) = context.downcast::<Self>() {
-            arrival.0.store(true, Ordering::Relaxed);
-        }
+    pub fn reached(context: Box<dyn Any + Send + Sync>) -> Option<Self> {
+        let arrival = *context.downcast::<Self>().ok()?;
+        arrival.0.reached.store(true, Ordering::Relaxed);
+        Some(arrival)
+    }
+
+    /// Holds the connection, from its upgrade on, to a lease: once that is over the connection is
+    /// closed from our side, idle or not.
+    pub fn hold(&self, lease: Lease) {
+        self.0.terms.hold(lease);
+    }
+
+    /// Why its lease was over, where that is what ended the connection.
+    pub fn ended(&self) -> Option<&'static str> {
+        self.0.terms.ended()
     }
 }
 
 impl<P> Front<P> {
     /// Puts the front before a proxy. `limits` may change while it serves; only the time that an
-    /// HTTP/2 connection may be without a stream stays as it is now. `draining` turns true when a stop begins: from then on every
-    /// answer tells its client to close.
+    /// HTTP/2 connection may be without a stream stays as it is now. `draining` turns true when a
+    /// stop begins: from then on every answer tells its client to close. `tls` are the bound
+    /// addresses whose clients speak it; all others are plain.
     pub fn new(
         proxy: HttpProxy<P>,
         limits: Arc<ArcSwap<Limits>>,
         counters: Arc<Counters>,
         refuse: Refuse,
         draining: ShutdownWatch,
+        tls: Vec<(SocketAddr, Tls)>,
     ) -> Self {
         let mut server_options = HttpServerOptions::default();
         // Only a stream that begins with the preface is handed over this way.
@@ -185,7 +217,24 @@ impl<P> Front<P> {
             limits,
             refuse,
             draining,
+            tls,
         }
+    }
+
+    /// The TLS of the listener that a connection came to.
+    fn tls_of(&self, stream: &Stream) -> Option<&Tls> {
+        if self.tls.is_empty() {
+            return None;
+        }
+        let digest = stream.get_socket_digest()?;
+        let local = digest.local_addr()?.as_inet().copied()?;
+        let everywhere =
+            |bound: &SocketAddr| bound.ip().is_unspecified() && bound.is_ipv4() == local.is_ipv4();
+        self.tls.iter().find_map(|(bound, tls)| {
+            let here =
+                bound.port() == local.port() && (bound.ip() == local.ip() || everywhere(bound));
+            here.then_some(tls)
+        })
     }
 }
 
@@ -199,6 +248,27 @@ where
         let Some(permit) = Permit::take(&self.http.counters, limits.connections) else {
             return self.refuse_connection(stream, &limits).await;
         };
+        let mut preface = PREFACE;
+        let mut stream = stream;
+        if let Some(tls) = self.tls_of(&stream) {
+            let handshake = timeout(limits.header_timeout, tls.accept(stream, Offer::All)).await;
+            stream = match handshake {
+                Ok(Began::Secured(stream)) => stream,
+                Ok(Began::Plain(stream)) => {
+                    let gate = Box::new(Gate::new(stream, Some(permit), limits.header_size));
+                    return self.refuse_plain(gate, &limits).await;
+                }
+                Ok(Began::Failed) | Err(_) => {
+                    let failed = &self.http.counters.tls_handshakes;
+                    failed.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
+            };
+            if stream.selected_alpn_proto() != Some(ALPN::H2) {
+                preface = b"";
+            }
+        }
+        let must_be_http2 = !preface.is_empty() && stream.get_ssl_digest().is_some();
         let mut gate = Box::new(Gate::new(stream, Some(permit), limits.header_size));
         // One wait for the whole connection: to begin one for each request would cost a lock.
         let mut draining = self.draining.clone();
@@ -207,9 +277,9 @@ where
             let _ = draining.wait_for(|draining| *draining).await.is_ok();
         };
         let mut stop = std::pin::pin!(stop.fuse());
-        let reached = Arc::new(AtomicBool::new(false));
+        let shared = Arc::new(Shared::default());
+        gate.tunnel().under(Arc::clone(&shared.terms));
         let mut patience = limits.header_timeout;
-        let mut preface = PREFACE;
         while has_bytes(&mut gate, patience, &mut stop).await {
             let _busy = self.http.counters.busy();
             limits = **self.limits.load();
@@ -230,8 +300,13 @@ where
                 }
                 Ok(None) => return,
                 Ok(Some(Start::Http2)) => break,
+                // RFC 9113 section 3.3: who has chosen HTTP/2 by ALPN begins with its preface.
+                Ok(Some(Start::Request { .. })) if must_be_http2 => {
+                    self.http.counters.malformed.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
                 Ok(Some(Start::Request { head, body })) => {
-                    match self.exchange(gate, head, body, &reached).await {
+                    match self.exchange(gate, head, body, &shared).await {
                         Some(gate) => gate,
                         None => return,
                     }
@@ -252,7 +327,7 @@ where
         mut gate: Box<Gate>,
         head: BytesMut,
         body: Body,
-        reached: &Arc<AtomicBool>,
+        shared: &Arc<Shared>,
     ) -> Option<Box<Gate>> {
         gate.open(body);
         let mut session = ServerSession::new_http1(gate);
@@ -260,14 +335,14 @@ where
         // A client that has sent its request and closed its half is owed the answer
         // (RFC 9112 section 9.6).
         session.set_abort_on_close(false);
-        reached.store(false, Ordering::Relaxed);
-        session.set_connection_user_context(Some(Box::new(Arrival(reached.clone()))));
+        shared.reached.store(false, Ordering::Relaxed);
+        session.set_connection_user_context(Some(Box::new(Arrival(shared.clone()))));
         let reused = self
             .http
             .proxy
             .process_new_http(session, &self.draining)
             .await;
-        if !reached.load(Ordering::Relaxed) {
+        if !shared.reached.load(Ordering::Relaxed) {
             self.http.counters.malformed.fetch_add(1, Ordering::Relaxed);
         }
         let (stream, _) = reused?.consume();
@@ -284,11 +359,31 @@ where
         let Some(_refusing) = self.http.counters.refusing() else {
             return;
         };
+        let mut preface = PREFACE;
+        let mut stream = stream;
+        if let Some(tls) = self.tls_of(&stream) {
+            let handshake = timeout(REFUSAL, tls.accept(stream, Offer::Http1)).await;
+            let Ok(Began::Secured(secured) | Began::Plain(secured)) = handshake else {
+                return;
+            };
+            stream = secured;
+            preface = b"";
+        }
         let mut gate = Box::new(Gate::new(stream, None, limits.header_size));
         // Clients take an answer before their request for a fault of the connection.
-        let start = timeout(REFUSAL, wait_for_start(&mut gate, PREFACE, limits, &mut 0)).await;
+        let start = timeout(REFUSAL, wait_for_start(&mut gate, preface, limits, &mut 0)).await;
         if !matches!(start, Ok(Ok(None | Some(Start::Http2)))) {
             self.answer(gate, Refusal::Overloaded).await;
+        }
+    }
+
+    /// Answers a plain request on a listener that speaks TLS: browsers and curl show it, where they
+    /// would show an alert as a riddle.
+    async fn refuse_plain(&self, mut gate: Box<Gate>, limits: &Limits) {
+        self.http.counters.refused(Refusal::PlainHttp);
+        let whole = timeout(REFUSAL, wait_for_start(&mut gate, b"", limits, &mut 0)).await;
+        if !matches!(whole, Ok(Ok(None))) {
+            self.answer(gate, Refusal::PlainHttp).await;
         }
     }
 

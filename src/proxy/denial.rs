@@ -58,6 +58,8 @@ codes! {
     GrantRefused = 403 "grant_refused" "The identity provider denies this client access",
     /// `limits.header_size`, `limits.header_count`.
     HeaderTooLarge = 431 "header_too_large" "The request header is too large",
+    /// Plain HTTP on a listener that speaks TLS.
+    HttpsRequired = 400 "https_required" "This port speaks https",
     /// The gateway's own settings at the IdP are wrong.
     IdentityProviderMisconfigured = 502 "identity_provider_misconfigured"
         "The gateway and the identity provider do not fit together",

@@ -12,6 +12,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use super::{
     api::Api,
     authenticate::{Caller, Method, Permit},
+    cors::{self, Policy},
     hop::{Hop, Told, is_forwarding, set_forwarding_fields},
     identity::IDENTITY,
     session::cookies,
@@ -261,6 +262,40 @@ pub fn to_client(
         response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("private"))?;
     }
     response.insert_header(REQUEST_ID, request_id.clone())
+}
+
+/// Says whose pages may read an answer, in place of what the upstream says of it.
+///
+/// # Errors
+/// Only where a value that is legal by its making were not.
+pub fn set_cors(
+    response: &mut ResponseHeader,
+    cors: &Policy,
+    request: &HeaderMap,
+) -> pingora::Result<()> {
+    let names = response.headers.keys();
+    let theirs: Vec<HeaderName> = names
+        .filter(|name| name.as_str().starts_with("access-control-"))
+        .cloned()
+        .collect();
+    for name in theirs {
+        response.remove_header(&name);
+    }
+    for (name, value) in cors.fields(request) {
+        response.insert_header(name, value)?;
+    }
+    if cors.varies() && !varies_by_origin(&response.headers) {
+        response.append_header(header::VARY, cors::VARY)?;
+    }
+    Ok(())
+}
+
+fn varies_by_origin(response: &HeaderMap) -> bool {
+    let lines = response.get_all(header::VARY).iter();
+    let mut names = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','));
+    names.any(|name| matches!(name.trim(), "*") || name.trim().eq_ignore_ascii_case("origin"))
 }
 
 /// Removes what an upstream meant for this hop alone (RFC 9110 section 7.6.1). Framing and upgrades

@@ -41,12 +41,13 @@ pub struct Hop {
 }
 
 impl Hop {
-    /// Reads how a request came. Nothing that the client itself can write is believed unless the
+    /// Reads how a request came, over our own TLS or without. Nothing that the client itself can write is believed unless the
     /// connection comes from a trusted proxy.
     pub fn new(
         state: &State,
         peer: SocketAddr,
         local: Option<&SocketAddr>,
+        tls: bool,
         map: &HeaderMap,
     ) -> Self {
         let trusted_proxies = &state.config.trusted_proxies;
@@ -63,7 +64,7 @@ impl Hop {
             trusted,
             port: local.map_or(0, SocketAddr::port),
             client: peer,
-            secure: false,
+            secure: tls,
         };
         if !trusted {
             return hop;
@@ -89,7 +90,9 @@ impl Hop {
         let proto = proto
             .and_then(|line| line.to_str().ok())
             .and_then(|line| line.rsplit(',').next());
-        hop.secure = proto.is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"));
+        if let Some(proto) = proto {
+            hop.secure = proto.trim().eq_ignore_ascii_case("https");
+        }
         hop
     }
 }

@@ -9,6 +9,7 @@ pub mod authenticate;
 pub mod bearer;
 pub mod cache;
 pub mod connection;
+pub mod cors;
 pub mod denial;
 pub mod exchange;
 pub mod guesses;
@@ -16,6 +17,7 @@ pub mod head;
 pub mod headers;
 pub mod hop;
 pub mod identity;
+pub mod logout;
 pub mod path;
 pub mod record;
 pub mod revocations;
@@ -23,6 +25,7 @@ pub mod route;
 pub mod session;
 pub mod state;
 pub mod strategy;
+pub mod tunnel;
 pub mod upstream;
 pub mod verified;
 
@@ -36,7 +39,7 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use pingora::{
     Error, ErrorSource, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -52,6 +55,8 @@ use crate::{
 };
 use api::Api;
 use authenticate::{Permit, Request, authenticate};
+use connection::Arrival;
+use cors::{Fields, Preflight};
 use denial::{Answer, Code, Denial};
 use head::{check_head, declared_length, host};
 use headers::Outgoing;
@@ -60,8 +65,6 @@ use path::{Path, Target};
 use route::Found;
 use state::State;
 
-/// Where sessions end, on every listener and host.
-const LOGOUT: &str = "/-/logout";
 /// Declared bodies up to this size are read before a refusal is sent, so that the connection can
 /// stay; a larger one costs the client its connection.
 const DRAINED: u64 = 64 * 1024;
@@ -98,6 +101,7 @@ pub struct Ctx {
     judged: Option<Instant>,
     answered: Option<Instant>,
     body_received: u64,
+    arrival: Option<Arrival>,
 }
 
 impl Gateway {
@@ -130,12 +134,19 @@ impl Gateway {
             Target::Asterisk => return Err(Denial::new(Code::NoRoute, "asterisk")),
             Target::Absolute { path, .. } | Target::Origin { path, .. } => path,
         };
-        if path == LOGOUT && request.method == Method::POST {
-            return session::log_out(&state, &view).map(Verdict::LoggedOut);
+        let preflight = Preflight::of(&request.method, &request.headers);
+        // A preflight is for the request that it announces.
+        let method = preflight.as_ref().map_or(&request.method, |p| &p.method);
+        if path == logout::PATH && *method == Method::POST {
+            let fields = match &preflight {
+                Some(preflight) => logout::answer_preflight(&state, &view, preflight),
+                None => logout::log_out(&state, &view),
+            };
+            return fields.map(|fields| Verdict::Answer(fields, "logout"));
         }
         let ambiguous = |_| Denial::new(Code::AmbiguousPath, "path");
         let path = Path::check(path).map_err(ambiguous)?;
-        let (index, prefix_length) = match state.table.find(&ctx.host, &path, &request.method) {
+        let (index, prefix_length) = match state.table.find(&ctx.host, &path, method) {
             Found::Api {
                 index,
                 prefix_length,
@@ -158,7 +169,29 @@ impl Gateway {
         {
             return Err(Denial::new(Code::BodyTooLarge, "content_length"));
         }
-        let permit = authenticate(&state, api, &view).await?;
+        let permit = match &preflight {
+            None => authenticate(&state, api, &view).await?,
+            Some(preflight) => {
+                let place = cors::Place {
+                    table: &state.table,
+                    host: &ctx.host,
+                    path: &path,
+                    api,
+                    index,
+                };
+                if let Some(fields) = cors::answer(&place, preflight)? {
+                    return Ok(Verdict::Answer(fields, "preflight"));
+                }
+                match authenticate::pass(api, preflight) {
+                    Some(permit) => permit,
+                    None => {
+                        let permit = authenticate(&state, api, &view).await?;
+                        cors::check_options(&place)?;
+                        permit
+                    }
+                }
+            }
+        };
         let address = api.upstream.pick();
         ctx.address = Some(address.ok_or(Denial::new(Code::UpstreamUnavailable, "no_address"))?);
         Ok(Verdict::Permit(permit))
@@ -185,7 +218,7 @@ impl Gateway {
         for (name, value) in answer.headers {
             response.append_header(name, value)?;
         }
-        if answer.status != http::StatusCode::NO_CONTENT {
+        if answer.status != StatusCode::NO_CONTENT {
             response.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
         }
         response.insert_header(headers::REQUEST_ID, ctx.id.clone())?;
@@ -210,7 +243,13 @@ impl Gateway {
         let page_fetch = mode.is_some_and(|mode| mode != "navigate");
         let challenges = ctx.api.as_ref().map(|api| &api.challenges);
         let id = ctx.id.to_str().unwrap_or_default();
-        let answer = denial::answer(&denial, challenges, page_fetch, id);
+        let mut answer = denial::answer(&denial, challenges, page_fetch, id);
+        if let Some(cors) = ctx.api.as_ref().and_then(|api| api.cors.as_ref()) {
+            let fields = cors.fields(&session.req_header().headers);
+            answer.headers.extend(fields);
+            let vary = cors.varies().then_some((header::VARY, cors::VARY));
+            answer.headers.extend(vary);
+        }
         ctx.code = denial.code;
         ctx.denial = Some(denial);
         self.answer(session, ctx, answer).await
@@ -219,7 +258,8 @@ impl Gateway {
 
 /// What `request_filter` does next.
 enum Verdict {
-    LoggedOut(Vec<HeaderValue>),
+    /// 204 with these fields; the word is for the log.
+    Answer(Fields, &'static str),
     Permit(Permit),
 }
 
@@ -254,16 +294,17 @@ impl ProxyHttp for Gateway {
             judged: None,
             answered: None,
             body_received: 0,
+            arrival: None,
         }
     }
 
     fn on_connection_reuse(
         &self,
         _session: &mut Session,
-        _ctx: &mut Ctx,
+        ctx: &mut Ctx,
         context: Box<dyn Any + Send + Sync>,
     ) {
-        connection::Arrival::reached(context);
+        ctx.arrival = Arrival::reached(context);
     }
 
     /// Fixes what the request is judged by: the state, the time, where it comes from.
@@ -287,9 +328,12 @@ impl ProxyHttp for Gateway {
         };
         let peer = address(session.client_addr()).unwrap_or(unknown);
         let local = address(session.server_addr());
+        let tls = session
+            .digest()
+            .is_some_and(|digest| digest.ssl_digest.is_some());
         let request = session.req_header();
         ctx.host = host(request).into();
-        ctx.hop = Hop::new(&state, peer, local.as_ref(), &request.headers);
+        ctx.hop = Hop::new(&state, peer, local.as_ref(), tls, &request.headers);
         ctx.state = Some(state);
         Ok(())
     }
@@ -308,22 +352,15 @@ impl ProxyHttp for Gateway {
                 ctx.code = Code::Permit;
                 Ok(false)
             }
-            Ok(Verdict::LoggedOut(clear)) => {
+            Ok(Verdict::Answer(headers, reason)) => {
                 ctx.code = Code::Permit;
-                let mut headers =
-                    vec![(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-                headers.extend(clear.into_iter().map(|line| (header::SET_COOKIE, line)));
-                let status = http::StatusCode::NO_CONTENT;
-                self.answer(
-                    session,
-                    ctx,
-                    Answer {
-                        status,
-                        headers,
-                        body: Bytes::new(),
-                    },
-                )
-                .await?;
+                ctx.denial = Some(Denial::new(Code::Permit, reason));
+                let answer = Answer {
+                    status: StatusCode::NO_CONTENT,
+                    headers,
+                    body: Bytes::new(),
+                };
+                self.answer(session, ctx, answer).await?;
                 Ok(true)
             }
             Err(denial) => {
@@ -407,10 +444,11 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> pingora::Result<()> {
-        let (Some(permit), Some(state)) = (&ctx.permit, &ctx.state) else {
+        let (Some(permit), Some(api), Some(state)) = (&ctx.permit, &ctx.api, &ctx.state) else {
             return Err(Error::explain(ErrorType::InternalError, "no permit"));
         };
-        if response.status.is_informational() && response.status.as_u16() != 101 {
+        if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
+        {
             return Ok(());
         }
         let answered = clock::instant();
@@ -419,6 +457,13 @@ impl ProxyHttp for Gateway {
             .upstream_seconds
             .observe((answered - since).as_secs_f64());
         ctx.answered = Some(answered);
+        if response.status == StatusCode::SWITCHING_PROTOCOLS
+            && session.is_upgrade_req()
+            && let (Some(arrival), Some(api)) = (&ctx.arrival, &ctx.api)
+            && let Some(lease) = tunnel::lease(state, api, permit)
+        {
+            arrival.hold(lease);
+        }
         let status = response.status.as_u16();
         let mut cookie = None;
         if let Some(caller) = permit
@@ -433,10 +478,13 @@ impl ProxyHttp for Gateway {
                 &ctx.hop,
                 ctx.now,
             );
-            match session::renewal(state, caller, &view) {
+            match session::renewal(state, api, caller, &view) {
                 Ok(line) => cookie = line,
                 Err(session::TooLarge) => self.metrics.session_too_large.inc(),
             }
+        }
+        if let Some(cors) = &api.cors {
+            headers::set_cors(response, cors, &session.req_header().headers)?;
         }
         headers::to_client(response, permit.caller(), &state.owned, cookie, &ctx.id)
     }
@@ -449,6 +497,13 @@ impl ProxyHttp for Gateway {
         error: &Error,
         ctx: &mut Ctx,
     ) -> FailToProxy {
+        if let Some(reason) = tunnel::end(session, error, ctx.arrival.as_ref()) {
+            ctx.denial = Some(Denial::new(Code::Permit, reason));
+            return FailToProxy {
+                error_code: 0,
+                can_reuse_downstream: false,
+            };
+        }
         let denial = failure(error);
         let code = denial.as_ref().map_or(0, |denial| denial.code.status());
         if let Some(denial) = denial {

@@ -105,6 +105,26 @@ impl Table {
         table
     }
 
+    /// The methods that an API takes at a path, in the form of `Allow`; with one that is known to be
+    /// taken, which an API for all methods does not list.
+    #[must_use]
+    pub fn methods(
+        &self,
+        host: &str,
+        path: &Path<'_>,
+        index: usize,
+        known: Option<&Method>,
+    ) -> HeaderValue {
+        let matched = self.paths(&normal_host(host)).entry(path.form());
+        let apis = matched.map_or(&[][..], |(_, entry)| &entry.apis);
+        let of_api = apis.iter().filter(|(found, _)| *found == index);
+        let mut apis: Vec<(usize, Vec<Method>)> = of_api.cloned().collect();
+        if let Some(known) = known {
+            apis.push((index, vec![known.clone()]));
+        }
+        allow(&apis)
+    }
+
     /// Finds the API for a request. `host` is as the client sent it, port and all.
     #[must_use]
     pub fn find(&self, host: &str, path: &Path<'_>, method: &Method) -> Found<'_> {

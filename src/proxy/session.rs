@@ -151,7 +151,10 @@ pub fn presented(state: &State, api: &Api, request: &Request<'_>) -> Result<Pres
         };
         match caller(state, strategy, session, request.now) {
             Ok(caller) => {
-                if is_unsafe(request.method, request.headers) && is_cross_site(request) {
+                if is_unsafe(request.method, request.headers)
+                    && is_cross_site(request)
+                    && !api.trusts_origin(request.headers)
+                {
                     let denial = Denial::new(Code::CrossSiteRequest, "cross_site_request");
                     return Err(denial.by(strategy, Method::Session));
                 }
@@ -220,11 +223,13 @@ fn check(
 /// [`TooLarge`], for the metric.
 pub fn renewal(
     state: &State,
+    api: &Api,
     caller: &Caller,
     request: &Request<'_>,
 ) -> Result<Option<HeaderValue>, TooLarge> {
     let strategy = &caller.strategy;
-    if !strategy.config.session || from_other_site(request.headers) {
+    let foreign = from_other_site(request.headers) && !api.trusts_origin(request.headers);
+    if !strategy.config.session || foreign {
         return Ok(None);
     }
     let numbers = &strategy.config.cookie;
@@ -292,40 +297,6 @@ fn brought(
     fits.then_some(session)
 }
 
-/// Answers `POST /-/logout`: the session ends, whatever the request brought.
-///
-/// # Errors
-/// The [`Denial`] for a request of another site: it could log people out at will.
-pub fn log_out(state: &State, request: &Request<'_>) -> Result<Vec<HeaderValue>, Denial> {
-    if is_cross_site(request) {
-        return Err(Denial::new(Code::CrossSiteRequest, "cross_site_request"));
-    }
-    let mut cleared: Vec<&Cookies> = Vec::new();
-    for strategy in state
-        .strategies
-        .values()
-        .filter(|strategy| strategy.config.session)
-    {
-        let name = strategy.cookies.name(request.secure);
-        if cleared
-            .iter()
-            .any(|cookies| cookies.name(request.secure) == name)
-        {
-            continue;
-        }
-        cleared.push(&strategy.cookies);
-        for (_, value) in cookies(request.headers).filter(|(found, _)| *found == name) {
-            if let Ok(session) = state.keys.open(value, name) {
-                state.revocations.revoke(&session, request.now);
-            }
-        }
-    }
-    Ok(cleared
-        .iter()
-        .filter_map(|cookies| cookies.clear(request.secure))
-        .collect())
-}
-
 /// Whether a request may change something (RFC 9110 section 9.2.1), or opens a tunnel that may.
 fn is_unsafe(method: &HttpMethod, headers: &HeaderMap) -> bool {
     !matches!(
@@ -344,7 +315,7 @@ fn from_other_site(headers: &HeaderMap) -> bool {
 
 /// Whether a request cannot be shown to come from this very origin (design section 3.3).
 /// `Sec-Fetch-Site` decides where it is; else `Origin`, absent outside browsers, must name the Host.
-fn is_cross_site(request: &Request<'_>) -> bool {
+pub fn is_cross_site(request: &Request<'_>) -> bool {
     let mut sites = request.headers.get_all("sec-fetch-site").iter();
     if let Some(site) = sites.next() {
         return sites.next().is_some() || !(site == "same-origin" || site == "none");

@@ -145,6 +145,16 @@ impl State {
             strategy.exchanges.observe();
             strategy.tokens.observe();
         }
+        metrics.certificate_not_after.reset();
+        for listener in &self.config.listeners {
+            let address = listener.address.to_string();
+            for certificate in listener.certificates.iter().flatten() {
+                let name = certificate.names().next().unwrap_or_default();
+                let gauge = &metrics.certificate_not_after;
+                let gauge = gauge.with_label_values(&[&*address, name]);
+                gauge.set(certificate.not_after().secs());
+            }
+        }
         metrics.key_set_age.reset();
         for (name, provider) in &self.providers {
             if let Some(keys) = provider.keys(now) {

@@ -313,6 +313,7 @@ async fn metrics(Extract(admin): Extract<Admin>) -> Response {
         ("malformed", &admin.counters.malformed),
         ("overloaded", &admin.counters.overloaded),
         ("request_timeout", &admin.counters.head_timeouts),
+        ("tls_handshake", &admin.counters.tls_handshakes),
     ] {
         let counter = metrics.connection_refusals.with_label_values(&[reason]);
         raise(&counter, count.load(Ordering::Relaxed));

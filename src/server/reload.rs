@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::Arc,
@@ -16,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     clock,
-    config::{Config, watch::Watch},
+    config::{Config, Listener, watch::Watch},
     directory::file,
     model::fault::{Fault, Warning},
     proxy::state::{Lasting, State},
@@ -200,6 +201,11 @@ impl Reloader {
         self.logs.set(&config.log);
         self.live.limits.store(Arc::new(super::limits(config)));
         self.live.grace_period.store(Arc::new(config.grace_period));
+        for (shown, listener) in self.live.certificates.iter().zip(&config.listeners) {
+            if let (Some(shown), Some(new)) = (shown, &listener.certificates) {
+                shown.replace(new.clone());
+            }
+        }
         self.state.store(Arc::clone(&state));
         tracing::info!("the configuration is live");
         self.outcome(What::Configuration, Ok(()));
@@ -234,6 +240,12 @@ impl Reloader {
     }
 }
 
+/// Where the listeners are, and whether they speak TLS.
+fn places(config: &Config) -> Vec<(SocketAddr, bool)> {
+    let place = |listener: &Listener| (listener.address, listener.certificates.is_some());
+    config.listeners.iter().map(place).collect()
+}
+
 /// What only a restart changes stays as it was, with a warning.
 fn keep_fixed(mut config: Config, old: &Config) -> Config {
     let keep = |key: &str, changed: bool| {
@@ -244,11 +256,21 @@ fn keep_fixed(mut config: Config, old: &Config) -> Config {
             );
         }
     };
-    keep("listeners", config.listeners != old.listeners);
+    keep("listeners", places(&config) != places(old));
     keep("status.address", config.status != old.status);
     keep("admin.address", config.admin_address != old.admin_address);
     keep("threads", config.threads != old.threads);
-    config.listeners.clone_from(&old.listeners);
+    // Certificates are renewed while their listener stays.
+    let renewed = std::mem::replace(&mut config.listeners, old.listeners.clone());
+    for listener in &mut config.listeners {
+        let same = |new: &&Listener| {
+            new.address == listener.address
+                && new.certificates.is_some() == listener.certificates.is_some()
+        };
+        if let Some(new) = renewed.iter().find(same) {
+            listener.certificates.clone_from(&new.certificates);
+        }
+    }
     config.status = old.status;
     config.admin_address = old.admin_address;
     config.threads = old.threads;

@@ -1,6 +1,6 @@
 //! The proxy as a Pingora service.
 
-use std::{num::NonZero, sync::Arc, thread, time::Duration};
+use std::{net::SocketAddr, num::NonZero, sync::Arc, thread, time::Duration};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -15,7 +15,10 @@ use super::{
     shutdown::{Shutdown, Signals},
     socket::{Bound, raise_descriptor_limit},
 };
-use crate::proxy::connection::{Counters, Front, Limits, Refuse};
+use crate::proxy::connection::{
+    Counters, Front, Limits, Refuse,
+    tls::{Certificates, Tls},
+};
 
 /// Idle connections to all upstreams together, beyond which the oldest is closed. Each keeps a
 /// descriptor, and clients beyond so many at once are rare.
@@ -26,6 +29,8 @@ const POOL: usize = 4_096;
 pub struct Settings {
     /// Where clients connect.
     pub listeners: Vec<Bound>,
+    /// Those among them, by bound address, where they speak TLS.
+    pub tls: Vec<(SocketAddr, Tls)>,
     /// What may change while it runs.
     pub live: Arc<Live>,
     /// Worker threads; 0: one for each core.
@@ -41,15 +46,22 @@ pub struct Live {
     pub limits: Arc<ArcSwap<Limits>>,
     /// How long a stop may take.
     pub grace_period: ArcSwap<Duration>,
+    /// What each listener shows, in the order of the configuration; `None`: it speaks no TLS.
+    pub certificates: Vec<Option<Arc<Certificates>>>,
 }
 
 impl Live {
     /// The values to start with.
-    pub fn new(limits: Limits, grace_period: Duration) -> Arc<Self> {
+    pub fn new(
+        limits: Limits,
+        grace_period: Duration,
+        certificates: Vec<Option<Arc<Certificates>>>,
+    ) -> Arc<Self> {
         let limits = Arc::new(ArcSwap::from_pointee(limits));
         Arc::new(Self {
             limits,
             grace_period: ArcSwap::from_pointee(grace_period),
+            certificates,
         })
     }
 }
@@ -82,6 +94,7 @@ pub fn run<P>(
         counters.clone(),
         refuse,
         shutdown.draining(),
+        settings.tls,
     );
     let mut service = listening::Service::new("proxy".to_owned(), front);
     for socket in &settings.listeners {

@@ -85,7 +85,8 @@ impl World {
         let address = bound.address();
         let settings = Settings {
             listeners: vec![bound],
-            live: Live::new(limits, grace_period),
+            tls: Vec::new(),
+            live: Live::new(limits, grace_period, Vec::new()),
             threads: 1,
             retries: 0,
         };
@@ -95,7 +96,7 @@ impl World {
             assert!(peer.is_some());
             let status = match refusal {
                 Refusal::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                Refusal::MalformedTarget => StatusCode::BAD_REQUEST,
+                Refusal::MalformedTarget | Refusal::PlainHttp => StatusCode::BAD_REQUEST,
                 Refusal::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
                 Refusal::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             };

@@ -39,6 +39,8 @@ pub struct Metrics {
     pub cache_entries: IntGaugeVec,
     /// Entries pushed out by newer ones, by `strategy`, `cache`.
     pub cache_evictions: IntCounterVec,
+    /// When the certificates shown end, in seconds since the epoch, by listener and first name.
+    pub certificate_not_after: IntGaugeVec,
     /// Seconds since the keys in use were fetched, by `identity_provider`; none before the first.
     pub key_set_age: GaugeVec,
     /// Applications in the directory.
@@ -111,6 +113,12 @@ impl Metrics {
                 "dcr_cache_evictions_total",
                 "Entries that a full cache gave up.",
                 CACHE,
+            )?,
+            certificate_not_after: gauges(
+                &r,
+                "dcr_certificate_not_after_seconds",
+                "When a certificate shown to clients ends, in seconds since 1970.",
+                &["listener", "name"],
             )?,
             key_set_age: register(
                 &r,

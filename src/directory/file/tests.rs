@@ -29,7 +29,7 @@ fn known() -> Known {
 
 fn read(text: &str) -> Result<(Vec<Entry>, Vec<String>), Vec<String>> {
     let file: Arc<Path> = Path::new("applications.yaml").into();
-    parse(&file, text, &known())
+    parse(&file, text.as_bytes(), &known())
         .map(|(entries, warnings)| (entries, warnings.iter().map(Warning::to_string).collect()))
         .map_err(|faults| faults.iter().map(Fault::to_string).collect())
 }

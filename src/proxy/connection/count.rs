@@ -28,6 +28,8 @@ pub struct Counters {
     pub malformed: AtomicU64,
     /// Connections beyond the limit.
     pub overloaded: AtomicU64,
+    /// TLS handshakes that failed or took too long.
+    pub tls_handshakes: AtomicU64,
     refusing: AtomicUsize,
 }
 
@@ -56,6 +58,7 @@ impl Counters {
         let counter = match refusal {
             Refusal::HeaderTooLarge => &self.head_too_large,
             Refusal::MalformedTarget => &self.malformed,
+            Refusal::PlainHttp => &self.tls_handshakes,
             Refusal::Overloaded => &self.overloaded,
             Refusal::RequestTimeout => &self.head_timeouts,
         };

@@ -27,7 +27,7 @@ use tokio::{
     runtime::Handle,
 };
 
-use super::count::Permit;
+use super::{count::Permit, head::Body, tunnel::Tunnel};
 
 /// Room for an ordinary head, so that it is read at once.
 const HEAD: usize = 4096;
@@ -36,19 +36,6 @@ const HEAD: usize = 4096;
 /// answer. A connection closed over unread bytes is reset, and that can destroy the answer
 /// before the client has read it (RFC 9112 section 9.6).
 const DISCARD: (Duration, usize) = (Duration::from_secs(1), 1 << 20);
-
-/// What follows a head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Body {
-    /// HTTP/2 to the end of the connection.
-    Http2,
-    /// So many bytes.
-    Length(u64),
-    /// A body that only its reader can measure, or after an upgrade no end at all. Behind it
-    /// nothing can be kept for a next request: if the client sends one too soon, the connection
-    /// ends with the answer to this one.
-    Open,
-}
 
 /// A client's connection.
 #[derive(Debug)]
@@ -60,6 +47,7 @@ pub(super) struct Gate {
     ahead: BytesMut,
     ahead_limit: usize,
     body: Body,
+    tunnel: Tunnel,
     lingers: bool,
 }
 
@@ -73,6 +61,7 @@ impl Gate {
             ahead: BytesMut::new(),
             ahead_limit,
             body: Body::Length(0),
+            tunnel: Tunnel::default(),
             lingers: false,
         }
     }
@@ -127,6 +116,11 @@ impl Gate {
         self.body = body;
     }
 
+    /// What may end the connection once it is a tunnel.
+    pub(super) fn tunnel(&mut self) -> &mut Tunnel {
+        &mut self.tunnel
+    }
+
     /// Throws away what the client still sends before the connection is closed.
     pub(super) fn linger(&mut self) {
         self.lingers = true;
@@ -167,7 +161,11 @@ impl AsyncRead for Gate {
         let allowed = match gate.body {
             Body::Length(0) => return gate.poll_beyond(context),
             Body::Length(left) => usize::try_from(left).unwrap_or(usize::MAX),
-            Body::Http2 | Body::Open => usize::MAX,
+            Body::Http2 => usize::MAX,
+            Body::Open => {
+                gate.tunnel.check(context)?;
+                usize::MAX
+            }
         };
         let allowed = allowed.min(buffer.remaining());
         let read = if !gate.ahead.is_empty() {
@@ -204,6 +202,9 @@ impl AsyncWrite for Gate {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.body == Body::Open {
+            self.tunnel.check(context)?;
+        }
         match self.stream.as_mut() {
             Some(stream) => Pin::new(stream).poll_write(context, bytes),
             None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
@@ -229,6 +230,9 @@ impl AsyncWrite for Gate {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.body == Body::Open {
+            self.tunnel.check(context)?;
+        }
         match self.stream.as_mut() {
             Some(stream) => Pin::new(stream).poll_write_vectored(context, slices),
             None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),

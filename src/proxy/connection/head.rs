@@ -6,23 +6,34 @@
 
 use memchr::{memchr, memchr_iter, memrchr};
 
-use super::gate::Body;
+/// What follows a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// HTTP/2 to the end of the connection.
+    Http2,
+    /// So many bytes.
+    Length(u64),
+    /// A body that only its reader can measure, or after an upgrade no end at all. Behind it
+    /// nothing can be kept for a next request: if the client sends one too soon, the connection
+    /// ends with the answer to this one.
+    Open,
+}
 
 /// What the front has to know of a head.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Outline {
+pub struct Outline {
     /// Field lines, all cookie lines together as one (RFC 9113 section 8.2.3 splits them freely).
-    pub(super) fields: usize,
+    pub fields: usize,
     /// What follows.
-    pub(super) body: Body,
+    pub body: Body,
     /// Whether the request line has one target between its first and last space, without
     /// white space, control characters and `#`.
-    pub(super) target_is_clean: bool,
+    pub target_is_clean: bool,
 }
 
 /// Where the head at the start of `bytes` ends, blank line included. The first `searched` bytes
 /// were looked at before, in vain.
-pub(super) fn end(bytes: &[u8], searched: usize) -> Option<usize> {
+pub fn end(bytes: &[u8], searched: usize) -> Option<usize> {
     // The blank line may have begun in the last bytes of what was searched.
     let from = searched.saturating_sub(2);
     memchr_iter(b'\n', bytes.get(from..)?).find_map(|at| {
@@ -37,7 +48,7 @@ pub(super) fn end(bytes: &[u8], searched: usize) -> Option<usize> {
 
 impl Outline {
     /// Reads a whole head.
-    pub(super) fn read(head: &[u8]) -> Self {
+    pub fn read(head: &[u8]) -> Self {
         let (request_line, mut rest) = split_line(head);
         let mut outline = Self {
             fields: 0,

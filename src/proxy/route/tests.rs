@@ -33,6 +33,8 @@ fn api(paths_as_sent: PathsAsSent, hosts: &[&str], paths: &[&str], methods: &[&s
         }],
         strip_prefix: false,
         paths_as_sent,
+        preflight: crate::proxy::cors::Unanswered::Authenticate,
+        cors: None,
         forward_access_token: false,
         forward_authorization: false,
         upstream: UpstreamConfig {

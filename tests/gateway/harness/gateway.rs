@@ -216,6 +216,11 @@ impl Gateway {
         self.log.address(listener)
     }
 
+    /// Where all listeners of a name are bound.
+    pub(crate) fn addresses(&self, listener: &str) -> Vec<SocketAddr> {
+        self.log.addresses(listener)
+    }
+
     /// Everything it wrote so far, a line each.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lines().clone()
@@ -230,6 +235,17 @@ impl Gateway {
         values
             .filter(|v| v.get("status").is_some() && v.get("method").is_some())
             .collect()
+    }
+
+    /// The access log's line of an answered request, once it is written.
+    pub(crate) async fn line_of(&self, response: &Response) -> Value {
+        let id = response.header("x-request-id").unwrap();
+        let find = || {
+            let mut lines = self.access_log().into_iter();
+            lines.find(|line| line["request_id"] == id)
+        };
+        super::eventually!(find().is_some(), "the line of request {id} is written");
+        find().unwrap()
     }
 
     /// Whether a line holds all of these texts.
@@ -281,7 +297,11 @@ impl Log {
 
     /// The address of a bound socket, once it was logged.
     fn address(&self, listener: &str) -> Option<SocketAddr> {
-        self.lines().iter().find_map(|line| {
+        self.addresses(listener).first().copied()
+    }
+
+    fn addresses(&self, listener: &str) -> Vec<SocketAddr> {
+        let address = |line: &String| {
             let line: Value = serde_json::from_str(line).ok()?;
             // Formatters differ in whether fields stand inside `fields`.
             let fields = line.get("fields").unwrap_or(&line);
@@ -289,7 +309,8 @@ impl Log {
             named
                 .then(|| fields["address"].as_str()?.parse().ok())
                 .flatten()
-        })
+        };
+        self.lines().iter().filter_map(address).collect()
     }
 }
 

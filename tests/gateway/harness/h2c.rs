@@ -1,11 +1,17 @@
-//! An HTTP/2 client without TLS, by prior knowledge (RFC 9113 section 3.3).
+//! An HTTP/2 client: without TLS by prior knowledge (RFC 9113 section 3.3), or on any connection.
 
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use http::{HeaderMap, Request};
-use tokio::{net::TcpStream, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinHandle,
+};
+
+use super::client::Transport;
 
 /// One HTTP/2 connection.
 pub(crate) struct H2c {
@@ -23,7 +29,11 @@ pub(crate) struct H2Response {
 
 impl H2c {
     pub(crate) async fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
+        Self::on(TcpStream::connect(address).await.unwrap()).await
+    }
+
+    /// Speaks HTTP/2 on a connection that stands already, one over TLS for example.
+    pub(crate) async fn on(stream: impl Transport + 'static) -> Self {
         let (sender, connection) = h2::client::handshake(stream).await.unwrap();
         let connection = tokio::spawn(async move {
             let _ = connection.await;
@@ -84,4 +94,23 @@ async fn read(answer: ResponseFuture) -> Result<H2Response, h2::Error> {
         headers: head.headers,
         body,
     })
+}
+
+/// The SETTINGS that a server advertises first, as (identifier, value) (RFC 9113 section 6.5).
+pub(crate) async fn settings(mut stream: impl Transport) -> Vec<(u16, u32)> {
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    stream.write_all(preface).await.unwrap();
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    let [a, b, c, kind, ..] = head;
+    assert_eq!(kind, 4, "the first frame is SETTINGS");
+    let mut body = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+    stream.read_exact(&mut body).await.unwrap();
+    let setting = |s: &[u8]| {
+        (
+            u16::from_be_bytes([s[0], s[1]]),
+            u32::from_be_bytes([s[2], s[3], s[4], s[5]]),
+        )
+    };
+    body.chunks_exact(6).map(setting).collect()
 }

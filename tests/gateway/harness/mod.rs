@@ -1,11 +1,14 @@
 //! A world for one test: the built gateway, an identity provider, an upstream, all on free ports.
 
+pub(crate) mod browser;
+pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod gateway;
 pub(crate) mod h2c;
 pub(crate) mod http1;
 pub(crate) mod idp;
 pub(crate) mod keys;
+pub(crate) mod nginx;
 pub(crate) mod real_idp;
 pub(crate) mod token;
 pub(crate) mod upstream;

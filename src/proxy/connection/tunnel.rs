@@ -1,0 +1,99 @@
+//! A tunnel that ends when what opened it no longer holds.
+//!
+//! After an upgrade (RFC 9110 section 7.8) a connection carries bytes that are no requests: no hook
+//! judges them, and none runs at all while nobody says anything. So the connection itself asks,
+//! with or without traffic, whether it may go on.
+
+use std::{
+    fmt,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::Sleep;
+
+/// Asked while a tunnel is open: how long to wait before it is asked again, or, as a fixed word for
+/// the log, why the tunnel ends now.
+pub struct Lease(Box<dyn Fn() -> Result<Duration, &'static str> + Send + Sync>);
+
+/// What a connection and the hooks share about its tunnel.
+#[derive(Debug, Default)]
+pub(super) struct Terms {
+    lease: OnceLock<Lease>,
+    ended: OnceLock<&'static str>,
+}
+
+/// The connection's side of it. Costs nothing before there is a lease.
+#[derive(Debug, Default)]
+pub(super) struct Tunnel {
+    terms: Option<Arc<Terms>>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Lease {
+    /// Wraps the function. It must not block.
+    pub fn new(ask: impl Fn() -> Result<Duration, &'static str> + Send + Sync + 'static) -> Self {
+        Self(Box::new(ask))
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lease")
+    }
+}
+
+impl Terms {
+    /// Sets the lease; a connection is upgraded once at most.
+    pub(super) fn hold(&self, lease: Lease) {
+        let _ = self.lease.set(lease);
+    }
+
+    /// Why the tunnel was ended.
+    pub(super) fn ended(&self) -> Option<&'static str> {
+        self.ended.get().copied()
+    }
+}
+
+impl Tunnel {
+    /// Looks at these terms from now on.
+    pub(super) fn under(&mut self, terms: Arc<Terms>) {
+        self.terms = Some(terms);
+    }
+
+    /// An error once the lease is over; wakes the task of `context` then, so that a connection that
+    /// waits for bytes ends too.
+    pub(super) fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.poll_end(context) {
+            Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(terms) = &self.terms else {
+            return Poll::Pending;
+        };
+        let Some(lease) = terms.lease.get() else {
+            return Poll::Pending;
+        };
+        loop {
+            if let Some(timer) = &mut self.timer {
+                ready!(timer.as_mut().poll(context));
+                self.timer = None;
+            }
+            match lease.0() {
+                Ok(wait) => self.timer = Some(Box::pin(tokio::time::sleep(wait))),
+                Err(reason) => {
+                    // Asked again while the connection is being taken down, the first word counts.
+                    terms.ended.get_or_init(|| reason);
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The value of an Authorization line.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use dcr_gateway::model::credential::{Credential, Malformed};
+
+/// A line is read as one credential that says what the line says, or as none.
+pub(super) fn run(line: &[u8]) {
+    let scheme = |name: &str| {
+        let start = line.trim_ascii().get(..name.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    let parsed = Credential::parse(line);
+    match &parsed {
+        Ok(Credential::Basic(id, secret)) => {
+            assert!(scheme("basic "));
+            let (id, secret) = (id.as_str(), secret.expose());
+            for part in [id, secret] {
+                assert!(!part.is_empty(), "an empty part");
+                assert!(!part.chars().any(char::is_control), "a control character");
+            }
+            assert!(!id.contains(':'), "the id ends at the first colon");
+            let again = format!("Basic {}", BASE64_STANDARD.encode(format!("{id}:{secret}")));
+            assert_eq!(Credential::parse(again.as_bytes()), parsed, "printed back");
+        }
+        Ok(Credential::Bearer(token)) => {
+            assert!(scheme("bearer "));
+            let token = token.expose();
+            assert!(line.trim_ascii().ends_with(token.as_bytes()));
+            let letters = token.trim_end_matches('=');
+            assert!(!letters.is_empty(), "an empty token");
+            let legal = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
+            assert!(letters.chars().all(legal), "not a token68");
+            let again = format!("Bearer {token}");
+            assert_eq!(Credential::parse(again.as_bytes()), parsed, "printed back");
+        }
+        Ok(Credential::Unknown) => assert!(!scheme("basic ") && !scheme("bearer ")),
+        Err(Malformed::TooLong) => assert!(line.len() > 8 * 1024),
+        Err(_) => {}
+    }
+    if let Ok(Credential::Basic(_, secret)) = &parsed {
+        hidden(&format!("{parsed:?}"), secret.expose());
+    }
+    if let Ok(Credential::Bearer(token)) = &parsed {
+        hidden(&format!("{parsed:?}"), token.expose());
+    }
+}
+
+/// A secret is in no `Debug` output, where an id or a type that happens to hold it apart.
+fn hidden(shown: &str, secret: &str) {
+    let sample = "Basic(ClientId, Secret(hidden)) Bearer(Token(hidden))";
+    if secret.len() > 8 && !sample.contains(secret) && !shown.starts_with("Basic(\"") {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    assert!(shown.ends_with("(hidden))"), "{shown}");
+}

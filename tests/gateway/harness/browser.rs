@@ -1,0 +1,102 @@
+//! A real browser, Debian's Chromium, driven through `playwright-core`.
+
+use std::{process::Stdio, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    sync::Mutex,
+    time::timeout,
+};
+
+use super::certificates::Pair;
+
+/// Longest wait for one step.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The running browser; it ends with this value.
+pub(crate) struct Browser {
+    pipes: Mutex<(ChildStdin, Lines<BufReader<ChildStdout>>)>,
+    _child: Child,
+}
+
+/// A window with cookies and connections of its own.
+pub(crate) struct Window<'b> {
+    browser: &'b Browser,
+    name: String,
+}
+
+impl Browser {
+    /// Starts one that takes these certificates for good, and every host below `.test` for this
+    /// machine.
+    pub(crate) async fn start(certificates: &[&Pair]) -> Self {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers");
+        let keys: Vec<&str> = certificates.iter().map(|pair| &*pair.public_key).collect();
+        let options = json!({"executable": "/usr/bin/chromium", "keys": keys});
+        let mut child = Command::new("node")
+            .args(["--no-warnings", "browser.mjs", &options.to_string()])
+            .current_dir(directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // Node makes an inherited stderr non-blocking, ours too, and then our writes fail.
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("node starts: run tests/run.sh");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first = timeout(PATIENCE, lines.next_line()).await.unwrap();
+        first
+            .unwrap()
+            .expect("chromium and playwright-core are installed: run tests/run.sh");
+        Self {
+            pipes: Mutex::new((child.stdin.take().unwrap(), lines)),
+            _child: child,
+        }
+    }
+
+    /// Opens a window (options of Playwright's `newContext`).
+    pub(crate) async fn window(&self, name: &str, options: Value) -> Window<'_> {
+        let name = name.to_owned();
+        self.run(json!({"command": "open", "name": name, "options": options}))
+            .await;
+        Window {
+            browser: self,
+            name,
+        }
+    }
+
+    async fn run(&self, command: Value) -> Value {
+        let mut pipes = self.pipes.lock().await;
+        let line = format!("{command}\n");
+        pipes.0.write_all(line.as_bytes()).await.unwrap();
+        let answer = timeout(PATIENCE, pipes.1.next_line()).await;
+        let answer = answer.expect("an answer in time").unwrap();
+        let answer: Value = serde_json::from_str(&answer.expect("the browser runs")).unwrap();
+        assert!(answer.get("error").is_none(), "{command}: {answer}");
+        answer["value"].clone()
+    }
+}
+
+impl Window<'_> {
+    /// Goes to an address, as if typed; the status, and the text as it came.
+    pub(crate) async fn go(&self, url: &str) -> (u64, String) {
+        let command = json!({"command": "goto", "name": self.name, "url": url});
+        let answer = self.browser.run(command).await;
+        let body = answer["body"].as_str().unwrap_or_default().to_owned();
+        (answer["status"].as_u64().unwrap(), body)
+    }
+
+    /// What a script of the page says, or promises.
+    pub(crate) async fn evaluate(&self, script: &str) -> Value {
+        let command = json!({"command": "evaluate", "name": self.name, "script": script});
+        self.browser.run(command).await
+    }
+
+    /// The cookies that it holds.
+    pub(crate) async fn cookies(&self) -> Vec<Value> {
+        let command = json!({"command": "cookies", "name": self.name});
+        let cookies = self.browser.run(command).await;
+        cookies.as_array().unwrap().clone()
+    }
+}
