@@ -72,7 +72,7 @@ pub enum Surface {
 }
 
 impl Admin {
-    /// Answers on a bound socket until the program ends.
+    /// Answers on a bound socket until the program ends or another takes its place.
     pub async fn serve(self, socket: Bound, surface: Surface) {
         let router = Router::new()
             .route("/livez", get(|| async { "ok\n" }))
@@ -94,7 +94,16 @@ impl Admin {
                 return;
             }
         };
-        if let Err(error) = axum::serve(listener, router.with_state(self)).await {
+        let mut handed_over = self.shutdown.handed_over();
+        let answered_elsewhere = async move {
+            // The sender lives as long as the program; without it nobody has taken its place.
+            if handed_over.wait_for(|handed| *handed).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let served = axum::serve(listener, router.with_state(self))
+            .with_graceful_shutdown(answered_elsewhere);
+        if let Err(error) = served.await {
             tracing::error!(%error, "the operator's address is no longer served");
         }
     }

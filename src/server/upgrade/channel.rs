@@ -116,9 +116,9 @@ impl Door {
         let opened = || {
             net::bind(&socket, &address)?;
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-            net::listen(&socket, 1)
+            Ok(net::listen(&socket, 1)?)
         };
-        opened().map_err(|error| failed(error.into()))?;
+        opened().map_err(failed)?;
         let path = path.to_owned();
         Ok(Self { socket, path })
     }
