@@ -143,6 +143,10 @@ fn serve(
         .thread_name("control")
         .enable_all()
         .build()?;
+    let signals = {
+        let _context = runtime.enter();
+        upgrade::Signals::listen()?
+    };
     let metrics = Arc::new(Metrics::new()?);
     #[expect(
         clippy::cast_precision_loss,
@@ -233,10 +237,6 @@ fn serve(
         duplicates,
         made_key,
         shutdown: shutdown.clone(),
-    };
-    let signals = {
-        let _context = runtime.enter();
-        upgrade::Signals::listen()?
     };
     runtime.spawn(async move {
         if let Err(error) = begin(&heir, word).await {

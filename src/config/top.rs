@@ -183,7 +183,7 @@ fn upgrade_socket(at: Option<At<'_>>) -> Option<PathBuf> {
     let at = at?;
     let path = at.report().resolve(&at.parse(value::plain_text, EXPECTED)?);
     if path.as_os_str().len() > LONGEST {
-        at.expected(&format!("a path of at most {LONGEST} bytes"));
+        at.expected(format!("a path of at most {LONGEST} bytes"));
     }
     Some(path)
 }

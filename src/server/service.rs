@@ -155,8 +155,10 @@ impl<A: ServerApp + Send + Sync + 'static> Service for Listening<A> {
             }
         }
         let closing = self.shutdown.closing();
-        let mut accepting =
-            pin!(self.service.start_service(table, closing, listeners_per_socket));
+        let mut accepting = pin!(
+            self.service
+                .start_service(table, closing, listeners_per_socket)
+        );
         // It builds every listener before it waits for the first time.
         tokio::select! {
             biased;

@@ -166,7 +166,9 @@ impl Signals {
             let _ = closed.wait_for(|closed| *closed).await.is_ok();
             sleep(SETTLE).await;
         };
-        let _ = tokio::time::timeout(grace_period.min(QUIET), settled).await.is_ok();
+        let _ = tokio::time::timeout(grace_period.min(QUIET), settled)
+            .await
+            .is_ok();
 
         // A little longer than a connection lingers, so that the front is the one that cuts.
         let lingers = LINGER + QUIET;

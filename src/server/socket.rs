@@ -6,7 +6,7 @@
 use std::{
     fmt, io,
     net::{SocketAddr, TcpListener},
-    os::fd::{IntoRawFd, OwnedFd},
+    os::fd::IntoRawFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -67,7 +67,11 @@ pub struct Bound {
 /// # Errors
 ///
 /// The address is in use, is not one of this host, or needs a right that the process lacks.
-pub fn bind(listener: Listener, asked: SocketAddr, duplicates: &Duplicates) -> Result<Bound, Error> {
+pub fn bind(
+    listener: Listener,
+    asked: SocketAddr,
+    duplicates: &Duplicates,
+) -> Result<Bound, Error> {
     let bound = TcpListener::bind(asked)
         .and_then(|socket| Bound::new(listener, asked, socket, duplicates))
         .map_err(|source| Error {
@@ -86,14 +90,14 @@ pub fn bind(listener: Listener, asked: SocketAddr, duplicates: &Duplicates) -> R
 pub(super) fn take_over(
     listener: Listener,
     asked: SocketAddr,
-    socket: OwnedFd,
+    socket: TcpListener,
     duplicates: &Duplicates,
 ) -> Result<Bound, Error> {
     let taken = || {
         if !rustix::net::sockopt::socket_acceptconn(&socket)? {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        Bound::new(listener, asked, TcpListener::from(socket), duplicates)
+        Bound::new(listener, asked, socket, duplicates)
     };
     let taken = taken().map_err(|source| Error {
         listener,

@@ -81,7 +81,9 @@ pub enum Error {
     #[error("{}: no process has handed over its listeners: send it SIGQUIT", .0.display())]
     NotCalled(PathBuf),
     /// No socket is configured.
-    #[error("upgrade_socket: expected a path in the configuration, or RUNTIME_DIRECTORY in the environment")]
+    #[error(
+        "upgrade_socket: expected a path in the configuration, or RUNTIME_DIRECTORY in the environment"
+    )]
     NoSocket,
     /// Another process answers than the one that was started.
     #[error("another process (id {0}) waits for the listeners, not the one that was started")]
@@ -93,7 +95,9 @@ pub enum Error {
     #[error("the new process has refused: {0}")]
     Refused(Box<str>),
     /// An address is for something else now.
-    #[error("{address} is the {now} listener, but {before} in the old process: expected the same use, or another address")]
+    #[error(
+        "{address} is the {now} listener, but {before} in the old process: expected the same use, or another address"
+    )]
     Role {
         /// The address.
         address: SocketAddr,

@@ -32,4 +32,6 @@ mod session;
 mod shutdown;
 mod smuggling;
 mod status;
+mod systemd;
 mod tls;
+mod upgrade;

@@ -127,7 +127,7 @@ impl Door {
     ///
     /// # Errors
     /// Nobody came, or a stranger.
-    pub(super) fn wait(self, patience: Duration) -> Result<Channel, Error> {
+    pub(super) fn wait(&self, patience: Duration) -> Result<Channel, Error> {
         set_socket_timeout(&self.socket, Timeout::Recv, Some(patience)).map_err(told)?;
         let accepted = retry_on_intr(|| net::accept_with(&self.socket, SocketFlags::CLOEXEC));
         Channel::new(accepted.map_err(told)?)

@@ -172,17 +172,18 @@ mod tests {
         let owner =
             ("[^\\pC]{0,40}", "[^\\pC]{1,40}").prop_map(|(s, c)| (s.into(), ClientId::new(c)));
         let owner = owner.prop_filter_map("a client id", |(s, c)| Some((s, c?)));
-        let ended = (any::<Option<[u8; 16]>>(), any::<i64>(), owner).prop_map(|(id, time, owner)| {
-            let time = Timestamp::from_millis(time);
-            match id.map(SessionId::from_bytes) {
-                None => Ended::AllBefore { owner, time },
-                Some(id) => Ended::Single {
-                    id,
-                    until: time,
-                    owner: std::sync::Arc::new(owner),
-                },
-            }
-        });
+        let ended =
+            (any::<Option<[u8; 16]>>(), any::<i64>(), owner).prop_map(|(id, time, owner)| {
+                let time = Timestamp::from_millis(time);
+                match id.map(SessionId::from_bytes) {
+                    None => Ended::AllBefore { owner, time },
+                    Some(id) => Ended::Single {
+                        id,
+                        until: time,
+                        owner: std::sync::Arc::new(owner),
+                    },
+                }
+            });
         prop_oneof![
             any::<u8>().prop_map(Message::Hello),
             (listener, any::<std::net::SocketAddrV4>())

@@ -16,7 +16,13 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{ANSWER, Error, TAKEOVER, channel::{self, Channel}, greet, keep_in_step, message::Message, place};
+use super::{
+    ANSWER, Error, TAKEOVER,
+    channel::{self, Channel},
+    greet, keep_in_step,
+    message::Message,
+    place,
+};
 use crate::{
     clock,
     idp::Provider,
@@ -228,7 +234,9 @@ fn start() -> Result<Child, Error> {
 /// The path of a program that may have been replaced since it was started, which the system tells
 /// by adding to it.
 fn own_path(told: &Path) -> PathBuf {
-    let stripped = told.to_str().and_then(|told| told.strip_suffix(" (deleted)"));
+    let stripped = told
+        .to_str()
+        .and_then(|told| told.strip_suffix(" (deleted)"));
     stripped.map_or_else(|| told.to_owned(), PathBuf::from)
 }
 

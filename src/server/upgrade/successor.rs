@@ -1,6 +1,10 @@
 //! The new process: it waits, takes what it is given, and says when it serves.
 
-use std::{net::SocketAddr, os::fd::OwnedFd, sync::Arc, sync::mpsc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -37,10 +41,21 @@ const LOOK: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct Inheritance {
     channel: Arc<Channel>,
-    sockets: Vec<(Listener, SocketAddr, OwnedFd)>,
+    sockets: Vec<Given>,
     providers: Vec<Box<str>>,
     ended: Vec<Ended>,
     made_key: Option<SessionKey>,
+}
+
+/// A listening socket that the predecessor has given.
+#[derive(Debug)]
+struct Given {
+    listener: Listener,
+    /// The address in the predecessor's configuration, whose port may be 0.
+    asked: SocketAddr,
+    /// The address that it has.
+    bound: SocketAddr,
+    socket: TcpListener,
 }
 
 /// What is left of it when everything is set up: the word that is still to be said.
@@ -59,11 +74,19 @@ pub(crate) fn receive(config: &Config) -> Result<Inheritance, Error> {
     let path = place(config)?;
     let door = Door::open(&path)?;
     tracing::info!(socket = %path.display(), "waiting for the old process's listeners");
-    let channel = door.wait(WAIT).map_err(|error| match error {
-        channel::Error::Silent => Error::NotCalled(path),
-        error => error.into(),
-    })?;
-    greet(&channel)?;
+    let channel = loop {
+        let channel = door.wait(WAIT).map_err(|error| match error {
+            channel::Error::Silent => Error::NotCalled(path.clone()),
+            error => error.into(),
+        })?;
+        match greet(&channel) {
+            Ok(()) => break channel,
+            // Another process that would have liked to wait here has looked who does.
+            Err(Error::Channel(channel::Error::Closed)) => {}
+            Err(error) => return Err(error),
+        }
+    };
+    drop(door);
     let mut inheritance = Inheritance {
         channel: Arc::new(channel),
         sockets: Vec::new(),
@@ -74,7 +97,14 @@ pub(crate) fn receive(config: &Config) -> Result<Inheritance, Error> {
     loop {
         match inheritance.channel.receive()? {
             (Message::Listener(listener, asked), Some(socket)) => {
-                inheritance.sockets.push((listener, asked, socket));
+                let socket = TcpListener::from(socket);
+                let bound = socket.local_addr().map_err(channel::Error::Socket)?;
+                inheritance.sockets.push(Given {
+                    listener,
+                    asked,
+                    bound,
+                    socket,
+                });
             }
             (Message::Provider(name), None) => inheritance.providers.push(name),
             (Message::SessionKey(key), None) => inheritance.made_key = Some(key),
@@ -114,20 +144,18 @@ impl Inheritance {
         asked: SocketAddr,
         duplicates: &Duplicates,
     ) -> Result<Option<Bound>, Error> {
-        let same = |(_, given, _): &&(Listener, SocketAddr, OwnedFd)| *given == asked;
-        let found = self.sockets.iter().position(|(before, given, _)| {
-            // Any number of listeners may have left their port to the system.
-            *before == listener && *given == asked
-        });
-        if let Some(found) = found {
-            let (_, _, socket) = self.sockets.swap_remove(found);
+        let is_at = |given: &Given| given.asked == asked || given.bound == asked;
+        // Any number of listeners may have left their port to the system.
+        let found = |given: &Given| given.listener == listener && is_at(given);
+        if let Some(found) = self.sockets.iter().position(found) {
+            let socket = self.sockets.remove(found).socket;
             let bound = socket::take_over(listener, asked, socket, duplicates)?;
             return Ok(Some(bound));
         }
-        match self.sockets.iter().find(same) {
-            Some((before, ..)) if asked.port() != 0 => Err(Error::Role {
+        match self.sockets.iter().find(|given| is_at(given)) {
+            Some(given) if asked.port() != 0 => Err(Error::Role {
                 address: asked,
-                before: *before,
+                before: given.listener,
                 now: listener,
             }),
             _ => Ok(None),
@@ -141,7 +169,8 @@ impl Inheritance {
     /// There are no applications, or no keys of an identity provider whose keys the predecessor
     /// has: it would be a bad exchange.
     pub(crate) async fn settle(self, state: &ArcSwap<State>) -> Result<Word, Error> {
-        for (listener, address, _) in &self.sockets {
+        for given in &self.sockets {
+            let (listener, address) = (given.listener, given.bound);
             tracing::info!(%listener, %address, "no longer configured: not taken over");
         }
         let revocations = Arc::clone(&state.load().revocations);
