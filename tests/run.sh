@@ -16,6 +16,9 @@ have nginx || [ -x /usr/sbin/nginx ] || from_apt nginx-light ||
 idp=tests/idp/oidc-provider
 [ -d "$idp/node_modules/oidc-provider" ] || (cd "$idp" && npm install --silent)
 
+have systemd-analyze || from_apt systemd
+have systemd-analyze || { echo "tests/run.sh: install systemd-analyze (package systemd)" >&2; exit 1; }
+
 log=target/tests.log
 status=0
 cargo test --locked "$@" 2>&1 | tee "$log" || status=$?
