@@ -247,12 +247,12 @@ fn each_fault_says_place_key_value_and_expectation() {
         (
             "admin: {",
             "upgrade_socket: [a]\nadmin: {",
-            "2:17: upgrade_socket: expected the path of a socket, as in /run/dcr-gateway/upgrade.sock",
+            "2:17: upgrade_socket: a list: expected the path of a socket, as in /run/dcr-gateway/upgrade.sock",
         ),
         (
             "admin: {",
             "upgrade_socket: /run/a-directory/whose-name-is-much-longer/than-anybody-would-want-to/read-in-any/message-like-this/upgrade.sock\nadmin: {",
-            "2:17: upgrade_socket: \"/run/a-directory/whose-name-is-much-longer/than-anybody-would-want-to/read-in-any/message-like-this/upgrade.sock\": expected a path of at most 107 bytes",
+            "2:17: upgrade_socket: \"/run/a-directory/whose-name-is-much-longer/than-anybody-would-want-to/read-in-any/message-like-this/\"…: expected a path of at most 107 bytes",
         ),
         // Identity providers.
         (
