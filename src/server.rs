@@ -35,6 +35,7 @@ use crate::{
         denial::{self, Code, Denial},
         record,
         state::{self, Lasting, State},
+        upstream::{self, health::Checker},
     },
     telemetry::{
         lines::{self, Lines, Logs},
@@ -48,9 +49,6 @@ use service::{Live, Settings};
 use shutdown::Shutdown;
 use socket::{Duplicates, Listener};
 use upgrade::{Inheritance, Predecessor, Word};
-
-/// How often a request is sent again whose kept upstream connection turned out to be closed.
-const RETRIES: usize = 1;
 
 /// Why the program does not run.
 #[derive(Debug, thiserror::Error)]
@@ -164,6 +162,7 @@ fn serve(
         revocations: Arc::default(),
         metrics: Arc::clone(&metrics),
         made_key: made_key.clone(),
+        checker: Checker::default(),
         runtime: runtime.handle().clone(),
     };
     let duplicates = Duplicates::default();
@@ -199,7 +198,8 @@ fn serve(
     let settings = Settings {
         live: Live::new(limits(&config), config.grace_period, certificates),
         threads: config.threads,
-        retries: RETRIES,
+        // Each API's own limit is kept in the hooks; this one cannot change while it runs.
+        retries: upstream::config::Config::MOST_RETRIES,
         listeners: proxies,
         tls,
     };

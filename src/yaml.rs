@@ -1,13 +1,13 @@
 //! YAML files that an operator writes, and what is wrong with them as [`Fault`]s.
 
-use std::{marker::PhantomData, path::Path, sync::Arc};
+use std::{borrow::Cow, marker::PhantomData, path::Path, sync::Arc};
 
 use serde::{Deserialize, de::DeserializeSeed};
 use serde_saphyr::{
     Budget, DefaultMessageFormatter, Error, Location, MessageFormatter, NonFiniteFloatPolicy,
 };
 
-use crate::model::fault::{Fault, Place};
+use crate::model::fault::{Fault, Place, one_line};
 
 /// Reads a whole file.
 ///
@@ -111,13 +111,11 @@ pub(crate) fn reason(error: &std::io::Error) -> String {
 
 /// One line, without the place, which stands in front of it already.
 fn message(error: &Error) -> String {
-    match error {
+    let message = match error {
         Error::DuplicateMappingKey { key: Some(key), .. } => {
-            format!("{key}: expected each key once")
+            Cow::Owned(format!("{key}: expected each key once"))
         }
-        error => {
-            let message = DefaultMessageFormatter.format_message(error);
-            message.lines().next().unwrap_or_default().to_owned()
-        }
-    }
+        error => DefaultMessageFormatter.format_message(error),
+    };
+    one_line(&message).into_owned()
 }

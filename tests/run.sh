@@ -15,6 +15,13 @@ have nginx || [ -x /usr/sbin/nginx ] || from_apt nginx-light ||
     { echo "tests/run.sh: install nginx" >&2; exit 1; }
 idp=tests/idp/oidc-provider
 [ -d "$idp/node_modules/oidc-provider" ] || (cd "$idp" && npm install --silent)
+# Clients and servers of other makers.
+peers=tests/peers
+[ -d "$peers/node_modules/ws" ] && [ -d "$peers/node_modules/@grpc/grpc-js" ] ||
+    (cd "$peers" && npm install --silent)
+have curl || from_apt curl || { echo "tests/run.sh: install curl" >&2; exit 1; }
+{ have h2load && have nghttp; } || from_apt nghttp2-client ||
+    { echo "tests/run.sh: install nghttp and h2load (nghttp2-client)" >&2; exit 1; }
 
 have systemd-analyze || from_apt systemd
 have systemd-analyze || { echo "tests/run.sh: install systemd-analyze (package systemd)" >&2; exit 1; }

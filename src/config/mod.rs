@@ -15,6 +15,7 @@ mod secret;
 mod section;
 mod strategy;
 mod top;
+mod upstream;
 mod value;
 pub mod watch;
 

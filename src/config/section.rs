@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::document::{Entry, Node, Value};
-use crate::model::fault::{Fault, Place, Warning};
+use crate::model::fault::{Fault, Place, Warning, one_line};
 
 /// What was found so far in one file.
 #[derive(Debug)]
@@ -110,12 +110,7 @@ impl<'a> At<'a> {
 
     /// Reports a fault of this value.
     pub(crate) fn fault(&self, message: impl Display) {
-        let message = if self.path.is_empty() {
-            message.to_string()
-        } else {
-            format!("{}: {message}", self.path)
-        };
-        let place = self.place();
+        let (place, message) = (self.place(), self.message(message));
         self.report
             .faults
             .borrow_mut()
@@ -124,16 +119,20 @@ impl<'a> At<'a> {
 
     /// Warns of this value.
     pub(crate) fn warn(&self, message: impl Display) {
-        let message = if self.path.is_empty() {
-            message.to_string()
-        } else {
-            format!("{}: {message}", self.path)
-        };
-        let place = self.place();
+        let (place, message) = (self.place(), self.message(message));
         self.report
             .warnings
             .borrow_mut()
             .push(Warning { place, message });
+    }
+
+    /// One line that begins with the key path; keys are whatever stands in the file.
+    fn message(&self, message: impl Display) -> String {
+        let message = match self.path.as_str() {
+            "" => message.to_string(),
+            path => format!("{path}: {message}"),
+        };
+        one_line(&message).into_owned()
     }
 
     /// Where this value stands.

@@ -1,6 +1,6 @@
 //! What is wrong in a file that an operator wrote, and where.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{borrow::Cow, fmt, path::Path, sync::Arc};
 
 /// A position in a file, as an editor counts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,23 @@ pub struct Fault {
     pub place: Place,
     /// Key path, value and expectation.
     pub message: String,
+}
+
+/// A text with its control characters escaped: what a file holds must not end a message's line or
+/// speak to a terminal.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut line = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    Cow::Owned(line)
 }
 
 /// Something that works and may not be what the operator wants.

@@ -35,7 +35,7 @@ pub fn check_head(request: &RequestHeader, host: &str, limit: usize) -> Result<(
 
 /// Whether a Host is a name or address with perhaps a port (RFC 9110 section 7.2), in the characters
 /// that names on the network have: what is odd is refused before anything behind us reads it.
-fn is_host(host: &str) -> bool {
+pub fn is_host(host: &str) -> bool {
     let (name, rest) = match host.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((address, rest)) if address.parse::<std::net::Ipv6Addr>().is_ok() => ("v6", rest),

@@ -13,7 +13,7 @@ use super::{
     api::Api,
     authenticate::{Caller, Method, Permit},
     cors::{self, Policy},
-    hop::{Hop, Told, is_forwarding, set_forwarding_fields},
+    hop::{Hop, is_forwarding, set_forwarding_fields},
     identity::IDENTITY,
     session::cookies,
     state::State,
@@ -144,7 +144,6 @@ fn set_upstream_fields(
     fields.reserve(ADDED);
     let sent_host = fields.get(header::HOST).cloned();
     let sent_host = sent_host.or_else(|| HeaderValue::from_str(outgoing.host).ok());
-    let told = Told::take(fields, outgoing.hop);
     if fields.contains_key(header::COOKIE) {
         match other_cookies(fields, &state.owned) {
             Some(others) => fields.insert(header::COOKIE, others),
@@ -162,13 +161,7 @@ fn set_upstream_fields(
     for name in removed {
         fields.remove(name);
     }
-    set_forwarding_fields(
-        fields,
-        told,
-        sent_host.as_ref(),
-        outgoing.hop,
-        outgoing.http2,
-    );
+    set_forwarding_fields(fields, sent_host.as_ref(), outgoing);
     if let Some(host) = api.config.upstream.host.clone().or(sent_host) {
         fields.insert(header::HOST, host);
     }

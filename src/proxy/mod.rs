@@ -12,6 +12,7 @@ pub mod connection;
 pub mod cors;
 pub mod denial;
 pub mod exchange;
+pub mod forwarded;
 pub mod guesses;
 pub mod head;
 pub mod headers;
@@ -25,13 +26,14 @@ pub mod route;
 pub mod session;
 pub mod state;
 pub mod strategy;
+pub mod trace;
 pub mod tunnel;
 pub mod upstream;
 pub mod verified;
 
 use std::{
     any::Any,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -43,7 +45,8 @@ use http::{HeaderValue, Method, StatusCode, header};
 use pingora::{
     Error, ErrorSource, ErrorType,
     http::{RequestHeader, ResponseHeader},
-    proxy::{FailToProxy, ProxyHttp, Session},
+    protocols::Digest,
+    proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
     upstreams::peer::HttpPeer,
 };
 use uuid::Uuid;
@@ -60,10 +63,11 @@ use cors::{Fields, Preflight};
 use denial::{Answer, Code, Denial};
 use head::{check_head, declared_length, host};
 use headers::Outgoing;
-use hop::Hop;
+use hop::{Hop, Scheme};
 use path::{Path, Target};
 use route::Found;
 use state::State;
+use upstream::{Refusal, exchange::Exchange, trouble::Trouble};
 
 /// Declared bodies up to this size are read before a refusal is sent, so that the connection can
 /// stay; a larger one costs the client its connection.
@@ -95,7 +99,7 @@ pub struct Ctx {
     host: Box<str>,
     prefix_length: usize,
     permit: Option<Permit>,
-    address: Option<SocketAddr>,
+    exchange: Option<Exchange>,
     code: Code,
     denial: Option<Denial>,
     judged: Option<Instant>,
@@ -192,8 +196,7 @@ impl Gateway {
                 }
             }
         };
-        let address = api.upstream.pick();
-        ctx.address = Some(address.ok_or(Denial::new(Code::UpstreamUnavailable, "no_address"))?);
+        ctx.exchange = Some(api.upstream.admit(ctx.started).map_err(no_upstream)?);
         Ok(Verdict::Permit(permit))
     }
 
@@ -270,7 +273,6 @@ impl ProxyHttp for Gateway {
     fn new_ctx(&self) -> Ctx {
         let mut id = Uuid::encode_buffer();
         let id = Uuid::new_v4().hyphenated().encode_lower(&mut id);
-        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         Ctx {
             started: clock::instant(),
             now: clock::now(),
@@ -278,17 +280,11 @@ impl ProxyHttp for Gateway {
             id: HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("-")),
             state: None,
             api: None,
-            hop: Hop {
-                peer: nobody,
-                trusted: false,
-                port: 0,
-                client: nobody,
-                secure: false,
-            },
+            hop: Hop::unknown(),
             host: "".into(),
             prefix_length: 0,
             permit: None,
-            address: None,
+            exchange: None,
             code: Code::Internal,
             denial: None,
             judged: None,
@@ -330,10 +326,12 @@ impl ProxyHttp for Gateway {
         let local = address(session.server_addr());
         let tls = session
             .digest()
-            .is_some_and(|digest| digest.ssl_digest.is_some());
+            .and_then(|digest| digest.ssl_digest.as_ref());
+        let scheme = tls.map_or(Scheme::Http, |_| Scheme::Https);
         let request = session.req_header();
         ctx.host = host(request).into();
-        ctx.hop = Hop::new(&state, peer, local.as_ref(), tls, &request.headers);
+        let trusted_proxies = &state.config.trusted_proxies;
+        ctx.hop = Hop::new(trusted_proxies, peer, local, scheme, &request.headers);
         ctx.state = Some(state);
         Ok(())
     }
@@ -370,23 +368,77 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    /// The target that was picked when the request was judged. Refuses without a permit.
+    /// The target that was picked when the request was judged, or the next one to try. Refuses
+    /// without a permit.
     async fn upstream_peer(
         &self,
         _session: &mut Session,
         ctx: &mut Ctx,
     ) -> pingora::Result<Box<HttpPeer>> {
-        let (Some(_), Some(api), Some(address)) = (&ctx.permit, &ctx.api, ctx.address) else {
+        let (Some(_), Some(exchange)) = (&ctx.permit, &mut ctx.exchange) else {
             return Err(Error::explain(ErrorType::InternalError, "no permit"));
         };
-        let timeouts = api.config.upstream.timeouts;
-        let mut peer = HttpPeer::new(address, false, String::new());
-        peer.options.connection_timeout = Some(timeouts.connect);
-        peer.options.total_connection_timeout = Some(timeouts.connect);
-        peer.options.read_timeout = Some(timeouts.read);
-        peer.options.write_timeout = Some(timeouts.write);
-        peer.options.idle_timeout = Some(timeouts.idle);
-        Ok(Box::new(peer))
+        Ok(Box::new(exchange.next_peer()))
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Ctx,
+    ) -> pingora::Result<()> {
+        if let Some(exchange) = &mut ctx.exchange {
+            exchange.connected(reused);
+        }
+        Ok(())
+    }
+
+    /// No connection: perhaps another target has one.
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Ctx,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        let idempotent = session.req_header().method.is_idempotent();
+        match &mut ctx.exchange {
+            Some(exchange) => exchange.not_connected(&mut error, idempotent),
+            None => error.set_retry(false),
+        }
+        error
+    }
+
+    /// A broken exchange: hardly ever tried again, see [`Exchange::broke`].
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        ctx: &mut Ctx,
+        reused: bool,
+    ) -> Box<Error> {
+        let repeatable = session.req_header().method.is_idempotent()
+            && !session.as_ref().retry_buffer_truncated();
+        match &mut ctx.exchange {
+            Some(exchange) => exchange.broke(&mut error, repeatable, reused),
+            None => error.set_retry(false),
+        }
+        error
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Ctx,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        // The access log counts the tries, and what a target's failures lead to is logged once.
+        true
     }
 
     /// Hides the credential and tells the upstream who calls. Runs again for each try.
@@ -449,7 +501,13 @@ impl ProxyHttp for Gateway {
         };
         if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
         {
+            if let Some(exchange) = &mut ctx.exchange {
+                exchange.heard();
+            }
             return Ok(());
+        }
+        if let Some(exchange) = &mut ctx.exchange {
+            exchange.answered(response.status.as_u16());
         }
         let answered = clock::instant();
         let since = ctx.judged.unwrap_or(ctx.started);
@@ -489,8 +547,7 @@ impl ProxyHttp for Gateway {
         headers::to_client(response, permit.caller(), &state.owned, cookie, &ctx.id)
     }
 
-    /// Only a connection that the upstream had closed meanwhile is tried again, and only for
-    /// requests that may be repeated (Pingora's own rule).
+    /// Answers for an upstream that failed.
     async fn fail_to_proxy(
         &self,
         session: &mut Session,
@@ -528,6 +585,8 @@ impl ProxyHttp for Gateway {
     /// Counts and writes down how the request ended.
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Ctx) {
         record::request(session, ctx, &self.metrics, &self.lines);
+        // The upstream is done, however long the client takes to go.
+        ctx.exchange = None;
     }
 
     fn suppress_error_log(&self, _session: &Session, ctx: &Ctx, error: &Error) -> bool {
@@ -538,6 +597,9 @@ impl ProxyHttp for Gateway {
                 request_id = ctx.id.to_str().unwrap_or_default(),
                 source = error.esource().as_str(),
                 kind = error.etype().as_str(),
+                reason = failure(error).map(|denial| denial.reason),
+                upstream = ctx.exchange.as_ref().map(|e| e.address().to_string()),
+                detail = ctx.exchange.as_ref().and_then(Exchange::detail),
                 "a request failed"
             );
         }
@@ -552,21 +614,23 @@ impl ProxyHttp for Gateway {
     }
 }
 
+/// Why a request cannot be sent to its upstream.
+fn no_upstream(refusal: Refusal) -> Denial {
+    match refusal {
+        Refusal::Full => Denial::new(Code::Overloaded, "upstream_connections"),
+        Refusal::NoAddress => Denial::new(Code::UpstreamUnavailable, "no_address"),
+        Refusal::Unhealthy => Denial::new(Code::UpstreamUnavailable, "unhealthy"),
+    }
+}
+
 /// Whose fault a failed exchange is; `None` where the client itself went away.
 fn failure(error: &Error) -> Option<Denial> {
     let denial = match (error.esource(), error.etype()) {
         (_, ErrorType::HTTPStatus(413)) => Denial::new(Code::BodyTooLarge, "body"),
-        (
-            ErrorSource::Upstream,
-            ErrorType::ConnectTimedout
-            | ErrorType::ReadTimedout
-            | ErrorType::WriteTimedout
-            | ErrorType::TLSHandshakeTimedout,
-        ) => Denial::new(Code::UpstreamTimeout, "timed_out"),
-        (ErrorSource::Upstream, ErrorType::ConnectRefused) => {
-            Denial::new(Code::UpstreamFailed, "connect_refused")
+        (ErrorSource::Upstream, _) => {
+            let Trouble { code, reason } = Trouble::of(error);
+            Denial::new(code, reason)
         }
-        (ErrorSource::Upstream, _) => Denial::new(Code::UpstreamFailed, "upstream"),
         (
             ErrorSource::Downstream,
             ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed,

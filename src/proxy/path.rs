@@ -9,13 +9,17 @@
 //! `route` compares what is left. Three oddities can be allowed by an API
 //! ([`PathsAsSent`]); until the API is known a [`Path`] carries them along.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use crate::proxy::api::PathsAsSent;
 
 /// Rounds of decoding that are followed. Nobody sends more in good faith, and each round costs a
 /// pass over the path.
 const MAX_DEPTH: usize = 4;
+
+/// Ways to read a path with oddities that are followed. Honest ones have some five; each costs a
+/// pass over the path.
+const MOST_READINGS: usize = 64;
 
 /// Why a target is refused with 400 `ambiguous_path`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -165,18 +169,33 @@ impl<'a> Path<'a> {
             .is_some_and(|start| start.is_ok_and(|path| path.oddities == PathsAsSent::default()))
     }
 
-    /// Every form that a server behind us could compare instead of [`Path::form`]: decoded as a
-    /// whole once, twice and so on, each with slashes kept and merged. [`Path::check`] has made
-    /// sure that there are few.
-    pub(super) fn readings(&self) -> Vec<String> {
-        let mut readings = vec![merge_slashes(&self.form)];
-        let mut level = Cow::Borrowed(self.raw);
-        while let Some(next) = decode(&level) {
-            level = Cow::Owned(String::from_utf8_lossy(&next).into_owned());
-            readings.push(cut_parameters(&level));
-            readings.push(cut_parameters(&merge_slashes(&level)));
+    /// Every form that servers behind us could compare instead of [`Path::form`]: decoded as a
+    /// whole at least once, parameters cut off, slashes kept or merged, in any order and again.
+    /// `None` where there are more than [`MOST_READINGS`] ways.
+    pub(super) fn readings(&self) -> Option<BTreeSet<String>> {
+        let mut readings = BTreeSet::from([merge_slashes(&self.form)]);
+        let mut seen = BTreeSet::new();
+        let mut next = vec![(self.raw.to_owned(), !self.raw.contains('%'))];
+        while let Some((text, decoded)) = next.pop() {
+            if !seen.insert((text.clone(), decoded)) {
+                continue;
+            }
+            if seen.len() > MOST_READINGS {
+                return None;
+            }
+            next.push((merge_slashes(&text), decoded));
+            if text.contains(';') {
+                next.push((cut_parameters(&text), decoded));
+            }
+            if let Some(bytes) = decode(&text) {
+                // `check` has seen that each round of decoding gives UTF-8.
+                next.push((String::from_utf8_lossy(&bytes).into_owned(), true));
+            }
+            if decoded && !text.contains(';') {
+                readings.insert(text);
+            }
         }
-        readings
+        Some(readings)
     }
 
     /// Length of the part of the raw path that a configured prefix stands for. `None` where the

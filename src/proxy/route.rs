@@ -156,7 +156,9 @@ impl Table {
             Some(prefix_length)
                 if self.takes(index, path.oddities())
                     && path.is_plain_before(prefix_length)
-                    && path.readings().iter().all(|form| api(form) == Some(index)) =>
+                    && path.readings().is_some_and(|readings| {
+                        readings.iter().all(|form| api(form) == Some(index))
+                    }) =>
             {
                 Found::Api {
                     index,

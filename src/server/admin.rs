@@ -152,6 +152,11 @@ async fn readyz(Extract(admin): Extract<Admin>) -> Response {
         });
     }
     lines.sort_unstable();
+    for api in &state.apis {
+        if let Some(complaint) = api.upstream.complaint() {
+            lines.push(format!("failing upstream {}: {complaint}", api.config.name));
+        }
+    }
     let refused = |what| {
         admin
             .metrics

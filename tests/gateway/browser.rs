@@ -1,6 +1,6 @@
 //! What a real browser makes of the gateway, over TLS and HTTP/2.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{
     APP, SECRET, World,
@@ -195,4 +195,71 @@ async fn another_origin_can_do_nothing_with_the_cookie() {
     eventually!(hits() == before + 1, "the link is followed");
     let seen = world.upstream.last();
     assert_eq!(seen.header("x-auth-method"), Some("session"));
+}
+
+#[tokio::test]
+async fn pages_of_allowed_origins_read_answers_and_those_of_others_do_not() {
+    let authority = Authority::new();
+    let pair = pair(&authority);
+    let world = world(&pair, |_| {}).await;
+    let allowed = [
+        url(&world, "page.api.test", ""),
+        url(&world, "other.test", ""),
+    ];
+    let change = |config: &mut Value| {
+        config["apis"][0]["cors"] = json!({"origins": allowed, "credentials": true})
+    };
+    world.gateway.reconfigure(change).await;
+    let browser = Browser::start(&[&pair]).await;
+    let flights = url(&world, "api.test", "/flights");
+
+    // The same site: the browser sends the cookie, and the origin is trusted with it.
+    let earned = signed_in(&browser, &world, "asked").await;
+    let page = with_cookies_of(&browser, &earned, "page").await;
+    page.go(&url(&world, "page.api.test", "/open")).await;
+    let json = "{ method: 'PUT', credentials: 'include', body: '{}', \
+                headers: { 'content-type': 'application/json', 'x-of-the-page': '1' } }";
+    let answer = page.evaluate(&fetch(&flights, json)).await;
+    assert_eq!(answer["status"], 200, "{answer}");
+    assert!(
+        answer["id"].is_string(),
+        "X-Request-Id is exposed: {answer}"
+    );
+    let seen = world.upstream.last();
+    assert_eq!(seen.method, "PUT");
+    assert_eq!(seen.header("x-auth-method"), Some("session"));
+    let log_out = url(&world, "api.test", "/-/logout");
+    let options = "{ method: 'POST', credentials: 'include' }";
+    let answer = page.evaluate(&fetch(&log_out, options)).await;
+    assert_eq!(answer["status"], 204, "{answer}");
+    assert!(page.cookies().await.is_empty());
+
+    // Another site: with a token of its own.
+    let other = browser.window("other", json!({})).await;
+    other.go(&url(&world, "other.test", "/open")).await;
+    let bearer = format!(
+        "{{ headers: {{ authorization: 'Bearer {}' }} }}",
+        world.token()
+    );
+    let answer = other.evaluate(&fetch(&flights, &bearer)).await;
+    assert_eq!(answer["status"], 200, "{answer}");
+    let seen = world.upstream.last();
+    assert_eq!(seen.header("x-auth-method"), Some("bearer"));
+    let answer = other.evaluate(&fetch(&flights, "{}")).await;
+    assert_eq!(answer["status"], 401, "{answer}");
+    assert_eq!(answer["body"]["code"], "credentials_required", "{answer}");
+
+    // An origin that nobody named.
+    let hits = world.upstream.hits();
+    let foreign = browser.window("foreign", json!({})).await;
+    foreign.go(&url(&world, "foreign.test", "/open")).await;
+    let answer = foreign.evaluate(&fetch(&flights, &bearer)).await;
+    assert_eq!(answer, "blocked");
+    let answer = foreign.evaluate(&fetch(&flights, "{}")).await;
+    assert_eq!(answer, "blocked");
+    assert_eq!(
+        world.upstream.hits(),
+        hits + 1,
+        "its page, and nothing else"
+    );
 }

@@ -1,11 +1,14 @@
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
     model::scope::ScopeRule,
-    proxy::api::{Access, RouteConfig, Timeouts, UpstreamConfig},
+    proxy::{
+        api::{Access, RouteConfig},
+        upstream,
+    },
 };
 
 const NONE: PathsAsSent = PathsAsSent {
@@ -20,7 +23,6 @@ const ALL: PathsAsSent = PathsAsSent {
 };
 
 fn api(paths_as_sent: PathsAsSent, hosts: &[&str], paths: &[&str], methods: &[&str]) -> Config {
-    let second = Duration::from_secs(1);
     Config {
         name: Arc::from("api"),
         access: Access::Public,
@@ -37,17 +39,7 @@ fn api(paths_as_sent: PathsAsSent, hosts: &[&str], paths: &[&str], methods: &[&s
         cors: None,
         forward_access_token: false,
         forward_authorization: false,
-        upstream: UpstreamConfig {
-            targets: Vec::new(),
-            host: None,
-            resolve_interval: second,
-            timeouts: Timeouts {
-                connect: second,
-                read: second,
-                write: second,
-                idle: second,
-            },
-        },
+        upstream: upstream::config::Config::new(Vec::new()),
     }
 }
 
@@ -220,6 +212,17 @@ fn oddities_pass_only_where_allowed_and_one_in_meaning() {
         ("h", "/files/%2573ecret", None),
         ("h", "/files%2fsecret", None),
         ("h", "/files/x;%2f..%2fsecret", None),
+        // Whoever decodes twice, cuts parameters off and then merges slashes reads it.
+        ("root", "/%253bx/admin", None),
+        ("root", "/;%252fx/admin", None),
+        // Whoever cuts between two rounds of decoding does.
+        ("root", "/%3b%252fzz/%2561dmin", None),
+        // More ways to read it than are followed.
+        (
+            "h",
+            "/files/;a//%3ba%2f%2f%253ba%252f%252f%25253ba%25252f%25252fb",
+            None,
+        ),
         // The oddity is not behind the prefix.
         ("h", "//files/x", None),
         ("h", "/%2566iles/x", None),

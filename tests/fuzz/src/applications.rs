@@ -4,10 +4,10 @@ use std::{collections::HashSet, path::Path, sync::Arc};
 
 use dcr_gateway::{
     directory::file::{Known, parse},
-    model::fault::Warning,
+    model::fault::{Fault, Warning},
 };
 
-use super::configuration::{faulty, told};
+use super::configuration::told;
 
 /// A text is a list of applications, each client there once and under a strategy that is known,
 /// or a list of faults, each with its place.
@@ -23,15 +23,21 @@ pub(super) fn run(content: &[u8]) {
             ("hotels".into(), vec![partners]),
         ],
     );
+    // The count of further messages belongs to the whole file.
+    let rest =
+        |message: &str| message.ends_with(" more faults") || message.ends_with(" more warnings");
     let (entries, warnings) = match parse(&file, content, &known) {
         Ok(read) => read,
-        Err(faults) => return faulty(&faults, content),
-    };
-    for Warning { place, message } in &warnings {
-        // The count of further ones belongs to the whole file.
-        if place.line > 0 {
-            told(place, message, content);
+        Err(faults) => {
+            assert!(!faults.is_empty(), "refused without a reason");
+            for Fault { place, message } in faults.iter().filter(|fault| !rest(&fault.message)) {
+                told(place, message, content);
+            }
+            return;
         }
+    };
+    for Warning { place, message } in warnings.iter().filter(|warning| !rest(&warning.message)) {
+        told(place, message, content);
     }
     let mut seen = HashSet::new();
     for entry in &entries {

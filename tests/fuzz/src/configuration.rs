@@ -77,7 +77,7 @@ pub(super) fn run(content: &[u8]) {
 }
 
 /// What is true of every list of faults.
-pub(super) fn faulty(faults: &[Fault], content: &[u8]) {
+fn faulty(faults: &[Fault], content: &[u8]) {
     assert!(!faults.is_empty(), "refused without a reason");
     for Fault { place, message } in faults {
         told(place, message, content);

@@ -42,7 +42,6 @@ pub(super) fn run(input: &[u8]) {
         .collect();
     assert!(set.len() <= usable.len().min(KEY_LIMIT), "a key too many");
     assert_eq!(set.len() + set.skipped(), members.len());
-    assert_eq!(set.is_empty(), set.len() == 0);
     if set.is_empty() {
         return;
     }
@@ -52,7 +51,7 @@ pub(super) fn run(input: &[u8]) {
         // Signing takes time, and without the number in it a set cannot verify.
         if !usable
             .iter()
-            .any(|jwk| same(&jwk[number], &material[number]))
+            .any(|jwk| same(jwk.get(number), &material[number]))
         {
             continue;
         }
@@ -64,7 +63,7 @@ pub(super) fn run(input: &[u8]) {
         let named = usable.iter().any(|jwk| {
             let alg = jwk.get("alg").and_then(Value::as_str);
             let fits = alg.is_none_or(|alg| alg == algorithm);
-            fits && same(&jwk[number], &material[number])
+            fits && same(jwk.get(number), &material[number])
         });
         assert!(named, "{algorithm} verified by a key that is for another");
     }
@@ -104,13 +103,14 @@ fn verify(set: &KeySet, message: &str, signature: &[u8]) -> Result<(), Error> {
 }
 
 /// Two numbers in base64url, leading zeros apart.
-fn same(one: &Value, other: &Value) -> bool {
+fn same(one: Option<&Value>, other: &Value) -> bool {
     let number = |value: &Value| {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(value.as_str()?).ok()?;
         let start = bytes.iter().position(|byte| *byte != 0)?;
         Some(bytes[start..].to_vec())
     };
-    number(one).is_some_and(|one| number(other) == Some(one))
+    one.and_then(number)
+        .is_some_and(|one| number(other) == Some(one))
 }
 
 /// What a key must at least be to verify signatures.

@@ -33,6 +33,7 @@ const ALLOWED: &[&str] = &[
     "keep-alive",
     "location",
     "retry-after",
+    "sec-websocket-accept",
     "set-cookie",
     "transfer-encoding",
     "upgrade",
@@ -239,6 +240,12 @@ impl Connection {
     pub(crate) async fn read_exact(&mut self, bytes: &mut [u8]) {
         let read = timeout(PATIENCE, self.stream.read_exact(bytes)).await;
         read.expect("bytes in time").expect("as many bytes");
+    }
+
+    /// What comes next, as much of it as there is; `None` at the end of the connection.
+    pub(crate) async fn read_some(&mut self, bytes: &mut [u8]) -> Option<usize> {
+        let read = timeout(PATIENCE, self.stream.read(bytes)).await;
+        read.expect("bytes in time").ok().filter(|read| *read > 0)
     }
 
     /// The next 1xx or final answer's head line.

@@ -217,6 +217,12 @@ impl Gateway {
         number.parse().unwrap()
     }
 
+    /// Open descriptors.
+    pub(crate) fn descriptors(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid)).unwrap();
+        open.count()
+    }
+
     /// Where a listener is bound, by its name in the log.
     pub(crate) fn address(&self, listener: &str) -> Option<SocketAddr> {
         self.process.log.address(listener)

@@ -34,14 +34,19 @@ impl H2c {
 
     /// Speaks HTTP/2 on a connection that stands already, one over TLS for example.
     pub(crate) async fn on(stream: impl Transport + 'static) -> Self {
-        let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+        Self::try_on(stream).await.expect("HTTP/2")
+    }
+
+    /// The same; `None` where the other side does not go along.
+    pub(crate) async fn try_on(stream: impl Transport + 'static) -> Option<Self> {
+        let (sender, connection) = h2::client::handshake(stream).await.ok()?;
         let connection = tokio::spawn(async move {
             let _ = connection.await;
         });
-        Self {
-            sender: sender.ready().await.unwrap(),
+        Some(Self {
+            sender: sender.ready().await.ok()?,
             connection,
-        }
+        })
     }
 
     /// A request with `api.test` as authority, to send with [`Self::send`].

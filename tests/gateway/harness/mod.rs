@@ -9,7 +9,9 @@ pub(crate) mod http1;
 pub(crate) mod idp;
 pub(crate) mod keys;
 pub(crate) mod nginx;
+pub(crate) mod peer;
 pub(crate) mod real_idp;
+pub(crate) mod sockets;
 pub(crate) mod token;
 pub(crate) mod upstream;
 
