@@ -37,6 +37,8 @@ mod shutdown;
 mod smuggling;
 mod status;
 mod streaming;
+mod systemd;
 mod tls;
+mod upgrade;
 mod upstreams;
 mod websocket;

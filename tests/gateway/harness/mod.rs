@@ -203,6 +203,7 @@ pub(crate) fn setup(issuer: &str, upstream: &Upstream) -> Setup {
         config,
         applications,
         files,
+        environment: Vec::new(),
         wait: Wait::Ready,
     }
 }
