@@ -35,16 +35,16 @@ pub(crate) const APP: &str = "app-1";
 /// Its secret.
 pub(crate) const SECRET: &str = "correct-horse-battery";
 
-/// Waits until a condition holds, five seconds at most.
+/// Waits until a condition holds, ten seconds at most.
 macro_rules! eventually {
     ($condition:expr, $($what:tt)+) => {{
-        let mut left = 500;
+        let mut left = 1_000;
         loop {
             if $condition {
                 break;
             }
             left -= 1;
-            assert!(left > 0, "not in 5 s: {}", format!($($what)+));
+            assert!(left > 0, "not in 10 s: {}", format!($($what)+));
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     }};
