@@ -19,9 +19,11 @@ pub mod head;
 pub mod headers;
 pub mod hop;
 pub mod identity;
+mod judge;
 pub mod logout;
 pub mod path;
 pub mod record;
+mod reply;
 pub mod revocations;
 pub mod route;
 pub mod session;
@@ -42,9 +44,9 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, StatusCode};
 use pingora::{
-    Error, ErrorSource, ErrorType,
+    Error, ErrorType,
     http::{RequestHeader, ResponseHeader},
     protocols::Digest,
     proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
@@ -58,24 +60,18 @@ use crate::{
     telemetry::{lines::Lines, metrics::Metrics},
 };
 use api::Api;
-use authenticate::{Permit, Request, authenticate};
+use authenticate::{Permit, Request};
 use connection::Arrival;
-use cors::{Fields, Preflight};
 use denial::{Answer, Code, Denial};
 use framing::{Framing, Kind};
-use head::{check_head, declared_length, host};
+use head::host;
 use headers::Outgoing;
 use hop::{Hop, Scheme};
-use path::{Path, Target};
-use route::Found;
+use judge::Verdict;
+use reply::failure;
 use state::State;
-use upstream::{Refusal, exchange::Exchange, trouble::Trouble};
+use upstream::exchange::Exchange;
 
-/// Declared bodies up to this size are read before a refusal is sent, so that the connection can
-/// stay; a larger one costs the client its connection.
-const DRAINED: u64 = 64 * 1024;
-/// How long that may take.
-const DRAIN_TIME: Duration = Duration::from_secs(1);
 /// How long a client may take no byte of its answer.
 const CLIENT_WRITE: Duration = Duration::from_secs(60);
 /// How long an idle client connection is kept, in seconds.
@@ -120,153 +116,6 @@ impl Gateway {
             lines,
         }
     }
-
-    /// Routes and judges a request.
-    async fn judge(&self, session: &Session, ctx: &mut Ctx) -> Result<Verdict, Denial> {
-        let Some(state) = ctx.state.clone() else {
-            return Err(Denial::new(Code::Internal, "no_state"));
-        };
-        let request = session.req_header();
-        check_head(request, &ctx.host, state.config.limits.header_count)?;
-        let view = Request::new(
-            &request.method,
-            &request.headers,
-            &ctx.host,
-            &ctx.hop,
-            ctx.now,
-        );
-        let target = path::target(request.raw_path())
-            .map_err(|_| Denial::new(Code::AmbiguousPath, "target"))?;
-        let path = match target {
-            Target::Asterisk => return Err(Denial::new(Code::NoRoute, "asterisk")),
-            Target::Absolute { path, .. } | Target::Origin { path, .. } => path,
-        };
-        let preflight = Preflight::of(&request.method, &request.headers);
-        // A preflight is for the request that it announces.
-        let method = preflight.as_ref().map_or(&request.method, |p| &p.method);
-        if path == logout::PATH && *method == Method::POST {
-            let fields = match &preflight {
-                Some(preflight) => logout::answer_preflight(&state, &view, preflight),
-                None => logout::log_out(&state, &view),
-            };
-            return fields.map(|fields| Verdict::Answer(fields, "logout"));
-        }
-        let ambiguous = |_| Denial::new(Code::AmbiguousPath, "path");
-        let path = Path::check(path).map_err(ambiguous)?;
-        let (index, prefix_length) = match state.table.find(&ctx.host, &path, method) {
-            Found::Api {
-                index,
-                prefix_length,
-            } => (index, prefix_length),
-            Found::Ambiguous => return Err(Denial::new(Code::AmbiguousPath, "readings")),
-            Found::MethodNotAllowed { allow } => {
-                let mut denial = Denial::new(Code::MethodNotAllowed, "method");
-                denial.allow = Some(Box::new(allow.clone()));
-                return Err(denial);
-            }
-            Found::NoRoute => return Err(Denial::new(Code::NoRoute, "no_route")),
-        };
-        let Some(api) = state.apis.get(index) else {
-            return Err(Denial::new(Code::Internal, "api_index"));
-        };
-        ctx.api = Some(Arc::clone(api));
-        ctx.prefix_length = prefix_length;
-        if let Some(limit) = state.config.limits.body_size
-            && declared_length(request).is_some_and(|length| length > limit)
-        {
-            return Err(Denial::new(Code::BodyTooLarge, "content_length"));
-        }
-        let permit = match &preflight {
-            None => authenticate(&state, api, &view).await?,
-            Some(preflight) => {
-                let place = cors::Place {
-                    table: &state.table,
-                    host: &ctx.host,
-                    path: &path,
-                    api,
-                    index,
-                };
-                if let Some(fields) = cors::answer(&place, preflight)? {
-                    return Ok(Verdict::Answer(fields, "preflight"));
-                }
-                match authenticate::pass(api, preflight) {
-                    Some(permit) => permit,
-                    None => {
-                        let permit = authenticate(&state, api, &view).await?;
-                        cors::check_options(&place)?;
-                        permit
-                    }
-                }
-            }
-        };
-        ctx.exchange = Some(api.upstream.admit(ctx.started).map_err(no_upstream)?);
-        Ok(Verdict::Permit(permit))
-    }
-
-    /// Sends an answer of our own; the connection stays where nothing of the request is left on it.
-    async fn answer(
-        &self,
-        session: &mut Session,
-        ctx: &Ctx,
-        answer: Answer,
-    ) -> pingora::Result<()> {
-        let head = session.req_header().method == Method::HEAD;
-        let expects = session.req_header().headers.contains_key(header::EXPECT);
-        let declared = declared_length(session.req_header());
-        if declared.is_some_and(|length| length > 0 && length <= DRAINED) && !expects {
-            session
-                .as_downstream_mut()
-                .set_total_drain_timeout(Some(DRAIN_TIME));
-            // A body that does not come costs the client its connection, nothing else.
-            let _ = session.as_downstream_mut().drain_request_body().await;
-        }
-        let mut response = ResponseHeader::build(answer.status, Some(answer.headers.len() + 3))?;
-        for (name, value) in answer.headers {
-            response.append_header(name, value)?;
-        }
-        if answer.status != StatusCode::NO_CONTENT {
-            response.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
-        }
-        response.insert_header(headers::REQUEST_ID, ctx.id.clone())?;
-        let empty = head || answer.body.is_empty();
-        session
-            .write_response_header(Box::new(response), empty)
-            .await?;
-        if !empty {
-            session.write_response_body(Some(answer.body), true).await?;
-        }
-        Ok(())
-    }
-
-    /// Refuses a request and remembers why.
-    async fn refuse(
-        &self,
-        session: &mut Session,
-        ctx: &mut Ctx,
-        denial: Denial,
-    ) -> pingora::Result<()> {
-        let mode = session.req_header().headers.get("sec-fetch-mode");
-        let page_fetch = mode.is_some_and(|mode| mode != "navigate");
-        let challenges = ctx.api.as_ref().map(|api| &api.challenges);
-        let id = ctx.id.to_str().unwrap_or_default();
-        let mut answer = denial::answer(&denial, challenges, page_fetch, id);
-        if let Some(cors) = ctx.api.as_ref().and_then(|api| api.cors.as_ref()) {
-            let fields = cors.fields(&session.req_header().headers);
-            answer.headers.extend(fields);
-            let vary = cors.varies().then_some((header::VARY, cors::VARY));
-            answer.headers.extend(vary);
-        }
-        ctx.code = denial.code;
-        ctx.denial = Some(denial);
-        self.answer(session, ctx, answer).await
-    }
-}
-
-/// What `request_filter` does next.
-enum Verdict {
-    /// 204 with these fields; the word is for the log.
-    Answer(Fields, &'static str),
-    Permit(Permit),
 }
 
 #[async_trait]
@@ -343,7 +192,8 @@ impl ProxyHttp for Gateway {
 
     /// Routes and judges. `true`: answered here, nothing is forwarded.
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> pingora::Result<bool> {
-        let verdict = self.judge(session, ctx).await;
+        let request = session.req_header();
+        let verdict = judge::judge(request, request.raw_path(), ctx).await;
         let judged = clock::instant();
         self.metrics
             .authentication_seconds
@@ -363,11 +213,11 @@ impl ProxyHttp for Gateway {
                     headers,
                     body: Bytes::new(),
                 };
-                self.answer(session, ctx, answer).await?;
+                reply::send(session, ctx, answer).await?;
                 Ok(true)
             }
             Err(denial) => {
-                self.refuse(session, ctx, denial).await?;
+                reply::refuse(session, ctx, denial).await?;
                 Ok(true)
             }
         }
@@ -578,7 +428,7 @@ impl ProxyHttp for Gateway {
             } else {
                 session.set_keepalive(None);
                 // A client that is gone cannot be answered.
-                let _ = self.refuse(session, ctx, denial).await;
+                let _ = reply::refuse(session, ctx, denial).await;
             }
         } else {
             ctx.denial = Some(Denial::new(Code::Permit, "client_gone"));
@@ -619,34 +469,4 @@ impl ProxyHttp for Gateway {
         let id = ctx.id.to_str().unwrap_or_default();
         format!("{} {}, request {id}", request.method, request.uri.path())
     }
-}
-
-/// Why a request cannot be sent to its upstream.
-fn no_upstream(refusal: Refusal) -> Denial {
-    match refusal {
-        Refusal::Full => Denial::new(Code::Overloaded, "upstream_connections"),
-        Refusal::NoAddress => Denial::new(Code::UpstreamUnavailable, "no_address"),
-        Refusal::Unhealthy => Denial::new(Code::UpstreamUnavailable, "unhealthy"),
-    }
-}
-
-/// Whose fault a failed exchange is; `None` where the client itself went away.
-fn failure(error: &Error) -> Option<Denial> {
-    let denial = match (error.esource(), error.etype()) {
-        (_, ErrorType::HTTPStatus(413)) => Denial::new(Code::BodyTooLarge, "body"),
-        (ErrorSource::Upstream, _) => {
-            let Trouble { code, reason } = Trouble::of(error);
-            Denial::new(code, reason)
-        }
-        (
-            ErrorSource::Downstream,
-            ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed,
-        ) => return None,
-        (ErrorSource::Downstream, ErrorType::ReadTimedout) => {
-            Denial::new(Code::RequestTimeout, "body_too_slow")
-        }
-        (ErrorSource::Downstream, _) => Denial::new(Code::InvalidRequest, "malformed"),
-        (ErrorSource::Internal | ErrorSource::Unset, _) => Denial::new(Code::Internal, "proxy"),
-    };
-    Some(denial)
 }
