@@ -1,7 +1,6 @@
 //! What Pingora lets pass in a head and no request may be (design section 2.1).
 
 use super::denial::{Code, Denial};
-use http::request::Parts;
 use http::{Version, header, request::Parts};
 
 /// Checks a head; `host` is what it asks for and `limit` the most fields it may have, those of
