@@ -13,6 +13,7 @@ pub(crate) mod nginx;
 pub(crate) mod peer;
 pub(crate) mod real_idp;
 pub(crate) mod sockets;
+pub(crate) mod stage;
 pub(crate) mod token;
 pub(crate) mod upstream;
 
@@ -202,6 +203,7 @@ pub(crate) fn setup(issuer: &str, upstream: &Upstream) -> Setup {
         config,
         applications,
         files,
+        environment: Vec::new(),
         wait: Wait::Ready,
     }
 }
