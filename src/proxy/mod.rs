@@ -269,7 +269,7 @@ impl ProxyHttp for Gateway {
         error
     }
 
-    /// A broken exchange: hardly ever tried again, see [`Exchange::broke`].
+    /// A broken exchange: tried again only where the upstream cannot have acted on it, or may act twice.
     fn error_while_proxy(
         &self,
         _peer: &HttpPeer,
