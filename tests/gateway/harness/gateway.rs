@@ -219,7 +219,7 @@ impl Gateway {
 
     /// Open descriptors.
     pub(crate) fn descriptors(&self) -> usize {
-        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid)).unwrap();
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
         open.count()
     }
 
