@@ -556,7 +556,7 @@ fn each_fault_says_place_key_value_and_expectation() {
         (
             ROUTES,
             "[{ paths: [/a], methods: [get] }]",
-            r#"14:39: apis[0].routes[0].methods[0]: "get": expected a method in capitals other than CONNECT, as in GET"#,
+            r#"14:39: apis[0].routes[0].methods[0]: "get": expected a method in capitals other than CONNECT and TRACE, as in GET"#,
         ),
         (
             ROUTES,
@@ -678,6 +678,11 @@ fn weak_choices_are_warned_of() {
             "admin:",
             "trusted_proxies: [0.0.0.0/0]\nadmin:",
             "2:19: warning: trusted_proxies[0]: every client may say whose request it forwards",
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: [\"http://localhost:3000\", \"http://app.test\"], credentials: true }",
+            "14:48: warning: apis[0].cors.origins[1]: plain http: whoever is on the way can write a page of this origin, and act as its user",
         ),
     ] {
         let text = edited(from, to).replace("[client_credentials, bearer]", "[bearer]");

@@ -13,6 +13,7 @@ pub mod cors;
 pub mod denial;
 pub mod exchange;
 pub mod forwarded;
+pub mod framing;
 pub mod guesses;
 pub mod head;
 pub mod headers;
@@ -61,6 +62,7 @@ use authenticate::{Permit, Request, authenticate};
 use connection::Arrival;
 use cors::{Fields, Preflight};
 use denial::{Answer, Code, Denial};
+use framing::{Framing, Kind};
 use head::{check_head, declared_length, host};
 use headers::Outgoing;
 use hop::{Hop, Scheme};
@@ -106,6 +108,7 @@ pub struct Ctx {
     answered: Option<Instant>,
     body_received: u64,
     arrival: Option<Arrival>,
+    framing: Framing,
 }
 
 impl Gateway {
@@ -291,6 +294,7 @@ impl ProxyHttp for Gateway {
             answered: None,
             body_received: 0,
             arrival: None,
+            framing: Framing::default(),
         }
     }
 
@@ -318,6 +322,7 @@ impl ProxyHttp for Gateway {
         if downstream.get_keepalive().is_some() {
             downstream.set_keepalive(Some(KEEPALIVE));
         }
+        framing::prepare(session);
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
         let address = |address: Option<&pingora::protocols::l4::socket::SocketAddr>| {
             address.and_then(|address| address.as_inet().copied())
@@ -378,6 +383,8 @@ impl ProxyHttp for Gateway {
         let (Some(_), Some(exchange)) = (&ctx.permit, &mut ctx.exchange) else {
             return Err(Error::explain(ErrorType::InternalError, "no permit"));
         };
+        // Another try passes what was kept of the body through its filter again.
+        ctx.body_received = 0;
         Ok(Box::new(exchange.next_peer()))
     }
 
@@ -460,6 +467,7 @@ impl ProxyHttp for Gateway {
             http2: session.is_http2(),
         };
         headers::to_upstream(upstream_request, permit, state, &outgoing);
+        ctx.framing.sent(upstream_request);
         Ok(())
     }
 
@@ -499,8 +507,8 @@ impl ProxyHttp for Gateway {
         let (Some(permit), Some(api), Some(state)) = (&ctx.permit, &ctx.api, &ctx.state) else {
             return Err(Error::explain(ErrorType::InternalError, "no permit"));
         };
-        if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
-        {
+        let kind = ctx.framing.received(session, response)?;
+        if kind == Kind::Interim {
             if let Some(exchange) = &mut ctx.exchange {
                 exchange.heard();
             }
@@ -515,9 +523,8 @@ impl ProxyHttp for Gateway {
             .upstream_seconds
             .observe((answered - since).as_secs_f64());
         ctx.answered = Some(answered);
-        if response.status == StatusCode::SWITCHING_PROTOCOLS
-            && session.is_upgrade_req()
-            && let (Some(arrival), Some(api)) = (&ctx.arrival, &ctx.api)
+        if kind == Kind::Switch
+            && let Some(arrival) = &ctx.arrival
             && let Some(lease) = tunnel::lease(state, api, permit)
         {
             arrival.hold(lease);

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::Value;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::TcpStream,
     time::timeout,
 };
@@ -246,6 +246,18 @@ impl Connection {
     pub(crate) async fn read_some(&mut self, bytes: &mut [u8]) -> Option<usize> {
         let read = timeout(PATIENCE, self.stream.read(bytes)).await;
         read.expect("bytes in time").ok().filter(|read| *read > 0)
+    }
+
+    /// The next head, be it of a request or an answer: its first line, and its fields.
+    pub(crate) async fn whole_head(&mut self) -> Option<(String, Vec<(String, String)>)> {
+        let head = timeout(PATIENCE, read_head(&mut self.stream)).await;
+        head.expect("a head in time")
+    }
+
+    /// Whether nothing comes for a moment: only for what must *not* happen.
+    pub(crate) async fn is_silent(&mut self) -> bool {
+        let waited = timeout(Duration::from_millis(200), self.stream.fill_buf()).await;
+        waited.is_err()
     }
 
     /// The next 1xx or final answer's head line.

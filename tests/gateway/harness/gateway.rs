@@ -211,16 +211,7 @@ impl Gateway {
 
     /// Memory in use, in KiB.
     pub(crate) fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid)).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.unwrap().trim().split(' ').next().unwrap();
-        number.parse().unwrap()
-    }
-
-    /// Open descriptors.
-    pub(crate) fn descriptors(&self) -> usize {
-        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
-        open.count()
+        footprint(self.pid()).0
     }
 
     /// Where a listener is bound, by its name in the log.
@@ -405,12 +396,27 @@ async fn addresses(log: &Log, child: &mut Child) -> (SocketAddr, SocketAddr) {
     );
 }
 
-async fn signal(pid: u32, name: &str) {
+pub(crate) async fn signal(pid: u32, name: &str) {
     let status = Command::new("kill")
         .args(["-s", name, &pid.to_string()])
         .status()
         .await;
     assert!(status.unwrap().success(), "kill -s {name}");
+}
+
+/// Memory of a process in KiB, and its open descriptors.
+pub(crate) fn footprint(pid: u32) -> (u64, usize) {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.unwrap().trim().split(' ').next().unwrap();
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    (number.parse().unwrap(), open.count())
+}
+
+/// Whether a process runs; one that has ended may still be listed until somebody asks how.
+pub(crate) fn runs(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    status.is_ok_and(|text| !text.contains(") Z "))
 }
 
 /// The sum of the rows of a text exposition that have these labels.

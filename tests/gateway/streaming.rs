@@ -1,0 +1,1 @@
+//! Bodies that are long, slow or endless.
