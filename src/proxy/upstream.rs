@@ -144,6 +144,17 @@ impl Upstream {
         }
     }
 
+    /// Whether a request would be sent to a target that is known to be well, as far as this
+    /// upstream's checks can know.
+    pub(crate) fn is_settled(&self) -> bool {
+        let checked = |target: &Target| {
+            let endpoints = target.endpoints.load();
+            endpoints.iter().all(|endpoint| endpoint.was_checked())
+        };
+        let unchecked = self.config.health_check.is_none();
+        self.complaint().is_none() && (unchecked || self.targets.iter().all(checked))
+    }
+
     /// Brings the metrics that are looked at, not counted, up to date.
     pub fn observe(&self, metrics: &Metrics) {
         for target in &self.targets {

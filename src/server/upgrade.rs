@@ -3,9 +3,9 @@
 //! The old process is the predecessor, the new one the successor. The successor (`serve
 //! --upgrade`) checks its configuration and waits on a Unix socket. On SIGQUIT the predecessor
 //! connects to it and hands over every listening socket, the sessions that were logged out, and the
-//! key that it made for cookies. The successor binds what is new, reads the applications, fetches
-//! the keys of every identity provider whose keys the predecessor has, begins to serve, and says
-//! so. Only then does the predecessor stop accepting, and end when what it has begun is answered. On
+//! key that it made for cookies. The successor binds what is new, reads the applications, waits for
+//! the keys of identity providers and the targets of upstreams that the predecessor has too, begins
+//! to serve, and says so. Only then does the predecessor stop accepting, and end when what it has begun is answered. On
 //! SIGUSR2 the predecessor starts the successor itself, from its own path and with its own
 //! arguments.
 //!
@@ -121,6 +121,9 @@ pub enum Error {
     /// The proxy's service did not come up.
     #[error("the proxy does not serve")]
     Unserved,
+    /// No target of an API, for which the predecessor has one, can be reached.
+    #[error("API {0}: its upstream, which the old process reaches, cannot be reached")]
+    Upstream(Box<str>),
     /// The other process speaks another version of the protocol.
     #[error("the other process speaks another version of the upgrade ({0}): restart instead")]
     Version(u8),

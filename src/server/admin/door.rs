@@ -1,6 +1,7 @@
 //! How connections to the operator's address are taken, and lost.
 
 use std::{
+    fs::File,
     future::Future as _,
     io,
     net::SocketAddr,
@@ -21,10 +22,17 @@ use tokio::{
 /// anew.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Descriptors kept back, so that operators are answered when clients have taken all others.
+const RESERVE: usize = 8;
+
+/// How long to wait where there is none of those either.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// A listener with so many places. Who comes beyond them waits to be accepted.
 pub(super) struct Door {
     listener: TcpListener,
     places: Arc<Semaphore>,
+    reserve: Vec<File>,
 }
 
 /// A connection that has a place, and loses it when nothing happens.
@@ -40,6 +48,17 @@ impl Door {
         Self {
             listener,
             places: Arc::new(Semaphore::new(places)),
+            reserve: Vec::new(),
+        }
+    }
+
+    /// Keeps descriptors back while there are any.
+    fn fill_reserve(&mut self) {
+        while self.reserve.len() < RESERVE {
+            match File::open("/dev/null") {
+                Ok(file) => self.reserve.push(file),
+                Err(_) => return,
+            }
         }
     }
 }
@@ -51,7 +70,19 @@ impl axum::serve::Listener for Door {
     async fn accept(&mut self) -> (Guest, SocketAddr) {
         // The semaphore is never closed.
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
-        let (stream, peer) = axum::serve::Listener::accept(&mut self.listener).await;
+        self.fill_reserve();
+        let (stream, peer) = loop {
+            match self.listener.accept().await {
+                Ok(accepted) => break accepted,
+                // The proxy's connections have taken the last descriptor. It looks for another one
+                // only now and then, so this one is ours.
+                Err(_) if self.reserve.pop().is_some() => {}
+                Err(error) => {
+                    tracing::warn!(%error, "the operator's address cannot accept");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        };
         let guest = Guest {
             stream,
             patience: Box::pin(tokio::time::sleep(PATIENCE)),

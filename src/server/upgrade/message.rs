@@ -33,6 +33,8 @@ pub(super) enum Message {
     Listener(Listener, SocketAddr),
     /// Predecessor: an identity provider whose tokens it can verify now.
     Provider(Box<str>),
+    /// Predecessor: an API whose upstream it can reach now.
+    Upstream(Box<str>),
     /// Predecessor: seals sessions where no key is configured.
     SessionKey(SessionKey),
     /// Predecessor, and after [`Message::Leaving`] either side: sessions that ended before their
@@ -65,7 +67,9 @@ impl Message {
                 });
                 packet.extend(address.to_string().as_bytes());
             }
-            Self::Provider(text) | Self::Refused(text) => packet.extend(text.as_bytes()),
+            Self::Provider(text) | Self::Refused(text) | Self::Upstream(text) => {
+                packet.extend(text.as_bytes())
+            }
             Self::SessionKey(key) => packet.extend(key.expose()),
             Self::Ended(ended) => encode_ended(ended, &mut packet),
             Self::All | Self::Serving | Self::Leaving => {}
@@ -103,6 +107,7 @@ impl Message {
             6 => text().map(Self::Refused),
             7 => bare(Self::Serving),
             8 => bare(Self::Leaving),
+            9 => text().map(Self::Upstream),
             _ => None,
         }
     }
@@ -118,6 +123,7 @@ impl Message {
             Self::Refused(_) => 6,
             Self::Serving => 7,
             Self::Leaving => 8,
+            Self::Upstream(_) => 9,
         }
     }
 }
@@ -189,6 +195,7 @@ mod tests {
             (listener, any::<std::net::SocketAddrV4>())
                 .prop_map(|(l, a)| Message::Listener(l, a.into())),
             ".{0,60}".prop_map(|text| Message::Provider(text.into())),
+            ".{0,60}".prop_map(|text| Message::Upstream(text.into())),
             ".{0,60}".prop_map(|text| Message::Refused(text.into())),
             any::<[u8; 32]>().prop_map(|key| Message::SessionKey(SessionKey::from_bytes(key))),
             ended.prop_map(Message::Ended),

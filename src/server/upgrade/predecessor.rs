@@ -170,10 +170,15 @@ impl Predecessor {
         let (ended, here) = revocations.follow(clock::now());
         let handed = || {
             greet(&channel)?;
-            let now = clock::now();
-            for (name, provider) in &self.state.load().providers {
+            let (state, now) = (self.state.load_full(), clock::now());
+            for (name, provider) in &state.providers {
                 if is_usable(provider, now) {
                     channel.send(&Message::Provider((**name).into()), None)?;
+                }
+            }
+            for api in &state.apis {
+                if api.upstream.is_settled() {
+                    channel.send(&Message::Upstream((*api.config.name).into()), None)?;
                 }
             }
             for duplicate in &*self.duplicates.all() {

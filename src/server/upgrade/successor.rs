@@ -31,8 +31,9 @@ use crate::{
 /// terminals, short enough that one which was forgotten does not take over with old files.
 const WAIT: Duration = Duration::from_secs(300);
 
-/// How long identity providers may take to answer for the first time.
-const KEYS: Duration = Duration::from_secs(30);
+/// How long identity providers, names and checks of upstreams may take to answer for the first
+/// time.
+const SETTLE: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether they have.
 const LOOK: Duration = Duration::from_millis(20);
@@ -43,6 +44,7 @@ pub(crate) struct Inheritance {
     channel: Arc<Channel>,
     sockets: Vec<Given>,
     providers: Vec<Box<str>>,
+    upstreams: Vec<Box<str>>,
     ended: Vec<Ended>,
     made_key: Option<SessionKey>,
 }
@@ -91,6 +93,7 @@ pub(crate) fn receive(config: &Config) -> Result<Inheritance, Error> {
         channel: Arc::new(channel),
         sockets: Vec::new(),
         providers: Vec::new(),
+        upstreams: Vec::new(),
         ended: Vec::new(),
         made_key: None,
     };
@@ -107,6 +110,7 @@ pub(crate) fn receive(config: &Config) -> Result<Inheritance, Error> {
                 });
             }
             (Message::Provider(name), None) => inheritance.providers.push(name),
+            (Message::Upstream(name), None) => inheritance.upstreams.push(name),
             (Message::SessionKey(key), None) => inheritance.made_key = Some(key),
             (Message::Ended(ended), None) => inheritance.ended.push(ended),
             (Message::All, None) => return Ok(inheritance),
@@ -166,8 +170,8 @@ impl Inheritance {
     /// that ended. Sockets that nobody asked for are let go.
     ///
     /// # Errors
-    /// There are no applications, or no keys of an identity provider whose keys the predecessor
-    /// has: it would be a bad exchange.
+    /// There are no applications, or something else that the predecessor has: it would be a bad
+    /// exchange.
     pub(crate) async fn settle(self, state: &ArcSwap<State>) -> Result<Word, Error> {
         for given in &self.sockets {
             let (listener, address) = (given.listener, given.bound);
@@ -180,10 +184,10 @@ impl Inheritance {
         if !state.load().directory.is_loaded() {
             return Err(Error::Applications);
         }
-        let deadline = tokio::time::Instant::now() + KEYS;
-        while let Some(missing) = missing(&state.load(), &self.providers) {
+        let deadline = tokio::time::Instant::now() + SETTLE;
+        while let Some(missing) = missing(&state.load(), &self.providers, &self.upstreams) {
             if tokio::time::Instant::now() > deadline {
-                return Err(Error::Provider(missing));
+                return Err(missing);
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -196,15 +200,22 @@ impl Inheritance {
     }
 }
 
-/// A provider that is to be waited for: one that was not asked yet, or whose keys the predecessor
-/// has and this process has not.
-fn missing(state: &State, had: &[Box<str>]) -> Option<Box<str>> {
+/// What is to be waited for: a provider that was not asked yet, keys or a target that the
+/// predecessor has and this process has not.
+fn missing(state: &State, providers: &[Box<str>], upstreams: &[Box<str>]) -> Option<Error> {
     let now = clock::now();
-    let waited = state.providers.iter().find(|(name, provider)| {
-        let had = had.iter().any(|had| **had == ***name);
+    let lacking = state.providers.iter().find(|(name, provider)| {
+        let had = providers.iter().any(|had| **had == ***name);
         !provider.was_asked() || had && !super::predecessor::is_usable(provider, now)
     });
-    waited.map(|(name, _)| (**name).into())
+    if let Some((name, _)) = lacking {
+        return Some(Error::Provider((**name).into()));
+    }
+    let lacking = state.apis.iter().find(|api| {
+        let had = upstreams.iter().any(|had| **had == *api.config.name);
+        had && !api.upstream.is_settled()
+    });
+    lacking.map(|api| Error::Upstream((*api.config.name).into()))
 }
 
 impl Word {
