@@ -143,13 +143,7 @@ fn lasts(session: &Session, now: Timestamp) {
 /// Any content, sealed as the ring does: one that opens is one that the ring could have sealed.
 fn content(input: &[u8]) {
     let own = ring(&KEY);
-    let key = RandomizedNonceKey::new(&AES_256_GCM_SIV, &KEY).unwrap();
-    let mut content = input.to_vec();
-    let nonce = key
-        .seal_in_place_append_tag(Aad::from(NAME), &mut content)
-        .unwrap();
-    let value = [&hint()[..], nonce.as_ref(), &content].concat();
-    let value = BASE64_URL_SAFE_NO_PAD.encode(value);
+    let value = sealed(input);
     let Ok(session) = own.open(&value, NAME) else {
         return;
     };
@@ -159,6 +153,19 @@ fn content(input: &[u8]) {
     let again = own.seal(&session, NAME).unwrap();
     assert!(again.len() <= value.len());
     assert_eq!(own.open(&again, NAME).unwrap(), session);
+    let longer = [input, &[0]].concat();
+    for other in [&longer, &input[..input.len() - 1]] {
+        assert!(own.open(&sealed(other), NAME).is_err(), "not used up");
+    }
+}
+
+/// A content as the value of a cookie.
+fn sealed(content: &[u8]) -> String {
+    let key = RandomizedNonceKey::new(&AES_256_GCM_SIV, &KEY).unwrap();
+    let mut content = content.to_vec();
+    let nonce = key.seal_in_place_append_tag(Aad::from(NAME), &mut content);
+    let value = [&hint()[..], nonce.unwrap().as_ref(), &content].concat();
+    BASE64_URL_SAFE_NO_PAD.encode(value)
 }
 
 /// What the ring writes before a nonce so that it finds the key again.

@@ -133,6 +133,7 @@ fn is_usable(jwk: &Map<String, Value>) -> bool {
     });
     kind && operations
         && !jwk.contains_key("d")
+        && jwk.get("kid").is_none_or(Value::is_string)
         && jwk.get("use").is_none_or(|purpose| purpose == "sig")
         && jwk.get("alg").is_none_or(|alg| {
             let known = |alg: &str| alg == "Ed25519" || ALGORITHMS.iter().any(|(a, _)| *a == alg);

@@ -22,6 +22,17 @@ pub(super) const ISSUERS: [&str; 2] = ["https://idp.test", "https://idp.test/v2"
 pub(super) const NOW: i64 = 1_800_000_000;
 const LEEWAY: i64 = 30;
 
+/// The algorithms that one of the strategies lists: all but two.
+const LISTED: [Algorithm; 7] = [
+    Algorithm::ES256,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+];
+
 /// Three strategies' worth of rules.
 pub(super) struct Asked {
     pub(super) algorithms: Vec<Algorithm>,
@@ -49,11 +60,7 @@ impl Asked {
             [
                 asked(&[], &[], &["client_id"]),
                 asked(&[], &["https://api.test", "b"], &["sub"]),
-                asked(
-                    &[Algorithm::RS256, Algorithm::ES256],
-                    &["https://api.test"],
-                    &["user", "id"],
-                ),
+                asked(&LISTED, &["https://api.test"], &["user", "id"]),
             ]
         })
     }
@@ -75,7 +82,8 @@ pub(super) fn issuers() -> Vec<String> {
     ISSUERS.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// A set with the signer's keys, each under its position as `kid`, RSA without one too.
+/// A set with the signer's keys, each under its position as `kid`; RSA without one too, Ed25519 by
+/// that name too.
 fn keys() -> &'static KeySet {
     static KEYS: OnceLock<KeySet> = OnceLock::new();
     KEYS.get_or_init(|| {
@@ -84,6 +92,10 @@ fn keys() -> &'static KeySet {
             jwk["kid"] = json!(index.to_string());
         }
         jwks.push(Signer::get().jwks()[3].clone());
+        let mut ed25519 = Signer::get().jwks()[0].clone();
+        ed25519["kid"] = json!("4");
+        ed25519["alg"] = json!("Ed25519");
+        jwks.push(ed25519);
         KeySet::parse(json!({"keys": jwks}).to_string().as_bytes()).unwrap()
     })
 }
@@ -119,7 +131,9 @@ pub(super) fn run(input: &[u8]) {
     };
 
     let header: Claims = serde_json::from_slice(header).unwrap();
-    assert_eq!(header["alg"], *algorithm, "another algorithm than signed");
+    // One operation by its two names (RFC 9864).
+    let other_name = algorithm == "EdDSA" && header["alg"] == "Ed25519";
+    assert!(other_name || header["alg"] == algorithm, "not as signed");
     assert!(!header.contains_key("crit") && header.get("b64").is_none_or(|b64| *b64 == true));
     if let Some(kind) = header.get("typ") {
         let kind = kind.as_str().unwrap().to_ascii_lowercase();
@@ -127,7 +141,7 @@ pub(super) fn run(input: &[u8]) {
         assert!(matches!(kind, "at+jwt" | "jwt"), "typ {kind}");
     }
     if !asked.algorithms.is_empty() {
-        assert!(["RS256", "ES256"].contains(&algorithm), "not in the list");
+        assert!(!["EdDSA", "ES384"].contains(&algorithm), "not in the list");
     }
     let claims: Claims = serde_json::from_slice(claims).unwrap();
     let claimed = claims["iss"].as_str().unwrap();
