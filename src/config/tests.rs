@@ -817,6 +817,22 @@ fn certificates_are_checked_with_their_keys() {
     }
 }
 
+#[test]
+fn tls_that_says_no_more_is_still_tls() {
+    let (config, _) = load(&edited(
+        "upstream: { targets: [{ address: 10.0.0.5:9000 }] }",
+        "upstream:\n      targets: [{ address: 10.0.0.5:9000 }]\n      tls:",
+    ))
+    .unwrap();
+    assert!(config.apis[0].upstream.tls.is_some());
+    let faults = load(&edited(
+        "{ address: 127.0.0.1:8000 }",
+        "{ address: 127.0.0.1:8000, tls: }",
+    ));
+    let fault = faults.unwrap_err().remove(0);
+    assert!(fault.contains("`certificates` is missing"), "{fault}");
+}
+
 /// The example of the design, key by key: what does not work yet says so, nothing is unknown.
 #[test]
 fn every_key_of_the_design_is_known() {

@@ -36,7 +36,8 @@ pub(crate) fn read(at: At<'_>) -> Option<Config> {
     }
     let host = section.get("host").and_then(host);
     let forwarded = value::switch(section.get("forwarded"), false);
-    let tls = section.get("tls").map(tls);
+    // `tls:` with nothing behind it must never mean plain http.
+    let tls = section.present("tls").map(tls);
     let protocol_at = section.get("protocol");
     let protocol = protocol(protocol_at.as_ref());
     match (protocol, &tls, protocol_at) {
