@@ -28,6 +28,8 @@
 //! 2. [`proxy::Gateway`] takes the [`proxy::state::State`] of the moment, which the request keeps,
 //!    however often the configuration changes meanwhile.
 //! 3. [`proxy::path`] refuses paths that can be read in two ways; [`proxy::route`] finds the API.
+//!    [`proxy::hop`] has read what trusted proxies tell of the client; a browser's preflight is for
+//!    the request that it announces, and [`proxy::cors`] answers it where the API says so.
 //! 4. [`proxy::authenticate`] picks the one credential that counts and hands it to
 //!    [`proxy::exchange`], [`proxy::bearer`] or [`proxy::session`]. What they verify is remembered in
 //!    a [`proxy::cache`]; what they need from the IdP they ask of an [`idp::Provider`].

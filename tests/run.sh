@@ -23,6 +23,9 @@ have curl || from_apt curl || { echo "tests/run.sh: install curl" >&2; exit 1; }
 { have h2load && have nghttp; } || from_apt nghttp2-client ||
     { echo "tests/run.sh: install nghttp and h2load (nghttp2-client)" >&2; exit 1; }
 
+have systemd-analyze || from_apt systemd
+have systemd-analyze || { echo "tests/run.sh: install systemd-analyze (package systemd)" >&2; exit 1; }
+
 log=target/tests.log
 status=0
 cargo test --locked "$@" 2>&1 | tee "$log" || status=$?

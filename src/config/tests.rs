@@ -176,7 +176,7 @@ fn each_fault_says_place_key_value_and_expectation() {
         (
             "admin:",
             "thread: 1\nadmin:",
-            "2:1: thread: unknown key: expected one of listeners, status, admin, portal, trusted_proxies, threads, grace_period, limits, log, identity_providers, auth_strategies, session_keys, apis, registry",
+            "2:1: thread: unknown key: expected one of listeners, status, admin, portal, trusted_proxies, threads, grace_period, upgrade_socket, limits, log, identity_providers, auth_strategies, session_keys, apis, registry",
         ),
         (
             "admin:",
@@ -248,6 +248,16 @@ fn each_fault_says_place_key_value_and_expectation() {
             "{ env: CARGO_MANIFEST_DIR }",
             "{}",
             "2:17: admin.token: expected one of {env: NAME} or {file: PATH}",
+        ),
+        (
+            "admin: {",
+            "upgrade_socket: [a]\nadmin: {",
+            "2:17: upgrade_socket: a list: expected the path of a socket, as in /run/dcr-gateway/upgrade.sock",
+        ),
+        (
+            "admin: {",
+            "upgrade_socket: /run/a-directory/whose-name-is-much-longer/than-anybody-would-want-to/read-in-any/message-like-this/upgrade.sock\nadmin: {",
+            "2:17: upgrade_socket: \"/run/a-directory/whose-name-is-much-longer/than-anybody-would-want-to/read-in-any/message-like-this/\"…: expected a path of at most 107 bytes",
         ),
         // Identity providers.
         (
@@ -668,6 +678,11 @@ fn weak_choices_are_warned_of() {
             "admin:",
             "trusted_proxies: [0.0.0.0/0]\nadmin:",
             "2:19: warning: trusted_proxies[0]: every client may say whose request it forwards",
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: [\"http://localhost:3000\", \"http://app.test\"], credentials: true }",
+            "14:48: warning: apis[0].cors.origins[1]: plain http: whoever is on the way can write a page of this origin, and act as its user",
         ),
     ] {
         let text = edited(from, to).replace("[client_credentials, bearer]", "[bearer]");

@@ -383,6 +383,8 @@ impl ProxyHttp for Gateway {
         let (Some(_), Some(exchange)) = (&ctx.permit, &mut ctx.exchange) else {
             return Err(Error::explain(ErrorType::InternalError, "no permit"));
         };
+        // Another try passes what was kept of the body through its filter again.
+        ctx.body_received = 0;
         Ok(Box::new(exchange.next_peer()))
     }
 

@@ -12,6 +12,7 @@ pub mod health;
 mod peer;
 mod resolve;
 mod rotation;
+mod target;
 pub(crate) mod trouble;
 
 use std::{
@@ -23,15 +24,15 @@ use std::{
     time::Instant,
 };
 
-use arc_swap::ArcSwap;
 use pingora::upstreams::peer::HttpPeer;
 use tokio::{runtime::Handle, sync::Notify};
 
 use crate::{clock, telemetry::metrics::Metrics};
-use config::{Config, TargetConfig};
+use config::Config;
 use endpoint::Endpoint;
 use exchange::Exchange;
 use health::Checker;
+use target::Target;
 
 /// The upstream of one API.
 #[derive(Debug)]
@@ -50,15 +51,6 @@ pub struct Upstream {
     in_flight: Arc<AtomicUsize>,
     /// Told when a look-up found something else than before.
     changed: Arc<Notify>,
-}
-
-/// A server: one address, or a name with any number of them.
-#[derive(Debug)]
-struct Target {
-    config: TargetConfig,
-    /// The address as configured.
-    authority: String,
-    endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
 }
 
 /// Why a request cannot go to its upstream.
@@ -243,60 +235,6 @@ impl Upstream {
         } else {
             tracing::warn!(api, target, %address, reason, "an upstream target is unhealthy");
         }
-    }
-}
-
-impl Target {
-    fn new(config: TargetConfig, now: Instant) -> Self {
-        let address: Option<IpAddr> = config.host.parse().ok();
-        let endpoint = address.map(|ip| SocketAddr::new(ip, config.port));
-        let endpoint = endpoint.map(|address| Arc::new(Endpoint::new(address, now)));
-        Self {
-            authority: config.authority(),
-            endpoints: ArcSwap::from_pointee(endpoint.into_iter().collect()),
-            config,
-        }
-    }
-
-    /// Takes over what is known of the same target; its health only where nothing changed in how
-    /// that is found out.
-    fn inherit(&self, previous: &Upstream, config: &Config, now: Instant) {
-        let mut all = previous.targets.iter();
-        let Some(known) = all.find(|target| target.authority == self.authority) else {
-            return;
-        };
-        let old = &previous.config;
-        let same_health = old.tls == config.tls
-            && old.protocol == config.protocol
-            && old.host == config.host
-            && old.health_check == config.health_check;
-        let endpoints = known.endpoints.load_full();
-        self.endpoints.store(match same_health {
-            true => endpoints,
-            false => {
-                let fresh = |e: &Arc<Endpoint>| Arc::new(Endpoint::new(e.address, now));
-                Arc::new(endpoints.iter().map(fresh).collect())
-            }
-        });
-    }
-
-    /// Takes in what a look-up found. Addresses that stay keep their health. Tells whether there
-    /// was a change.
-    fn take_in(&self, found: Vec<SocketAddr>, now: Instant) -> bool {
-        let found = resolve::ordered(found);
-        let known = self.endpoints.load();
-        let same = known.iter().map(|e| e.address).eq(found.iter().copied());
-        // A name without addresses is the name server's trouble, not the upstream's.
-        if same || found.is_empty() {
-            return false;
-        }
-        let kept = |address: SocketAddr| {
-            let kept = known.iter().find(|e| e.address == address);
-            kept.map_or_else(|| Arc::new(Endpoint::new(address, now)), Arc::clone)
-        };
-        let endpoints = found.iter().copied().map(kept).collect();
-        self.endpoints.store(Arc::new(endpoints));
-        true
     }
 }
 

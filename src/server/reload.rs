@@ -24,7 +24,7 @@ use crate::{
     telemetry::lines::Logs,
 };
 
-use super::service::Live;
+use super::{service::Live, systemd};
 
 /// How often what has ended by itself is forgotten.
 const TIDY: Duration = Duration::from_secs(60);
@@ -125,6 +125,7 @@ impl Reloader {
             };
             // Reading blocks, and 200,000 applications take a second or two.
             let applied = tokio::task::spawn_blocking(move || {
+                systemd::reloading();
                 for what in what {
                     // Even a fault of ours must not be the last edit that is applied.
                     let applied = catch_unwind(AssertUnwindSafe(|| match what {
@@ -139,6 +140,7 @@ impl Reloader {
                         self.outcome(*what, Err(&[]));
                     }
                 }
+                systemd::ready(&self.state.load());
                 self
             });
             match applied.await {

@@ -59,7 +59,8 @@ pub enum Protocol {
     /// HTTP/1.1, with or without TLS.
     #[default]
     Http1,
-    /// HTTP/2 over TLS, agreed on by ALPN (RFC 9113 section 3.2).
+    /// HTTP/2 over TLS, agreed on by ALPN (RFC 9113 section 3.2). A server that offers something
+    /// else is refused; one that knows nothing of ALPN is spoken to in HTTP/1.1.
     H2,
     /// HTTP/2 without TLS, by prior knowledge (RFC 9113 section 3.3).
     H2c,

@@ -1,11 +1,6 @@
 //! Looks target names up, again and again.
 
-use std::{
-    net::SocketAddr,
-    pin::pin,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{net::SocketAddr, pin::pin, sync::Weak, time::Duration};
 
 use super::Upstream;
 use crate::clock;
@@ -76,11 +71,4 @@ async fn patiently(
             }
         }
     }
-}
-
-/// Addresses in a fixed order, each once: name servers shuffle them.
-pub(super) fn ordered(mut addresses: Vec<SocketAddr>) -> Arc<[SocketAddr]> {
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses.into()
 }

@@ -1,7 +1,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use super::*;
-use crate::proxy::upstream::config::PassiveHealth;
+use crate::proxy::upstream::config::{PassiveHealth, TargetConfig};
 
 fn target(host: &str, weight: u16) -> TargetConfig {
     TargetConfig {

@@ -56,7 +56,8 @@ fn tls(error: &str) -> &'static str {
         return "tls_failed";
     };
     let is = |words: &str| certificate.starts_with(words);
-    if is("UnknownIssuer") {
+    // An authority of a trusted name with another key signs wrongly.
+    if is("UnknownIssuer") || is("BadSignature") {
         "tls_certificate_untrusted"
     } else if is("certificate not valid for name") || is("NotValidForName") {
         "tls_certificate_name"
@@ -72,12 +73,15 @@ fn tls(error: &str) -> &'static str {
 /// What the system or rustls says about a failed connect, for the log. Nothing was sent and nothing
 /// of an answer read by then, so it holds nothing of either.
 pub(crate) fn detail(error: &Error) -> Box<str> {
-    // The innermost words say most; what Pingora puts around them repeats the whole peer.
     const MOST: usize = 300;
-    let root = error.root_cause().to_string();
-    let text = match root.split_once("TLS connect() failed:") {
-        Some((_, rest)) => rest,
-        None => &root,
+    let whole = error.to_string();
+    // The innermost words say most; what Pingora puts around them repeats the whole peer.
+    let text = match whole.split_once("TLS connect() failed:") {
+        Some((_, rest)) => {
+            let rest = rest.split(", SNI: ").next().unwrap_or(rest);
+            rest.rsplit("cause: ").next().unwrap_or(rest).to_owned()
+        }
+        None => error.root_cause().to_string(),
     };
     text.trim().chars().take(MOST).collect()
 }
@@ -109,6 +113,10 @@ mod tests {
             ),
             (
                 "invalid peer certificate: BadSignature",
+                "tls_certificate_untrusted",
+            ),
+            (
+                "invalid peer certificate: BadEncoding",
                 "tls_certificate_invalid",
             ),
         ] {

@@ -18,7 +18,9 @@ mod applications;
 mod authorization;
 mod configuration;
 mod cookie;
+mod cors;
 mod discovery;
+mod forwarding;
 mod head;
 mod introspection;
 mod key_set;
@@ -36,7 +38,9 @@ pub const TARGETS: &[Target] = &[
     ("authorization", authorization::run),
     ("configuration", configuration::run),
     ("cookie", cookie::run),
+    ("cors", cors::run),
     ("discovery", discovery::run),
+    ("forwarding", forwarding::run),
     ("head", head::run),
     ("introspection", introspection::run),
     ("key_set", key_set::run),
