@@ -37,7 +37,8 @@
 //!    registration, scopes. That gives a [`proxy::authenticate::Permit`] or a
 //!    [`proxy::denial::Denial`], whose answer is sent at once.
 //! 6. [`proxy::headers`] hides the credential and sets who is calling; [`proxy::upstream`] has picked
-//!    the target; Pingora streams both ways.
+//!    the target; Pingora streams both ways. An upgraded connection goes on for as long
+//!    as [`proxy::tunnel`] says that its credential holds.
 //! 7. On the way back a session cookie is set where one is due. [`proxy::record`] counts how it all
 //!    ended and writes one line.
 //!

@@ -278,6 +278,11 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
         reused: bool,
     ) -> Box<Error> {
+        if tunnel::end(session, &error, ctx.arrival.as_ref()).is_some() {
+            // Nobody's failure, and nothing that could be sent again.
+            error.set_retry(false);
+            return error;
+        }
         let repeatable = session.req_header().method.is_idempotent()
             && !session.as_ref().retry_buffer_truncated();
         match &mut ctx.exchange {

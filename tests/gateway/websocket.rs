@@ -341,7 +341,9 @@ async fn open_or_refused(world: &World) -> bool {
 async fn a_tunnel_that_nobody_uses_ends_and_is_no_failure() {
     let sockets = Sockets::start().await;
     let world = world(&sockets, |setup| {
-        setup.config["apis"][0]["upstream"]["timeouts"] = json!({"read": "1s"});
+        let upstream = &mut setup.config["apis"][0]["upstream"];
+        upstream["timeouts"] = json!({"read": "1s"});
+        upstream["passive_health"] = json!({"failures": 1});
     })
     .await;
     let mut connection = open(world.flights().bearer(&world.token())).await;
@@ -351,6 +353,7 @@ async fn a_tunnel_that_nobody_uses_ends_and_is_no_failure() {
         .metric("dcr_requests_total", &[("code", "upstream_timeout")])
         .await;
     assert!(failed < 0.5, "{failed}");
+    assert!(!world.gateway.logged(&["is left alone"]));
 }
 
 #[tokio::test]

@@ -91,7 +91,10 @@ pub struct PassiveHealth {
 pub struct Timeouts {
     /// Connecting, the TLS handshake included. Default 2 s.
     pub connect: Duration,
-    /// Each wait for bytes of the answer. Default 60 s.
+    /// Each wait for bytes of the answer; what the client sends meanwhile begins it anew towards
+    /// HTTP/1.1, not towards HTTP/2, where an upload or a stream of calls that the upstream listens
+    /// to in silence needs more. A tunnel of which neither side says anything ends after it, too.
+    /// Default 60 s.
     pub read: Duration,
     /// Each wait to send. Default 60 s.
     pub write: Duration,

@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::http1::{all, read_body, read_head};
+use super::http1::{all, read_body, read_head, read_line};
 
 /// Longest wait for an answer; far above every time-out that a test configures.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -252,6 +252,12 @@ impl Connection {
     pub(crate) async fn whole_head(&mut self) -> Option<(String, Vec<(String, String)>)> {
         let head = timeout(PATIENCE, read_head(&mut self.stream)).await;
         head.expect("a head in time")
+    }
+
+    /// The next line without its end.
+    pub(crate) async fn line(&mut self) -> Option<String> {
+        let line = timeout(PATIENCE, read_line(&mut self.stream)).await;
+        line.expect("a line in time")
     }
 
     /// Whether nothing comes for a moment: only for what must *not* happen.
