@@ -181,7 +181,7 @@ fn each_fault_says_place_key_value_and_expectation() {
         (
             "admin:",
             "\"a\\e[2J\\n\": 1\nadmin:",
-            r"2:1: a\u{1b}[2J\n: unknown key: expected one of listeners, status, admin, portal, trusted_proxies, threads, grace_period, limits, log, identity_providers, auth_strategies, session_keys, apis, registry",
+            r"2:1: a\u{1b}[2J\n: unknown key: expected one of listeners, status, admin, portal, trusted_proxies, threads, grace_period, upgrade_socket, limits, log, identity_providers, auth_strategies, session_keys, apis, registry",
         ),
         (
             "admin:",
