@@ -10,7 +10,7 @@
 //!
 //! | floor | modules | what they do |
 //! | --- | --- | --- |
-//! | 4 | [`server`] | binds, runs, reloads and stops everything; the operator's address |
+//! | 4 | [`server`] | binds, runs, reloads, replaces and stops everything; the operator's address |
 //! | 3 | [`proxy`] | the data plane: judges requests and forwards them |
 //! | 2 | [`idp`], [`directory`] | what is said to IdPs; every application in memory |
 //! | 1 | [`token`], [`telemetry`] | tokens, keys and cookies; log lines and metrics |
