@@ -17,9 +17,9 @@ use crate::proxy::api::PathsAsSent;
 /// pass over the path.
 const MAX_DEPTH: usize = 4;
 
-/// Ways to read a path with oddities that are followed. Honest ones have some five; each costs a
-/// pass over the path.
-const MOST_READINGS: usize = 64;
+/// Bytes of all ways to read a path with oddities that are followed: hundreds for an ordinary path,
+/// eight for one that fills a head. Honest paths have some five, and each costs passes over it.
+const MOST_READ: usize = 256 * 1024;
 
 /// Why a target is refused with 400 `ambiguous_path`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -171,18 +171,17 @@ impl<'a> Path<'a> {
 
     /// Every form that servers behind us could compare instead of [`Path::form`]: decoded as a
     /// whole at least once, parameters cut off, slashes kept or merged, in any order and again.
-    /// `None` where there are more than [`MOST_READINGS`] ways.
+    /// `None` where they take more than [`MOST_READ`] bytes.
     pub(super) fn readings(&self) -> Option<BTreeSet<String>> {
         let mut readings = BTreeSet::from([merge_slashes(&self.form)]);
         let mut seen = BTreeSet::new();
+        let mut left = MOST_READ;
         let mut next = vec![(self.raw.to_owned(), !self.raw.contains('%'))];
         while let Some((text, decoded)) = next.pop() {
             if !seen.insert((text.clone(), decoded)) {
                 continue;
             }
-            if seen.len() > MOST_READINGS {
-                return None;
-            }
+            left = left.checked_sub(text.len())?;
             next.push((merge_slashes(&text), decoded));
             if text.contains(';') {
                 next.push((cut_parameters(&text), decoded));

@@ -6,13 +6,14 @@
 //! reached too.
 //!
 //! `tests/fuzz/run.sh [TARGET [SECONDS]]` installs cargo-fuzz, builds with the address sanitiser
-//! and runs one target, or all in turn, for 300 seconds each; what it finds new goes to
-//! `tests/fuzz/corpus/TARGET`, a crash to `tests/fuzz/artifacts/TARGET`. It works on stable Rust.
-//! Before a corpus is committed, `tests/fuzz/run.sh minimise` cuts it down to the inputs that
-//! count. An input that once broke something stays in the corpus under a name that says what.
+//! and runs one target, or all in turn, for 300 seconds each, on stable Rust. What it finds new
+//! goes to `tests/fuzz/found/TARGET`, a crash to `tests/fuzz/artifacts/TARGET`. From there
+//! `tests/fuzz/run.sh keep [TARGET]` adds to `tests/fuzz/corpus/TARGET` the few inputs that count
+//! most. An input that breaks something is put there by hand, under a name that says what.
 //!
 //! The corpora are run again by `cargo test` (`tests/gateway/corpus.rs`, which includes this
-//! file), so that no fuzzer is needed to find out that an old fault is back.
+//! file), so that no fuzzer is needed to find out that an old fault is back. A new target needs a
+//! line in [`TARGETS`], a program in `fuzz_targets`, a corpus, and a dictionary.
 
 mod applications;
 mod authorization;
