@@ -10,6 +10,7 @@ use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 
 use crate::harness::{
     APP, World,
+    certificates::Authority,
     gateway::Setup,
     h2c::H2c,
     http1::{Answer, Manner},
@@ -116,6 +117,63 @@ async fn a_unary_call_passes_with_its_metadata_and_trailers() {
     assert_eq!(seen["x-credential-identifier"], APP);
     assert_eq!(seen["authorization"], Value::Null);
     assert_eq!(seen["x-auth-method"], "bearer");
+}
+
+#[tokio::test]
+async fn calls_pass_over_tls_on_both_sides() {
+    let authority = Authority::new();
+    let (outer, inner) = (
+        authority.issue(&["api.test"]),
+        authority.issue(&["rpc.test"]),
+    );
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = files.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let trusted = file("ca.crt", &authority.pem());
+    let server = [
+        file("inner.crt", &inner.certificate),
+        file("inner.key", &inner.key),
+    ];
+    let (server, address) = Peer::serve("grpc.mjs", &["server", &server[0], &server[1]]).await;
+    let shown = json!([{"certificate": file("outer.crt", &outer.certificate),
+        "key": file("outer.key", &outer.key)}]);
+    let world = World::with(|setup| {
+        behind(setup, &address.to_string());
+        setup.config["listeners"][0]["tls"] = json!({"certificates": shown});
+        let upstream = &mut setup.config["apis"][2]["upstream"];
+        upstream["protocol"] = json!("h2");
+        upstream["tls"] = json!({"sni": "rpc.test", "ca_file": trusted});
+    })
+    .await;
+    let proxy = world.gateway.proxy.to_string();
+    let client = Peer::start("grpc.mjs", &["client", &proxy, &trusted]);
+    let token = format!("Bearer {}", world.token());
+    let mut calls = Calls {
+        world,
+        client,
+        server,
+        token,
+    };
+    calls.call(1, "unary", json!({"text": "hello"})).await;
+    assert_eq!(calls.text().await, "hello");
+    let status = calls.status().await;
+    assert_eq!(status["status"], 0, "{status}");
+    whole(&status);
+    let seen = calls.server.hear("called").await["metadata"].clone();
+    assert_eq!(seen["x-credential-identifier"], APP, "{seen}");
+    assert_eq!(seen["x-forwarded-proto"], "https", "{seen}");
+    calls.call(2, "count", json!({"text": "200"})).await;
+    for n in 1..=200 {
+        assert_eq!(calls.text().await, n.to_string());
+    }
+    assert_eq!(calls.status().await["status"], 0);
+    calls.token = "Bearer no-token".to_owned();
+    calls.call(3, "unary", json!({"text": "hello"})).await;
+    // UNAUTHENTICATED, which gRPC makes of a 401.
+    assert_eq!(calls.status().await["status"], 16);
 }
 
 #[tokio::test]

@@ -1,12 +1,15 @@
 // A gRPC server, or a client that makes the calls it is told to, on the package `@grpc/grpc-js`.
 // Messages are bytes, and no compiler of protocols is needed.
 //
-//   node grpc.mjs server
-//   node grpc.mjs client ADDRESS
+//   node grpc.mjs server [CERTIFICATE KEY]
+//   node grpc.mjs client ADDRESS [AUTHORITY]
+//
+// With files they speak TLS; the client asks for `api.test`.
+import fs from 'node:fs'
 import grpc from '@grpc/grpc-js'
 import { listen, tell } from './lines.mjs'
 
-const [role, address] = process.argv.slice(2)
+const [role, ...settings] = process.argv.slice(2)
 
 const method = (name, requestStream, responseStream) => ({
   path: `/rpc.Echo/${name}`,
@@ -87,7 +90,11 @@ function server() {
       call.write(Buffer.from('waiting'))
     },
   })
-  server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, port) =>
+  const [certificate, key] = settings.map((path) => fs.readFileSync(path))
+  const credentials = key
+    ? grpc.ServerCredentials.createSsl(null, [{ cert_chain: certificate, private_key: key }])
+    : grpc.ServerCredentials.createInsecure()
+  server.bindAsync('127.0.0.1:0', credentials, (error, port) =>
     tell({ listening: port }),
   )
   listen(() => {})
@@ -96,7 +103,12 @@ function server() {
 function client() {
   const Client = grpc.makeGenericClientConstructor(service, 'Echo')
   const options = { ...limits, 'grpc.default_authority': 'api.test' }
-  const client = new Client(address, grpc.credentials.createInsecure(), options)
+  const [address, authority] = settings
+  const credentials = authority
+    ? grpc.credentials.createSsl(fs.readFileSync(authority))
+    : grpc.credentials.createInsecure()
+  const named = authority ? { 'grpc.ssl_target_name_override': 'api.test' } : {}
+  const client = new Client(address, credentials, { ...options, ...named })
   const calls = {}
   const make = ({ id, call: name, text, bytes, metadata, deadline }) => {
     const headers = new grpc.Metadata()
