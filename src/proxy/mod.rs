@@ -164,9 +164,7 @@ impl ProxyHttp for Gateway {
     ) -> pingora::Result<()> {
         let state = self.state.load_full();
         let downstream = session.as_downstream_mut();
-        // A client may close its sending half and still wait for the answer.
-        downstream.set_abort_on_close(false);
-        // Nor may one that reads nothing hold its answer, and an upstream, for ever.
+        // A client that reads nothing may not hold its answer, and an upstream, for ever.
         downstream.set_write_timeout(Some(CLIENT_WRITE));
         if downstream.get_keepalive().is_some() {
             downstream.set_keepalive(Some(KEEPALIVE));
