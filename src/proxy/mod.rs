@@ -44,7 +44,7 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use pingora::{
     Error, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -191,10 +191,13 @@ impl ProxyHttp for Gateway {
     /// Routes and judges. `true`: answered here, nothing is forwarded.
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> pingora::Result<bool> {
         let request = session.req_header();
-        let verdict = judge::judge(request, request.raw_path(), ctx).await;
+        let verdict = judge::judge(request, request.raw_path(), has_body, ctx).await;
         let judged = clock::instant();
         self.metrics
             .authentication_seconds
+        // Nobody else's body counts for the verdict, and to look costs a search among the fields.
+        let has_body = session.req_header().method == Method::OPTIONS
+            && !session.as_downstream_mut().is_body_empty();
             .observe((judged - ctx.started).as_secs_f64());
         ctx.judged = Some(judged);
         match verdict {
@@ -366,6 +369,9 @@ impl ProxyHttp for Gateway {
                 exchange.heard();
             }
             return Ok(());
+        if kind == Kind::Switch && permit.is_of_preflight(api) {
+            return Err(framing::unasked());
+        }
         }
         if let Some(exchange) = &mut ctx.exchange {
             exchange.answered(response.status.as_u16());
