@@ -68,6 +68,7 @@ use head::host;
 use headers::Outgoing;
 use hop::{Hop, Scheme};
 use judge::Verdict;
+use record::Log;
 use reply::failure;
 use state::State;
 use upstream::exchange::Exchange;
@@ -91,7 +92,9 @@ pub struct Ctx {
     started: Instant,
     now: Timestamp,
     id: HeaderValue,
+    /// None before there is a request, and once it has become a tunnel.
     state: Option<Arc<State>>,
+    log: Option<Log>,
     api: Option<Arc<Api>>,
     hop: Hop,
     host: Box<str>,
@@ -131,6 +134,7 @@ impl ProxyHttp for Gateway {
             // Hexadecimal digits and hyphens are a legal value.
             id: HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("-")),
             state: None,
+            log: None,
             api: None,
             hop: Hop::unknown(),
             host: "".into(),
@@ -184,20 +188,21 @@ impl ProxyHttp for Gateway {
         ctx.host = host(request).into();
         let trusted_proxies = &state.config.trusted_proxies;
         ctx.hop = Hop::new(trusted_proxies, peer, local, scheme, &request.headers);
+        ctx.log = record::log(&state);
         ctx.state = Some(state);
         Ok(())
     }
 
     /// Routes and judges. `true`: answered here, nothing is forwarded.
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> pingora::Result<bool> {
+        // Nobody else's body counts for the verdict, and to look costs a search among the fields.
+        let has_body = session.req_header().method == Method::OPTIONS
+            && !session.as_downstream_mut().is_body_empty();
         let request = session.req_header();
         let verdict = judge::judge(request, request.raw_path(), has_body, ctx).await;
         let judged = clock::instant();
         self.metrics
             .authentication_seconds
-        // Nobody else's body counts for the verdict, and to look costs a search among the fields.
-        let has_body = session.req_header().method == Method::OPTIONS
-            && !session.as_downstream_mut().is_body_empty();
             .observe((judged - ctx.started).as_secs_f64());
         ctx.judged = Some(judged);
         match verdict {
@@ -364,14 +369,14 @@ impl ProxyHttp for Gateway {
             return Err(Error::explain(ErrorType::InternalError, "no permit"));
         };
         let kind = ctx.framing.received(session, response)?;
+        if kind == Kind::Switch && permit.is_of_preflight(api) {
+            return Err(framing::unasked());
+        }
         if kind == Kind::Interim {
             if let Some(exchange) = &mut ctx.exchange {
                 exchange.heard();
             }
             return Ok(());
-        if kind == Kind::Switch && permit.is_of_preflight(api) {
-            return Err(framing::unasked());
-        }
         }
         if let Some(exchange) = &mut ctx.exchange {
             exchange.answered(response.status.as_u16());
@@ -384,9 +389,8 @@ impl ProxyHttp for Gateway {
         ctx.answered = Some(answered);
         if kind == Kind::Switch
             && let Some(arrival) = &ctx.arrival
-            && let Some(lease) = tunnel::lease(state, api, permit)
         {
-            arrival.hold(lease);
+            arrival.hold(tunnel::lease(&self.state, state, api, permit));
         }
         let status = response.status.as_u16();
         let mut cookie = None;
@@ -410,7 +414,12 @@ impl ProxyHttp for Gateway {
         if let Some(cors) = &api.cors {
             headers::set_cors(response, cors, &session.req_header().headers)?;
         }
-        headers::to_client(response, permit.caller(), &state.owned, cookie, &ctx.id)
+        headers::to_client(response, permit.caller(), &state.owned, cookie, &ctx.id)?;
+        if kind == Kind::Switch {
+            // A tunnel may last for days, and reloads make a new state each.
+            ctx.state = None;
+        }
+        Ok(())
     }
 
     /// Answers for an upstream that failed.
@@ -458,7 +467,7 @@ impl ProxyHttp for Gateway {
     fn suppress_error_log(&self, _session: &Session, ctx: &Ctx, error: &Error) -> bool {
         // Pingora's own line quotes an upstream's head that it cannot read, cookies and all.
         let of_client = failure(error).is_none_or(|denial| denial.code.status() < 500);
-        if !of_client && !(ctx.state.as_ref()).is_some_and(|state| state.config.log.access) {
+        if !of_client && ctx.log.is_none() {
             tracing::warn!(
                 request_id = ctx.id.to_str().unwrap_or_default(),
                 source = error.esource().as_str(),
