@@ -53,7 +53,8 @@ pub struct Config {
     pub admin_address: SocketAddr,
     /// Token for everything there but the three status paths; `None`: all else is refused.
     pub admin_token: Option<Secret>,
-    /// Peers whose `X-Forwarded-*` count.
+    /// Peers whose `X-Forwarded-*` and `X-Real-IP` count, or `Forwarded` where they send none of
+    /// them. Each must overwrite or drop all of these that its own clients send. Default none.
     pub trusted_proxies: Vec<IpNet>,
     /// Worker threads; 0: one for each core.
     pub threads: usize,

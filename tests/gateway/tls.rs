@@ -12,6 +12,8 @@ use crate::harness::{
     eventually,
     gateway::{Gateway, Setup},
     h2c::{H2c, settings},
+    pass,
+    stage::Stage,
 };
 
 /// Puts certificates on the listener, the default one first.
@@ -53,6 +55,48 @@ async fn send(world: &World, authority: &Authority, call: &Call) -> Response {
         .unwrap();
     let mut connection = Connection::on(stream);
     call.send_on(&mut connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn who_closes_its_half_over_tls_may_wait_a_moment_and_who_leaves_holds_nothing() {
+    let authority = Authority::new();
+    let pair = authority.issue(&["api.test"]);
+    let stage = Stage::start().await;
+    let world = World::with(|setup| {
+        secure(setup, &[&pair]);
+        stage.stand_behind(setup);
+    })
+    .await;
+    // With TLS's own word of the end, and without.
+    for says in [true, false] {
+        let stream = authority
+            .connect(world.gateway.proxy, "api.test", &["http/1.1"])
+            .await
+            .unwrap();
+        let mut client = Connection::on(stream);
+        client.send(world.gateway.get("/open").bytes()).await;
+        let mut upstream = stage.accept().await;
+        upstream.whole_head().await.unwrap();
+        if says {
+            client.finish().await;
+            pass(Duration::from_millis(1_000)).await;
+            upstream
+                .send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+                .await;
+            assert_eq!(
+                client.whole_head().await.expect("an answer").0,
+                "HTTP/1.1 200 OK"
+            );
+            client.read_exact(&mut [0; 4]).await;
+        }
+        drop(client);
+        // `timeouts.read` is a minute.
+        assert!(upstream.rest().await.is_empty());
+        eventually!(
+            world.gateway.metric("dcr_connections", &[]).await < 0.5,
+            "no connection is left"
+        );
+    }
 }
 
 #[tokio::test]
