@@ -104,7 +104,17 @@ pub(super) async fn judge(
             match authenticate::pass(api, preflight) {
                 Some(permit) => permit,
                 None => {
-                    let permit = authenticate(&state, api, &view).await?;
+                    let permit = authenticate(&state, api, &view).await;
+                    // Browsers send no credential with it, so that is not what is missing.
+                    let permit = permit.map_err(|mut denial| {
+                        if denial.code == Code::CredentialsRequired {
+                            denial.reason = match api.cors {
+                                Some(_) => "preflight_origin",
+                                None => "preflight",
+                            };
+                        }
+                        denial
+                    })?;
                     cors::check_options(&place)?;
                     permit
                 }
