@@ -19,8 +19,18 @@ pub(super) fn run(line: &[u8]) {
                 assert!(!part.chars().any(char::is_control), "a control character");
             }
             assert!(!id.contains(':'), "the id ends at the first colon");
-            let again = format!("Basic {}", BASE64_STANDARD.encode(format!("{id}:{secret}")));
-            assert_eq!(Credential::parse(again.as_bytes()), parsed, "printed back");
+            let value = BASE64_STANDARD.encode(format!("{id}:{secret}"));
+            let again = format!("Basic {value}");
+            // As it stands a pair is shorter than in base64, and may just fit.
+            let expected = match value.len() {
+                0..=8192 => parsed.clone(),
+                _ => Err(Malformed::TooLong),
+            };
+            assert_eq!(
+                Credential::parse(again.as_bytes()),
+                expected,
+                "printed back"
+            );
         }
         Ok(Credential::Bearer(token)) => {
             assert!(scheme("bearer "));
