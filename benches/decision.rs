@@ -41,6 +41,7 @@ use dcr_gateway::{
         route::{Found, Table},
         session,
         state::{Lasting, State},
+        upstream::health::Checker,
     },
     telemetry::metrics::Metrics,
     token::session::SessionKey,
@@ -153,6 +154,7 @@ impl World {
             revocations: Arc::default(),
             metrics: Arc::new(Metrics::new().unwrap()),
             made_key: SessionKey::random().unwrap(),
+            checker: Checker::default(),
             runtime: runtime.handle().clone(),
         };
         let state = State::new(config, None, &lasting).unwrap();

@@ -10,7 +10,7 @@
 //!
 //! | floor | modules | what they do |
 //! | --- | --- | --- |
-//! | 4 | [`server`] | binds, runs, reloads and stops everything; the operator's address |
+//! | 4 | [`server`] | binds, runs, reloads, replaces and stops everything; the operator's address |
 //! | 3 | [`proxy`] | the data plane: judges requests and forwards them |
 //! | 2 | [`idp`], [`directory`] | what is said to IdPs; every application in memory |
 //! | 1 | [`token`], [`telemetry`] | tokens, keys and cookies; log lines and metrics |
@@ -28,6 +28,8 @@
 //! 2. [`proxy::Gateway`] takes the [`proxy::state::State`] of the moment, which the request keeps,
 //!    however often the configuration changes meanwhile.
 //! 3. [`proxy::path`] refuses paths that can be read in two ways; [`proxy::route`] finds the API.
+//!    [`proxy::hop`] has read what trusted proxies tell of the client; a browser's preflight is for
+//!    the request that it announces, and [`proxy::cors`] answers it where the API says so.
 //! 4. [`proxy::authenticate`] picks the one credential that counts and hands it to
 //!    [`proxy::exchange`], [`proxy::bearer`] or [`proxy::session`]. What they verify is remembered in
 //!    a [`proxy::cache`]; what they need from the IdP they ask of an [`idp::Provider`].
@@ -35,7 +37,8 @@
 //!    registration, scopes. That gives a [`proxy::authenticate::Permit`] or a
 //!    [`proxy::denial::Denial`], whose answer is sent at once.
 //! 6. [`proxy::headers`] hides the credential and sets who is calling; [`proxy::upstream`] has picked
-//!    the target; Pingora streams both ways.
+//!    the target; Pingora streams both ways. An upgraded connection goes on for as long
+//!    as [`proxy::tunnel`] says that its credential holds.
 //! 7. On the way back a session cookie is set where one is due. [`proxy::record`] counts how it all
 //!    ended and writes one line.
 //!

@@ -4,7 +4,11 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use dcr_gateway::{config::Config, directory, server};
+use dcr_gateway::{
+    config::Config,
+    directory,
+    server::{self, Start},
+};
 
 /// Requests make and drop many small things. Measured beside the system's allocator: see
 /// `benches/README.md`.
@@ -34,19 +38,30 @@ enum Command {
         /// The configuration. It is read again when it changes, and on SIGHUP.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Wait for a running gateway to hand over its listeners, and take its place.
+        ///
+        /// Then send SIGQUIT to the running one. Sending it SIGUSR2 does both steps at once.
+        #[arg(long)]
+        upgrade: bool,
     },
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Check { config } => check(config),
-        Command::Serve { config } => match server::run(config) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error}");
-                ExitCode::FAILURE
+        Command::Serve { config, upgrade } => {
+            let start = match upgrade {
+                true => Start::Upgrade,
+                false => Start::Fresh,
+            };
+            match server::run(config, start) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("error: {error}");
+                    ExitCode::FAILURE
+                }
             }
-        },
+        }
     }
 }
 

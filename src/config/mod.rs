@@ -15,6 +15,7 @@ mod secret;
 mod section;
 mod strategy;
 mod top;
+mod upstream;
 mod value;
 pub mod watch;
 
@@ -58,6 +59,10 @@ pub struct Config {
     pub threads: usize,
     /// How long a stop waits for requests in flight. Default 10 s.
     pub grace_period: Duration,
+    /// The Unix socket on which a new process is handed the listeners, in a directory of the
+    /// gateway's own user. Default: `upgrade.sock` in `$RUNTIME_DIRECTORY`, which systemd sets;
+    /// without either the binary cannot be upgraded in place.
+    pub upgrade_socket: Option<PathBuf>,
     /// What one client may cost.
     pub limits: Limits,
     /// Log set-up.

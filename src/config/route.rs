@@ -137,11 +137,15 @@ pub(crate) fn method(at: &At<'_>) -> Option<Method> {
     let legal =
         |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_uppercase() || c == '-');
     let read = |text: &str| {
-        // A tunnel's bytes are no requests, so none of them could be authorised.
-        let legal = legal(text) && text != "CONNECT";
+        // A tunnel's bytes are no requests, so none of them could be authorised. TRACE would show
+        // a client what others added on the way (RFC 9110 section 9.3.8).
+        let legal = legal(text) && !matches!(text, "CONNECT" | "TRACE");
         Method::from_bytes(text.as_bytes()).ok().filter(|_| legal)
     };
-    at.parse(read, "a method in capitals other than CONNECT, as in GET")
+    at.parse(
+        read,
+        "a method in capitals other than CONNECT and TRACE, as in GET",
+    )
 }
 
 /// A prefix without its final slash, or an exact path with its `=`. Requests are compared by

@@ -295,6 +295,13 @@ impl<'a> Section<'a> {
         Some(self.at.below(entry)).filter(|at| !at.is_null())
     }
 
+    /// The value of a key whose mere presence means something: one that says nothing is there too.
+    pub(crate) fn present(&mut self, key: &'static str) -> Option<At<'a>> {
+        self.known.push(key);
+        let entry = self.entries.iter().find(|entry| entry.key == key)?;
+        Some(self.at.below(entry))
+    }
+
     /// The value of a key that must be there.
     pub(crate) fn required(&mut self, key: &'static str, expected: &str) -> Option<At<'a>> {
         let value = self.get(key);

@@ -176,12 +176,12 @@ fn each_fault_says_place_key_value_and_expectation() {
         (
             "admin:",
             "thread: 1\nadmin:",
-            "2:1: thread: unknown key: expected one of listeners, status, admin, portal, trusted_proxies, threads, grace_period, limits, log, identity_providers, auth_strategies, session_keys, apis, registry",
+            "2:1: thread: unknown key: expected one of listeners, status, admin, portal, trusted_proxies, threads, grace_period, upgrade_socket, limits, log, identity_providers, auth_strategies, session_keys, apis, registry",
         ),
         (
             "admin:",
             "\"a\\e[2J\\n\": 1\nadmin:",
-            r"2:1: a\u{1b}[2J\n: unknown key: expected one of listeners, status, admin, portal, trusted_proxies, threads, grace_period, limits, log, identity_providers, auth_strategies, session_keys, apis, registry",
+            r"2:1: a\u{1b}[2J\n: unknown key: expected one of listeners, status, admin, portal, trusted_proxies, threads, grace_period, upgrade_socket, limits, log, identity_providers, auth_strategies, session_keys, apis, registry",
         ),
         (
             "admin:",
@@ -248,6 +248,16 @@ fn each_fault_says_place_key_value_and_expectation() {
             "{ env: CARGO_MANIFEST_DIR }",
             "{}",
             "2:17: admin.token: expected one of {env: NAME} or {file: PATH}",
+        ),
+        (
+            "admin: {",
+            "upgrade_socket: [a]\nadmin: {",
+            "2:17: upgrade_socket: a list: expected the path of a socket, as in /run/dcr-gateway/upgrade.sock",
+        ),
+        (
+            "admin: {",
+            "upgrade_socket: /run/a-directory/whose-name-is-much-longer/than-anybody-would-want-to/read-in-any/message-like-this/upgrade.sock\nadmin: {",
+            "2:17: upgrade_socket: \"/run/a-directory/whose-name-is-much-longer/than-anybody-would-want-to/read-in-any/message-like-this/\"…: expected a path of at most 107 bytes",
         ),
         // Identity providers.
         (
@@ -502,11 +512,6 @@ fn each_fault_says_place_key_value_and_expectation() {
             "a:1, weight: 1001",
             r#"15:51: apis[0].upstream.targets[0].weight: "1001": expected a whole number from 1 to 1000"#,
         ),
-        (
-            "targets:",
-            "protocol: h2c, targets:",
-            r#"15:27: apis[0].upstream.protocol: "h2c": not available in this version: HTTP/2 to upstreams"#,
-        ),
         // Routes.
         (
             "[/flights]",
@@ -551,7 +556,7 @@ fn each_fault_says_place_key_value_and_expectation() {
         (
             ROUTES,
             "[{ paths: [/a], methods: [get] }]",
-            r#"14:39: apis[0].routes[0].methods[0]: "get": expected a method in capitals other than CONNECT, as in GET"#,
+            r#"14:39: apis[0].routes[0].methods[0]: "get": expected a method in capitals other than CONNECT and TRACE, as in GET"#,
         ),
         (
             ROUTES,
@@ -673,6 +678,11 @@ fn weak_choices_are_warned_of() {
             "admin:",
             "trusted_proxies: [0.0.0.0/0]\nadmin:",
             "2:19: warning: trusted_proxies[0]: every client may say whose request it forwards",
+        ),
+        (
+            "auth_strategies: [partners]",
+            "auth_strategies: [partners]\n    cors: { origins: [\"http://localhost:3000\", \"http://app.test\"], credentials: true }",
+            "14:48: warning: apis[0].cors.origins[1]: plain http: whoever is on the way can write a page of this origin, and act as its user",
         ),
     ] {
         let text = edited(from, to).replace("[client_credentials, bearer]", "[bearer]");
@@ -807,6 +817,22 @@ fn certificates_are_checked_with_their_keys() {
     }
 }
 
+#[test]
+fn tls_that_says_no_more_is_still_tls() {
+    let (config, _) = load(&edited(
+        "upstream: { targets: [{ address: 10.0.0.5:9000 }] }",
+        "upstream:\n      targets: [{ address: 10.0.0.5:9000 }]\n      tls:",
+    ))
+    .unwrap();
+    assert!(config.apis[0].upstream.tls.is_some());
+    let faults = load(&edited(
+        "{ address: 127.0.0.1:8000 }",
+        "{ address: 127.0.0.1:8000, tls: }",
+    ));
+    let fault = faults.unwrap_err().remove(0);
+    assert!(fault.contains("`certificates` is missing"), "{fault}");
+}
+
 /// The example of the design, key by key: what does not work yet says so, nothing is unknown.
 #[test]
 fn every_key_of_the_design_is_known() {
@@ -826,11 +852,6 @@ fn every_key_of_the_design_is_known() {
             "identity_providers[0].vendor",
             "identity_providers[0].tenants",
             "identity_providers[0].registration",
-            "apis[0].upstream.tls",
-            "apis[0].upstream.health_check",
-            "apis[0].upstream.passive_health",
-            "apis[0].upstream.connections",
-            "apis[0].upstream.retries",
         ]
     );
     // The example's files and its environment are not here.

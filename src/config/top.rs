@@ -38,6 +38,7 @@ pub(crate) fn read(at: At<'_>) -> Config {
         Duration::from_secs(10),
         Duration::ZERO..=HOUR,
     );
+    let upgrade_socket = upgrade_socket(section.get("upgrade_socket"));
     let limits = limits(section.get("limits"));
     let log = log(section.get("log"));
 
@@ -71,6 +72,7 @@ pub(crate) fn read(at: At<'_>) -> Config {
         trusted_proxies,
         threads: usize::try_from(threads).unwrap_or_default(),
         grace_period,
+        upgrade_socket,
         limits,
         log,
         identity_providers,
@@ -172,6 +174,18 @@ fn trusted_proxies(at: Option<At<'_>>) -> Vec<IpNet> {
         .into_iter()
         .filter_map(read)
         .collect()
+}
+
+fn upgrade_socket(at: Option<At<'_>>) -> Option<PathBuf> {
+    const EXPECTED: &str = "the path of a socket, as in /run/dcr-gateway/upgrade.sock";
+    // `sun_path` of unix(7) has 108 bytes with the final zero.
+    const LONGEST: usize = 107;
+    let at = at?;
+    let path = at.report().resolve(&at.parse(value::plain_text, EXPECTED)?);
+    if path.as_os_str().len() > LONGEST {
+        at.expected(format!("a path of at most {LONGEST} bytes"));
+    }
+    Some(path)
 }
 
 fn limits(at: Option<At<'_>>) -> Limits {

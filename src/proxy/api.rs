@@ -1,14 +1,14 @@
 //! An API: a named product, its routes, who may call it, and its upstream.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, Method};
 
 use super::{
     authenticate, cors,
     denial::{Challenges, Code},
     strategy::Strategy,
-    upstream::Upstream,
+    upstream::{self, Upstream},
 };
 use crate::{
     model::scope::ScopeRule,
@@ -66,7 +66,7 @@ pub struct Config {
     /// On public APIs: passes the client's Authorization line.
     pub forward_authorization: bool,
     /// Where requests go.
-    pub upstream: UpstreamConfig,
+    pub upstream: upstream::config::Config,
 }
 
 /// One entry of `apis[].routes`.
@@ -78,45 +78,6 @@ pub struct RouteConfig {
     pub paths: Vec<String>,
     /// Methods accepted; empty: all that the gateway passes.
     pub methods: Vec<Method>,
-}
-
-/// `apis[].upstream`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamConfig {
-    /// Servers, at least one.
-    pub targets: Vec<TargetConfig>,
-    /// Host sent; `None` preserves the client's.
-    pub host: Option<HeaderValue>,
-    /// Whether requests carry `Forwarded` (RFC 7239) beside `X-Forwarded-*`. Default false.
-    pub forwarded: bool,
-    /// Time between look-ups of target names. Default 30 s.
-    pub resolve_interval: Duration,
-    /// Limits of one exchange.
-    pub timeouts: Timeouts,
-}
-
-/// One entry of `apis[].upstream.targets`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetConfig {
-    /// IP address, or a name that is looked up.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Share of the requests, 1 to 1,000. Default 1.
-    pub weight: u16,
-}
-
-/// `apis[].upstream.timeouts`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// Connecting. Default 2 s.
-    pub connect: Duration,
-    /// Each wait for bytes of the answer. Default 60 s.
-    pub read: Duration,
-    /// Each wait to send. Default 60 s.
-    pub write: Duration,
-    /// How long an unused connection is kept. Default 60 s.
-    pub idle: Duration,
 }
 
 /// An API at work.

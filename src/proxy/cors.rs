@@ -91,9 +91,7 @@ impl Policy {
     /// Whether pages of the request's origin may act with the session cookie: listed, never by `*`,
     /// and allowed to use credentials.
     pub fn trusts(&self, request: &HeaderMap) -> bool {
-        self.credentials && matches!(self.origins, Origins::Listed(_)) && {
-            self.allowed(request).is_some()
-        }
+        self.credentials && self.varies() && self.allowed(request).is_some()
     }
 
     /// Whether answers differ by origin, so that no cache may give one's to another.
@@ -229,8 +227,8 @@ pub fn answer(place: &Place<'_>, preflight: &Preflight<'_>) -> Result<Option<Fie
     Ok(answer)
 }
 
-/// Checks that a preflight that is forwarded after all with a credential, may be: it is OPTIONS, and
-/// its route was found by another method.
+/// Checks that a preflight which was let through like every other request is one that the route
+/// takes: it was found by the method that it announces, and is itself OPTIONS.
 ///
 /// # Errors
 /// The [`Denial`] where the route does not take OPTIONS.

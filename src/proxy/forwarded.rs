@@ -23,7 +23,7 @@ pub struct Element {
 pub fn parse(line: &[u8]) -> Option<Vec<Element>> {
     let mut elements = Vec::new();
     for element in split(line, b',')? {
-        let element = trimmed(element);
+        let element = element.trim_ascii();
         // A list may have empty members (RFC 9110 section 5.6.1.2).
         if !element.is_empty() {
             elements.push(parse_element(element)?);
@@ -36,7 +36,7 @@ fn parse_element(text: &[u8]) -> Option<Element> {
     let mut element = Element::default();
     let mut names: Vec<String> = Vec::new();
     for pair in split(text, b';')? {
-        let pair = trimmed(pair);
+        let pair = pair.trim_ascii();
         if pair.is_empty() {
             continue;
         }
@@ -182,11 +182,6 @@ const fn is_token(byte: u8) -> bool {
                 | b'|'
                 | b'~'
         )
-}
-
-/// Without the blanks around it.
-fn trimmed(text: &[u8]) -> &[u8] {
-    text.trim_ascii()
 }
 
 #[cfg(test)]

@@ -1,16 +1,14 @@
 //! What Pingora lets pass in a head and no request may be (design section 2.1).
 
-use http::{Version, header};
-use pingora::http::RequestHeader;
-
 use super::denial::{Code, Denial};
+use http::{Version, header, request::Parts};
 
 /// Checks a head; `host` is what it asks for and `limit` the most fields it may have, those of
 /// cookies together as one.
 ///
 /// # Errors
 /// The [`Denial`] that answers it.
-pub fn check_head(request: &RequestHeader, host: &str, limit: usize) -> Result<(), Denial> {
+pub fn check_head(request: &Parts, host: &str, limit: usize) -> Result<(), Denial> {
     if host.is_empty() && request.version >= Version::HTTP_11 {
         return Err(Denial::new(Code::InvalidRequest, "no_host"));
     }
@@ -52,7 +50,7 @@ pub fn is_host(host: &str) -> bool {
 }
 
 /// The length that a request gives for its body.
-pub fn declared_length(request: &RequestHeader) -> Option<u64> {
+pub fn declared_length(request: &Parts) -> Option<u64> {
     request
         .headers
         .get(header::CONTENT_LENGTH)?
@@ -63,7 +61,7 @@ pub fn declared_length(request: &RequestHeader) -> Option<u64> {
 }
 
 /// The name that a request asks for: Host, on HTTP/2 the authority that stands in its place.
-pub fn host(request: &RequestHeader) -> &str {
+pub fn host(request: &Parts) -> &str {
     let host = request
         .headers
         .get(header::HOST)

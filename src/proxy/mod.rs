@@ -13,14 +13,17 @@ pub mod cors;
 pub mod denial;
 pub mod exchange;
 pub mod forwarded;
+pub mod framing;
 pub mod guesses;
 pub mod head;
 pub mod headers;
 pub mod hop;
 pub mod identity;
+mod judge;
 pub mod logout;
 pub mod path;
 pub mod record;
+mod reply;
 pub mod revocations;
 pub mod route;
 pub mod session;
@@ -41,11 +44,12 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, StatusCode};
 use pingora::{
-    Error, ErrorSource, ErrorType,
+    Error, ErrorType,
     http::{RequestHeader, ResponseHeader},
-    proxy::{FailToProxy, ProxyHttp, Session},
+    protocols::Digest,
+    proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
     upstreams::peer::HttpPeer,
 };
 use uuid::Uuid;
@@ -56,22 +60,18 @@ use crate::{
     telemetry::{lines::Lines, metrics::Metrics},
 };
 use api::Api;
-use authenticate::{Permit, Request, authenticate};
+use authenticate::{Permit, Request};
 use connection::Arrival;
-use cors::{Fields, Preflight};
 use denial::{Answer, Code, Denial};
-use head::{check_head, declared_length, host};
+use framing::{Framing, Kind};
+use head::host;
 use headers::Outgoing;
 use hop::{Hop, Scheme};
-use path::{Path, Target};
-use route::Found;
+use judge::Verdict;
+use reply::failure;
 use state::State;
+use upstream::exchange::Exchange;
 
-/// Declared bodies up to this size are read before a refusal is sent, so that the connection can
-/// stay; a larger one costs the client its connection.
-const DRAINED: u64 = 64 * 1024;
-/// How long that may take.
-const DRAIN_TIME: Duration = Duration::from_secs(1);
 /// How long a client may take no byte of its answer.
 const CLIENT_WRITE: Duration = Duration::from_secs(60);
 /// How long an idle client connection is kept, in seconds.
@@ -97,13 +97,14 @@ pub struct Ctx {
     host: Box<str>,
     prefix_length: usize,
     permit: Option<Permit>,
-    address: Option<SocketAddr>,
+    exchange: Option<Exchange>,
     code: Code,
     denial: Option<Denial>,
     judged: Option<Instant>,
     answered: Option<Instant>,
     body_received: u64,
     arrival: Option<Arrival>,
+    framing: Framing,
 }
 
 impl Gateway {
@@ -115,154 +116,6 @@ impl Gateway {
             lines,
         }
     }
-
-    /// Routes and judges a request.
-    async fn judge(&self, session: &Session, ctx: &mut Ctx) -> Result<Verdict, Denial> {
-        let Some(state) = ctx.state.clone() else {
-            return Err(Denial::new(Code::Internal, "no_state"));
-        };
-        let request = session.req_header();
-        check_head(request, &ctx.host, state.config.limits.header_count)?;
-        let view = Request::new(
-            &request.method,
-            &request.headers,
-            &ctx.host,
-            &ctx.hop,
-            ctx.now,
-        );
-        let target = path::target(request.raw_path())
-            .map_err(|_| Denial::new(Code::AmbiguousPath, "target"))?;
-        let path = match target {
-            Target::Asterisk => return Err(Denial::new(Code::NoRoute, "asterisk")),
-            Target::Absolute { path, .. } | Target::Origin { path, .. } => path,
-        };
-        let preflight = Preflight::of(&request.method, &request.headers);
-        // A preflight is for the request that it announces.
-        let method = preflight.as_ref().map_or(&request.method, |p| &p.method);
-        if path == logout::PATH && *method == Method::POST {
-            let fields = match &preflight {
-                Some(preflight) => logout::answer_preflight(&state, &view, preflight),
-                None => logout::log_out(&state, &view),
-            };
-            return fields.map(|fields| Verdict::Answer(fields, "logout"));
-        }
-        let ambiguous = |_| Denial::new(Code::AmbiguousPath, "path");
-        let path = Path::check(path).map_err(ambiguous)?;
-        let (index, prefix_length) = match state.table.find(&ctx.host, &path, method) {
-            Found::Api {
-                index,
-                prefix_length,
-            } => (index, prefix_length),
-            Found::Ambiguous => return Err(Denial::new(Code::AmbiguousPath, "readings")),
-            Found::MethodNotAllowed { allow } => {
-                let mut denial = Denial::new(Code::MethodNotAllowed, "method");
-                denial.allow = Some(Box::new(allow.clone()));
-                return Err(denial);
-            }
-            Found::NoRoute => return Err(Denial::new(Code::NoRoute, "no_route")),
-        };
-        let Some(api) = state.apis.get(index) else {
-            return Err(Denial::new(Code::Internal, "api_index"));
-        };
-        ctx.api = Some(Arc::clone(api));
-        ctx.prefix_length = prefix_length;
-        if let Some(limit) = state.config.limits.body_size
-            && declared_length(request).is_some_and(|length| length > limit)
-        {
-            return Err(Denial::new(Code::BodyTooLarge, "content_length"));
-        }
-        let permit = match &preflight {
-            None => authenticate(&state, api, &view).await?,
-            Some(preflight) => {
-                let place = cors::Place {
-                    table: &state.table,
-                    host: &ctx.host,
-                    path: &path,
-                    api,
-                    index,
-                };
-                if let Some(fields) = cors::answer(&place, preflight)? {
-                    return Ok(Verdict::Answer(fields, "preflight"));
-                }
-                match authenticate::pass(api, preflight) {
-                    Some(permit) => permit,
-                    None => {
-                        let permit = authenticate(&state, api, &view).await?;
-                        cors::check_options(&place)?;
-                        permit
-                    }
-                }
-            }
-        };
-        let address = api.upstream.pick();
-        ctx.address = Some(address.ok_or(Denial::new(Code::UpstreamUnavailable, "no_address"))?);
-        Ok(Verdict::Permit(permit))
-    }
-
-    /// Sends an answer of our own; the connection stays where nothing of the request is left on it.
-    async fn answer(
-        &self,
-        session: &mut Session,
-        ctx: &Ctx,
-        answer: Answer,
-    ) -> pingora::Result<()> {
-        let head = session.req_header().method == Method::HEAD;
-        let expects = session.req_header().headers.contains_key(header::EXPECT);
-        let declared = declared_length(session.req_header());
-        if declared.is_some_and(|length| length > 0 && length <= DRAINED) && !expects {
-            session
-                .as_downstream_mut()
-                .set_total_drain_timeout(Some(DRAIN_TIME));
-            // A body that does not come costs the client its connection, nothing else.
-            let _ = session.as_downstream_mut().drain_request_body().await;
-        }
-        let mut response = ResponseHeader::build(answer.status, Some(answer.headers.len() + 3))?;
-        for (name, value) in answer.headers {
-            response.append_header(name, value)?;
-        }
-        if answer.status != StatusCode::NO_CONTENT {
-            response.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
-        }
-        response.insert_header(headers::REQUEST_ID, ctx.id.clone())?;
-        let empty = head || answer.body.is_empty();
-        session
-            .write_response_header(Box::new(response), empty)
-            .await?;
-        if !empty {
-            session.write_response_body(Some(answer.body), true).await?;
-        }
-        Ok(())
-    }
-
-    /// Refuses a request and remembers why.
-    async fn refuse(
-        &self,
-        session: &mut Session,
-        ctx: &mut Ctx,
-        denial: Denial,
-    ) -> pingora::Result<()> {
-        let mode = session.req_header().headers.get("sec-fetch-mode");
-        let page_fetch = mode.is_some_and(|mode| mode != "navigate");
-        let challenges = ctx.api.as_ref().map(|api| &api.challenges);
-        let id = ctx.id.to_str().unwrap_or_default();
-        let mut answer = denial::answer(&denial, challenges, page_fetch, id);
-        if let Some(cors) = ctx.api.as_ref().and_then(|api| api.cors.as_ref()) {
-            let fields = cors.fields(&session.req_header().headers);
-            answer.headers.extend(fields);
-            let vary = cors.varies().then_some((header::VARY, cors::VARY));
-            answer.headers.extend(vary);
-        }
-        ctx.code = denial.code;
-        ctx.denial = Some(denial);
-        self.answer(session, ctx, answer).await
-    }
-}
-
-/// What `request_filter` does next.
-enum Verdict {
-    /// 204 with these fields; the word is for the log.
-    Answer(Fields, &'static str),
-    Permit(Permit),
 }
 
 #[async_trait]
@@ -283,13 +136,14 @@ impl ProxyHttp for Gateway {
             host: "".into(),
             prefix_length: 0,
             permit: None,
-            address: None,
+            exchange: None,
             code: Code::Internal,
             denial: None,
             judged: None,
             answered: None,
             body_received: 0,
             arrival: None,
+            framing: Framing::default(),
         }
     }
 
@@ -317,6 +171,7 @@ impl ProxyHttp for Gateway {
         if downstream.get_keepalive().is_some() {
             downstream.set_keepalive(Some(KEEPALIVE));
         }
+        framing::prepare(session);
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
         let address = |address: Option<&pingora::protocols::l4::socket::SocketAddr>| {
             address.and_then(|address| address.as_inet().copied())
@@ -337,7 +192,8 @@ impl ProxyHttp for Gateway {
 
     /// Routes and judges. `true`: answered here, nothing is forwarded.
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> pingora::Result<bool> {
-        let verdict = self.judge(session, ctx).await;
+        let request = session.req_header();
+        let verdict = judge::judge(request, request.raw_path(), ctx).await;
         let judged = clock::instant();
         self.metrics
             .authentication_seconds
@@ -357,33 +213,94 @@ impl ProxyHttp for Gateway {
                     headers,
                     body: Bytes::new(),
                 };
-                self.answer(session, ctx, answer).await?;
+                reply::send(session, ctx, answer).await?;
                 Ok(true)
             }
             Err(denial) => {
-                self.refuse(session, ctx, denial).await?;
+                reply::refuse(session, ctx, denial).await?;
                 Ok(true)
             }
         }
     }
 
-    /// The target that was picked when the request was judged. Refuses without a permit.
+    /// The target that was picked when the request was judged, or the next one to try. Refuses
+    /// without a permit.
     async fn upstream_peer(
         &self,
         _session: &mut Session,
         ctx: &mut Ctx,
     ) -> pingora::Result<Box<HttpPeer>> {
-        let (Some(_), Some(api), Some(address)) = (&ctx.permit, &ctx.api, ctx.address) else {
+        let (Some(_), Some(exchange)) = (&ctx.permit, &mut ctx.exchange) else {
             return Err(Error::explain(ErrorType::InternalError, "no permit"));
         };
-        let timeouts = api.config.upstream.timeouts;
-        let mut peer = HttpPeer::new(address, false, String::new());
-        peer.options.connection_timeout = Some(timeouts.connect);
-        peer.options.total_connection_timeout = Some(timeouts.connect);
-        peer.options.read_timeout = Some(timeouts.read);
-        peer.options.write_timeout = Some(timeouts.write);
-        peer.options.idle_timeout = Some(timeouts.idle);
-        Ok(Box::new(peer))
+        // Another try passes what was kept of the body through its filter again.
+        ctx.body_received = 0;
+        Ok(Box::new(exchange.next_peer()))
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Ctx,
+    ) -> pingora::Result<()> {
+        if let Some(exchange) = &mut ctx.exchange {
+            exchange.connected(reused);
+        }
+        Ok(())
+    }
+
+    /// No connection: perhaps another target has one.
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Ctx,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        let idempotent = session.req_header().method.is_idempotent();
+        match &mut ctx.exchange {
+            Some(exchange) => exchange.not_connected(&mut error, idempotent),
+            None => error.set_retry(false),
+        }
+        error
+    }
+
+    /// A broken exchange: tried again only where the upstream cannot have acted on it, or may act twice.
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        ctx: &mut Ctx,
+        reused: bool,
+    ) -> Box<Error> {
+        if tunnel::end(session, &error, ctx.arrival.as_ref()).is_some() {
+            // Nobody's failure, and nothing that could be sent again.
+            error.set_retry(false);
+            return error;
+        }
+        let repeatable = session.req_header().method.is_idempotent()
+            && !session.as_ref().retry_buffer_truncated();
+        match &mut ctx.exchange {
+            Some(exchange) => exchange.broke(&mut error, repeatable, reused),
+            None => error.set_retry(false),
+        }
+        error
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Ctx,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        // The access log counts the tries, and what a target's failures lead to is logged once.
+        true
     }
 
     /// Hides the credential and tells the upstream who calls. Runs again for each try.
@@ -405,6 +322,7 @@ impl ProxyHttp for Gateway {
             http2: session.is_http2(),
         };
         headers::to_upstream(upstream_request, permit, state, &outgoing);
+        ctx.framing.sent(upstream_request);
         Ok(())
     }
 
@@ -444,9 +362,15 @@ impl ProxyHttp for Gateway {
         let (Some(permit), Some(api), Some(state)) = (&ctx.permit, &ctx.api, &ctx.state) else {
             return Err(Error::explain(ErrorType::InternalError, "no permit"));
         };
-        if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
-        {
+        let kind = ctx.framing.received(session, response)?;
+        if kind == Kind::Interim {
+            if let Some(exchange) = &mut ctx.exchange {
+                exchange.heard();
+            }
             return Ok(());
+        }
+        if let Some(exchange) = &mut ctx.exchange {
+            exchange.answered(response.status.as_u16());
         }
         let answered = clock::instant();
         let since = ctx.judged.unwrap_or(ctx.started);
@@ -454,9 +378,8 @@ impl ProxyHttp for Gateway {
             .upstream_seconds
             .observe((answered - since).as_secs_f64());
         ctx.answered = Some(answered);
-        if response.status == StatusCode::SWITCHING_PROTOCOLS
-            && session.is_upgrade_req()
-            && let (Some(arrival), Some(api)) = (&ctx.arrival, &ctx.api)
+        if kind == Kind::Switch
+            && let Some(arrival) = &ctx.arrival
             && let Some(lease) = tunnel::lease(state, api, permit)
         {
             arrival.hold(lease);
@@ -486,8 +409,7 @@ impl ProxyHttp for Gateway {
         headers::to_client(response, permit.caller(), &state.owned, cookie, &ctx.id)
     }
 
-    /// Only a connection that the upstream had closed meanwhile is tried again, and only for
-    /// requests that may be repeated (Pingora's own rule).
+    /// Answers for an upstream that failed.
     async fn fail_to_proxy(
         &self,
         session: &mut Session,
@@ -511,7 +433,7 @@ impl ProxyHttp for Gateway {
             } else {
                 session.set_keepalive(None);
                 // A client that is gone cannot be answered.
-                let _ = self.refuse(session, ctx, denial).await;
+                let _ = reply::refuse(session, ctx, denial).await;
             }
         } else {
             ctx.denial = Some(Denial::new(Code::Permit, "client_gone"));
@@ -525,6 +447,8 @@ impl ProxyHttp for Gateway {
     /// Counts and writes down how the request ended.
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Ctx) {
         record::request(session, ctx, &self.metrics, &self.lines);
+        // The upstream is done, however long the client takes to go.
+        ctx.exchange = None;
     }
 
     fn suppress_error_log(&self, _session: &Session, ctx: &Ctx, error: &Error) -> bool {
@@ -535,6 +459,9 @@ impl ProxyHttp for Gateway {
                 request_id = ctx.id.to_str().unwrap_or_default(),
                 source = error.esource().as_str(),
                 kind = error.etype().as_str(),
+                reason = failure(error).map(|denial| denial.reason),
+                upstream = ctx.exchange.as_ref().map(|e| e.address().to_string()),
+                detail = ctx.exchange.as_ref().and_then(Exchange::detail),
                 "a request failed"
             );
         }
@@ -547,32 +474,4 @@ impl ProxyHttp for Gateway {
         let id = ctx.id.to_str().unwrap_or_default();
         format!("{} {}, request {id}", request.method, request.uri.path())
     }
-}
-
-/// Whose fault a failed exchange is; `None` where the client itself went away.
-fn failure(error: &Error) -> Option<Denial> {
-    let denial = match (error.esource(), error.etype()) {
-        (_, ErrorType::HTTPStatus(413)) => Denial::new(Code::BodyTooLarge, "body"),
-        (
-            ErrorSource::Upstream,
-            ErrorType::ConnectTimedout
-            | ErrorType::ReadTimedout
-            | ErrorType::WriteTimedout
-            | ErrorType::TLSHandshakeTimedout,
-        ) => Denial::new(Code::UpstreamTimeout, "timed_out"),
-        (ErrorSource::Upstream, ErrorType::ConnectRefused) => {
-            Denial::new(Code::UpstreamFailed, "connect_refused")
-        }
-        (ErrorSource::Upstream, _) => Denial::new(Code::UpstreamFailed, "upstream"),
-        (
-            ErrorSource::Downstream,
-            ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed,
-        ) => return None,
-        (ErrorSource::Downstream, ErrorType::ReadTimedout) => {
-            Denial::new(Code::RequestTimeout, "body_too_slow")
-        }
-        (ErrorSource::Downstream, _) => Denial::new(Code::InvalidRequest, "malformed"),
-        (ErrorSource::Internal | ErrorSource::Unset, _) => Denial::new(Code::Internal, "proxy"),
-    };
-    Some(denial)
 }

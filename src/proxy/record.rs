@@ -2,7 +2,10 @@
 //!
 //! A line names who called and why it was refused. It holds no query, no header, no credential.
 
-use std::{fmt::Write as _, net::IpAddr};
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, SocketAddr},
+};
 
 use pingora::proxy::Session;
 use serde::Serialize;
@@ -13,6 +16,7 @@ use super::{
     denial::{Code, Denial},
     state::State,
     trace,
+    upstream::exchange::Exchange,
 };
 use crate::{
     clock,
@@ -45,6 +49,10 @@ struct Line<'a> {
     seconds: f64,
     authentication_seconds: Option<f64>,
     upstream_seconds: Option<f64>,
+    upstream: Option<SocketAddr>,
+    upstream_tries: Option<usize>,
+    upstream_reused: Option<bool>,
+    upstream_detail: Option<&'a str>,
     bytes_received: u64,
     bytes_sent: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,6 +86,7 @@ pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
         .map(|c| &c.verified.facts.client_id)
         .or(denial.and_then(|d| d.client_id.as_ref()));
     let application = caller.and_then(|caller| caller.application.as_ref());
+    let exchange = ctx.exchange.as_ref();
     let line = Line {
         time: timestamp(ctx.now),
         request_id: ctx.id.to_str().unwrap_or_default(),
@@ -101,6 +110,10 @@ pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
             .map(|judged| (judged - ctx.started).as_secs_f64()),
         upstream_seconds: (ctx.answered)
             .map(|answered| (answered - ctx.judged.unwrap_or(ctx.started)).as_secs_f64()),
+        upstream: exchange.map(Exchange::address),
+        upstream_tries: exchange.map(Exchange::tries),
+        upstream_reused: exchange.map(Exchange::is_reused),
+        upstream_detail: exchange.and_then(Exchange::detail),
         bytes_received: ctx.body_received,
         bytes_sent: session.body_bytes_sent(),
         trace_id: trace::id(&request.headers),
@@ -182,12 +195,20 @@ fn text(line: &Line<'_>) -> String {
         ("application", line.application.as_deref()),
         ("host", Some(line.host)),
         ("request_id", Some(line.request_id)),
+        ("upstream_detail", line.upstream_detail),
         ("trace_id", line.trace_id),
     ] {
         if let Some(value) = value {
             // Writing into a string cannot fail.
             let _ = write!(text, " {name}={value:?}");
         }
+    }
+    if let (Some(upstream), Some(tries)) = (line.upstream, line.upstream_tries) {
+        let reused = line.upstream_reused.unwrap_or(false);
+        let _ = write!(
+            text,
+            " upstream={upstream} upstream_tries={tries} upstream_reused={reused}"
+        );
     }
     let _ = write!(
         text,

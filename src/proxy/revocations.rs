@@ -1,10 +1,11 @@
 //! Sessions that ended before their time.
 //!
-//! With the file registry they are known to this process only, and forgotten when it ends.
+//! With the file registry they are known to this process only, and forgotten when it ends, unless
+//! another process takes its place: then the two tell each other for as long as both answer.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
 };
 
 use crate::{
@@ -16,7 +17,25 @@ use crate::{
 /// instead: whoever logs in and out in a loop must not fill the memory.
 const SINGLE: u32 = 10_000;
 
-type Owner = (Box<str>, ClientId);
+/// Single sessions told to a follower. Above it all sessions of every application that has some
+/// end instead, which takes a thousand times less to tell.
+const TOLD: usize = 200_000;
+
+/// Strategy and client id.
+pub(crate) type Owner = (Box<str>, ClientId);
+
+/// What ended before its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Every session of an application that began before this.
+    AllBefore { owner: Owner, time: Timestamp },
+    /// One session, which would have lived so long.
+    Single {
+        id: SessionId,
+        until: Timestamp,
+        owner: Arc<Owner>,
+    },
+}
 
 /// What was revoked. Looking up takes no lock.
 #[derive(Debug, Default)]
@@ -25,8 +44,16 @@ pub struct Revocations {
     single: papaya::HashMap<SessionId, (Timestamp, Arc<Owner>)>,
     /// Sessions of an application begun before this are over.
     all_before: papaya::HashMap<Owner, Timestamp>,
+    writing: Mutex<Writing>,
+}
+
+/// What only those who write need.
+#[derive(Debug, Default)]
+struct Writing {
     /// How many single ones each application has.
-    counts: Mutex<HashMap<Arc<Owner>, u32>>,
+    counts: HashMap<Arc<Owner>, u32>,
+    /// Who is told.
+    follower: Option<mpsc::Sender<Ended>>,
 }
 
 impl Revocations {
@@ -48,25 +75,28 @@ impl Revocations {
             return;
         }
         let owner = owner(session);
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let (owner, count) = match counts.get_key_value(&owner) {
+        let mut writing = self.writing();
+        let (owner, count) = match writing.counts.get_key_value(&owner) {
             Some((owner, count)) => (Arc::clone(owner), *count),
             None => (Arc::new(owner), 0),
         };
-        if count >= SINGLE {
-            self.all_before.pin().insert((*owner).clone(), now);
-            return;
+        let ended = if count >= SINGLE {
+            let owner = (*owner).clone();
+            Ended::AllBefore { owner, time: now }
+        } else {
+            let (id, until) = (session.id, session.absolute_end);
+            Ended::Single { id, until, owner }
+        };
+        if let Some(follower) = &writing.follower {
+            // One that has gone is nobody to tell.
+            let _ = follower.send(ended.clone());
         }
-        let ends = (session.absolute_end, Arc::clone(&owner));
-        // Two requests may end one session at once.
-        if self.single.pin().insert(session.id, ends).is_none() {
-            counts.insert(owner, count + 1);
-        }
+        self.apply(&mut writing, ended);
     }
 
     /// Forgets what has ended by itself. Called once in a while.
     pub fn tidy(&self, now: Timestamp) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = &mut self.writing().counts;
         counts.clear();
         self.single.pin().retain(|_, (until, owner)| {
             let lives = *until > now;
@@ -75,6 +105,62 @@ impl Revocations {
             }
             lives
         });
+    }
+
+    /// Takes over what another process has ended. It is told to no follower.
+    pub(crate) fn take_over(&self, ended: Ended) {
+        self.apply(&mut self.writing(), ended);
+    }
+
+    /// Everything that has ended so far, and from then on each that ends here. There is one
+    /// follower at most; a new one takes the place of the old.
+    pub(crate) fn follow(&self, now: Timestamp) -> (Vec<Ended>, mpsc::Receiver<Ended>) {
+        let (sender, receiver) = mpsc::channel();
+        let mut writing = self.writing();
+        writing.follower = Some(sender);
+        let all_before = self.all_before.pin();
+        let mut ended: Vec<_> = all_before
+            .iter()
+            .map(|(owner, time)| (owner.clone(), *time))
+            .map(|(owner, time)| Ended::AllBefore { owner, time })
+            .collect();
+        if self.single.len() > TOLD {
+            let owners = writing.counts.keys().map(|owner| (**owner).clone());
+            ended.extend(owners.map(|owner| Ended::AllBefore { owner, time: now }));
+        } else {
+            let single = self.single.pin();
+            ended.extend(single.iter().map(|(id, (until, owner))| Ended::Single {
+                id: *id,
+                until: *until,
+                owner: Arc::clone(owner),
+            }));
+        }
+        (ended, receiver)
+    }
+
+    /// Tells nobody any more.
+    pub(crate) fn unfollow(&self) {
+        self.writing().follower = None;
+    }
+
+    fn apply(&self, writing: &mut Writing, ended: Ended) {
+        match ended {
+            Ended::AllBefore { owner, time } => {
+                let latest = |before: &Timestamp| time.max(*before);
+                self.all_before.pin().update_or_insert(owner, latest, time);
+            }
+            Ended::Single { id, until, owner } => {
+                let ends = (until, Arc::clone(&owner));
+                // Two requests may end one session at once.
+                if self.single.pin().insert(id, ends).is_none() {
+                    *writing.counts.entry(owner).or_default() += 1;
+                }
+            }
+        }
+    }
+
+    fn writing(&self) -> MutexGuard<'_, Writing> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,6 +234,49 @@ mod tests {
             revocations.tidy(Timestamp::from_secs(111 + round));
         }
         revocations.tidy(Timestamp::from_secs(201));
-        assert!(revocations.counts.lock().unwrap().is_empty());
+        assert!(revocations.writing().counts.is_empty());
+    }
+
+    #[test]
+    fn a_follower_learns_what_was_and_what_comes() {
+        let old = Revocations::default();
+        let now = Timestamp::from_secs(110);
+        let (before, after) = (session("a"), session("b"));
+        old.revoke(&before, now);
+        let (ended, later) = old.follow(now);
+        let new = Revocations::default();
+        ended.into_iter().for_each(|ended| new.take_over(ended));
+        assert!(new.covers(&before));
+        old.revoke(&after, now);
+        // What came from there is not told there again.
+        old.take_over(Ended::AllBefore {
+            owner: owner(&session("c")),
+            time: now,
+        });
+        old.unfollow();
+        old.revoke(&session("d"), now);
+        let told: Vec<_> = later.into_iter().collect();
+        assert_eq!(told.len(), 1);
+        told.into_iter().for_each(|ended| new.take_over(ended));
+        assert!(new.covers(&after));
+        assert!(!new.covers(&session("c")));
+        assert!(old.covers(&session("c")));
+    }
+
+    #[test]
+    fn more_than_can_be_told_ends_with_its_applications() {
+        let old = Revocations::default();
+        let now = Timestamp::from_secs(110);
+        for client in 0..=TOLD / SINGLE as usize {
+            for _ in 0..SINGLE {
+                old.revoke(&session(&format!("a{client}")), now);
+            }
+        }
+        let (ended, _later) = old.follow(now);
+        assert_eq!(ended.len(), TOLD / SINGLE as usize + 1);
+        let new = Revocations::default();
+        ended.into_iter().for_each(|ended| new.take_over(ended));
+        assert!(new.covers(&session("a0")));
+        assert!(!new.covers(&session("b")));
     }
 }

@@ -13,7 +13,7 @@ use super::{
     revocations::Revocations,
     route::Table,
     strategy::Strategy,
-    upstream::Upstream,
+    upstream::{Upstream, health::Checker},
 };
 use crate::{
     config::Config,
@@ -35,6 +35,8 @@ pub struct Lasting {
     pub metrics: Arc<Metrics>,
     /// Seals sessions where none is configured.
     pub made_key: SessionKey,
+    /// Connects for the checks of upstreams.
+    pub checker: Checker,
     /// Where background work runs.
     pub runtime: Handle,
 }
@@ -113,7 +115,15 @@ impl State {
             let kept = previous.and_then(|state| state.api(&api.name));
             let upstream = match kept.filter(|kept| kept.config.upstream == api.upstream) {
                 Some(kept) => Arc::clone(&kept.upstream),
-                None => Upstream::start(&api.upstream, &lasting.runtime),
+                None => Upstream::start(
+                    &api.name,
+                    &api.upstream,
+                    previous
+                        .and_then(|state| state.api(&api.name))
+                        .map(|kept| &*kept.upstream),
+                    &lasting.checker,
+                    &lasting.runtime,
+                ),
             };
             Ok(Arc::new(Api::new(
                 api.clone(),
@@ -161,6 +171,11 @@ impl State {
                 let age = now.since(keys.fetched).as_secs_f64();
                 metrics.key_set_age.with_label_values(&[name]).set(age);
             }
+        }
+        metrics.upstream_healthy.reset();
+        metrics.upstream_in_flight.reset();
+        for api in &self.apis {
+            api.upstream.observe(metrics);
         }
         let count = self.directory.len();
         metrics

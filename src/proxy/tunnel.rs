@@ -37,9 +37,8 @@ pub fn end(session: &Session, error: &Error, arrival: Option<&Arrival>) -> Optio
     if !session.was_upgraded() {
         return None;
     }
-    let idle =
-        *error.esource() == ErrorSource::Upstream && *error.etype() == ErrorType::ReadTimedout;
-    arrival
-        .and_then(Arrival::ended)
-        .or_else(|| idle.then_some("tunnel_idle"))
+    let of_upstream = *error.esource() == ErrorSource::Upstream;
+    let is_idle = of_upstream && *error.etype() == ErrorType::ReadTimedout;
+    let idle = is_idle.then_some("tunnel_idle");
+    arrival.and_then(Arrival::ended).or(idle)
 }

@@ -1,14 +1,11 @@
 //! The operator's address: whether the program lives, whether it is ready, its metrics. Everything
 //! else there needs the token.
 
+mod door;
+
 use std::{
-    future::Future as _,
-    io,
     net::SocketAddr,
-    pin::Pin,
     sync::{Arc, atomic::Ordering},
-    task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -20,12 +17,7 @@ use axum::{
     routing::get,
 };
 use subtle::ConstantTimeEq as _;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, Sleep},
-};
+use tokio::net::TcpListener;
 
 use super::{shutdown::Shutdown, socket::Bound};
 use crate::{
@@ -36,14 +28,11 @@ use crate::{
         metrics::{Metrics, raise},
     },
 };
+use door::Door;
 
 /// Connections at once to one of these addresses. Operators need a handful, and each keeps a
 /// descriptor that a client of the proxy may need.
 const PLACES: usize = 256;
-
-/// How long a connection may neither read nor write. Shorter than scrapers pause, who connect
-/// anew.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What operators ask about. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -72,7 +61,7 @@ pub enum Surface {
 }
 
 impl Admin {
-    /// Answers on a bound socket until the program ends.
+    /// Answers on a bound socket until the program ends or another takes its place.
     pub async fn serve(self, socket: Bound, surface: Surface) {
         let router = Router::new()
             .route("/livez", get(|| async { "ok\n" }))
@@ -85,16 +74,22 @@ impl Admin {
             Surface::Whole => router.fallback(guarded),
         };
         let listener = match TcpListener::from_std(socket.into_socket()) {
-            Ok(listener) => Door {
-                listener,
-                places: Arc::new(Semaphore::new(PLACES)),
-            },
+            Ok(listener) => Door::new(listener, PLACES),
             Err(error) => {
                 tracing::error!(%error, "the operator's address cannot be served");
                 return;
             }
         };
-        if let Err(error) = axum::serve(listener, router.with_state(self)).await {
+        let mut handed_over = self.shutdown.handed_over();
+        let answered_elsewhere = async move {
+            // The sender lives as long as the program; without it nobody has taken its place.
+            if handed_over.wait_for(|handed| *handed).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let served = axum::serve(listener, router.with_state(self))
+            .with_graceful_shutdown(answered_elsewhere);
+        if let Err(error) = served.await {
             tracing::error!(%error, "the operator's address is no longer served");
         }
     }
@@ -114,86 +109,6 @@ impl Admin {
         };
         scheme.eq_ignore_ascii_case(b"bearer ")
             && bool::from(presented.ct_eq(token.expose().as_bytes()))
-    }
-}
-
-/// A listener with so many places. Who comes beyond them waits to be accepted.
-struct Door {
-    listener: TcpListener,
-    places: Arc<Semaphore>,
-}
-
-/// A connection that has a place, and loses it when nothing happens.
-struct Guest {
-    stream: TcpStream,
-    patience: Pin<Box<Sleep>>,
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl axum::serve::Listener for Door {
-    type Io = Guest;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Guest, SocketAddr) {
-        // The semaphore is never closed.
-        let place = Arc::clone(&self.places).acquire_owned().await.ok();
-        let (stream, peer) = axum::serve::Listener::accept(&mut self.listener).await;
-        let guest = Guest {
-            stream,
-            patience: Box::pin(tokio::time::sleep(PATIENCE)),
-            _place: place,
-        };
-        (guest, peer)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-impl Guest {
-    /// Passes on what came of reading or writing, and gives up where nothing did for too long.
-    fn patient<T>(
-        &mut self,
-        context: &mut Context<'_>,
-        done: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if done.is_ready() {
-            self.patience.as_mut().reset(Instant::now() + PATIENCE);
-            return done;
-        }
-        ready!(self.patience.as_mut().poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncRead for Guest {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let done = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.patient(context, done)
-    }
-}
-
-impl AsyncWrite for Guest {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let done = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.patient(context, done)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -237,6 +152,11 @@ async fn readyz(Extract(admin): Extract<Admin>) -> Response {
         });
     }
     lines.sort_unstable();
+    for api in &state.apis {
+        if let Some(complaint) = api.upstream.complaint() {
+            lines.push(format!("failing upstream {}: {complaint}", api.config.name));
+        }
+    }
     let refused = |what| {
         admin
             .metrics

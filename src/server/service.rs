@@ -1,6 +1,6 @@
 //! The proxy as a Pingora service.
 
-use std::{net::SocketAddr, num::NonZero, sync::Arc, thread, time::Duration};
+use std::{net::SocketAddr, num::NonZero, pin::pin, sync::Arc, thread, time::Duration};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -70,7 +70,7 @@ impl Live {
 struct Listening<A> {
     service: listening::Service<A>,
     sockets: Vec<Bound>,
-    closing: ShutdownWatch,
+    shutdown: Shutdown,
 }
 
 /// Serves until [`Shutdown`] is requested or a signal comes, and returns when all is answered.
@@ -103,7 +103,7 @@ pub fn run<P>(
     server.add_service(Listening {
         service,
         sockets: settings.listeners,
-        closing: shutdown.closing(),
+        shutdown: shutdown.clone(),
     });
     let shutdown_signal = Box::new(Signals {
         shutdown,
@@ -154,10 +154,19 @@ impl<A: ServerApp + Send + Sync + 'static> Service for Listening<A> {
                 socket.hand_over(&mut table);
             }
         }
-        let closing = self.closing.clone();
-        self.service
-            .start_service(table, closing, listeners_per_socket)
-            .await;
+        let closing = self.shutdown.closing();
+        let mut accepting = pin!(
+            self.service
+                .start_service(table, closing, listeners_per_socket)
+        );
+        // It builds every listener before it waits for the first time.
+        tokio::select! {
+            biased;
+            () = &mut accepting => return,
+            () = std::future::ready(()) => self.shutdown.set_serving(),
+        }
+        accepting.await;
+        self.shutdown.set_closed();
     }
 
     fn name(&self) -> &str {

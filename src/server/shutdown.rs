@@ -9,6 +9,9 @@
 //!    nothing for [`LINGER`] are cut by the front itself.
 //!
 //! Without traffic this takes a quarter of a second. A second signal ends it at once.
+//!
+//! Where another process has taken this one's place ([`super::upgrade`]), readiness does not fail,
+//! since whoever asks is answered there, and the listeners are let go at once: they live on.
 
 use std::{sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -20,7 +23,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::service::Live;
+use super::{service::Live, systemd};
 use crate::proxy::connection::{Counters, LINGER};
 
 /// How long the listeners stay open at most. Load balancers that look less often have to be told
@@ -29,6 +32,12 @@ const ACCEPT: Duration = Duration::from_secs(5);
 
 /// How long nobody may have come for traffic to count as over.
 const QUIET: Duration = Duration::from_millis(250);
+
+/// How long a connection that was just accepted may take to be counted.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// A second signal so soon after the first is the same one.
+const TWICE: Duration = Duration::from_secs(1);
 
 /// How often the counters are looked at, which happens only while stopping.
 const LOOK: Duration = Duration::from_millis(10);
@@ -42,6 +51,9 @@ struct Steps {
     requested: watch::Sender<bool>,
     draining: watch::Sender<bool>,
     closing: watch::Sender<bool>,
+    closed: watch::Sender<bool>,
+    handed_over: watch::Sender<bool>,
+    serving: watch::Sender<bool>,
 }
 
 /// What Pingora waits on: the signals, and then the drain.
@@ -63,16 +75,43 @@ impl Shutdown {
         self.0.requested.send_replace(true);
     }
 
-    /// Whether the stop has begun: what readiness asks.
+    /// Begins the stop of a program whose place another has taken.
+    pub(super) fn hand_over(&self) {
+        self.0.handed_over.send_replace(true);
+        self.request();
+    }
+
+    /// Turns true when another program has taken this one's place.
+    pub(super) fn handed_over(&self) -> watch::Receiver<bool> {
+        self.0.handed_over.subscribe()
+    }
+
+    /// Whether the stop has begun and no other program has taken this one's place: what readiness
+    /// asks.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        *self.0.draining.borrow()
+        *self.0.draining.borrow() && !*self.0.handed_over.borrow()
     }
 
     /// Turns true when the stop begins.
     #[must_use]
     pub fn draining(&self) -> watch::Receiver<bool> {
         self.0.draining.subscribe()
+    }
+
+    /// Turns true when the proxy accepts connections.
+    pub(super) fn serving(&self) -> watch::Receiver<bool> {
+        self.0.serving.subscribe()
+    }
+
+    /// The proxy accepts connections.
+    pub(super) fn set_serving(&self) {
+        self.0.serving.send_replace(true);
+    }
+
+    /// The proxy accepts none any more.
+    pub(super) fn set_closed(&self) {
+        self.0.closed.send_replace(true);
     }
 
     /// Turns true when the proxy's listeners are to close.
@@ -101,10 +140,17 @@ impl Signals {
             requests = counters.in_flight.load(Relaxed),
             "stopping"
         );
+        let handed_over = *self.shutdown.0.handed_over.borrow();
+        if !handed_over {
+            systemd::stopping();
+        }
         self.shutdown.0.draining.send_replace(true);
 
         let grace_period = **self.live.grace_period.load();
-        let accept = ACCEPT.min(grace_period / 2);
+        let accept = match handed_over {
+            true => Duration::ZERO,
+            false => ACCEPT.min(grace_period / 2),
+        };
         let mut last_seen = start;
         let mut accepted = counters.accepted.load(Relaxed);
         while start.elapsed() < accept && last_seen.elapsed() < QUIET {
@@ -116,6 +162,16 @@ impl Signals {
             }
         }
         self.shutdown.0.closing.send_replace(true);
+        // Who was accepted last is counted only when its task has run.
+        let mut closed = self.shutdown.0.closed.subscribe();
+        let settled = async {
+            // The sender is a field of this handle, so the wait cannot fail.
+            let _ = closed.wait_for(|closed| *closed).await.is_ok();
+            sleep(SETTLE).await;
+        };
+        let _ = tokio::time::timeout(grace_period.min(QUIET), settled)
+            .await
+            .is_ok();
 
         // A little longer than a connection lingers, so that the front is the one that cuts.
         let lingers = LINGER + QUIET;
@@ -142,9 +198,14 @@ impl ShutdownSignalWatch for Signals {
             () = self.shutdown.requested() => {}
             () = signalled() => {}
         }
+        // Whoever ends a process and its group sends the same signal twice.
+        let again = async {
+            sleep(TWICE).await;
+            signalled().await;
+        };
         tokio::select! {
             () = self.drain() => {}
-            () = signalled() => tracing::warn!("stopping at once on a second signal"),
+            () = again => tracing::warn!("stopping at once on a second signal"),
         }
         // All waiting was done here; any other answer would make Pingora sleep.
         ShutdownSignal::FastShutdown

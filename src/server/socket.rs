@@ -7,6 +7,7 @@ use std::{
     fmt, io,
     net::{SocketAddr, TcpListener},
     os::fd::IntoRawFd,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use pingora::server::Fds;
@@ -37,6 +38,22 @@ pub struct Error {
     pub source: io::Error,
 }
 
+/// Copies of the listening sockets' descriptors, to be handed to a process that takes this one's
+/// place. A socket listens until its duplicate, too, is dropped. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Duplicates(Arc<Mutex<Vec<Duplicate>>>);
+
+/// One of [`Duplicates`].
+#[derive(Debug)]
+pub(super) struct Duplicate {
+    /// What it is for.
+    pub(super) listener: Listener,
+    /// The configured address, whose port may be 0.
+    pub(super) asked: SocketAddr,
+    /// The socket.
+    pub(super) socket: TcpListener,
+}
+
 /// A socket that clients can already connect to, though nobody answers yet. Non-blocking.
 #[derive(Debug)]
 pub struct Bound {
@@ -50,20 +67,45 @@ pub struct Bound {
 /// # Errors
 ///
 /// The address is in use, is not one of this host, or needs a right that the process lacks.
-pub fn bind(listener: Listener, address: SocketAddr) -> Result<Bound, Error> {
-    let bound = || {
-        let socket = TcpListener::bind(address)?;
-        socket.set_nonblocking(true)?;
-        let address = socket.local_addr()?;
-        Ok(Bound { socket, address })
-    };
-    let bound = bound().map_err(|source| Error {
-        listener,
-        address,
-        source,
-    })?;
+pub fn bind(
+    listener: Listener,
+    asked: SocketAddr,
+    duplicates: &Duplicates,
+) -> Result<Bound, Error> {
+    let bound = TcpListener::bind(asked)
+        .and_then(|socket| Bound::new(listener, asked, socket, duplicates))
+        .map_err(|source| Error {
+            listener,
+            address: asked,
+            source,
+        })?;
     tracing::info!(%listener, address = %bound.address, "listening");
     Ok(bound)
+}
+
+/// Takes a listening socket that another process bound, and logs its address.
+///
+/// # Errors
+/// What came is no listening socket.
+pub(super) fn take_over(
+    listener: Listener,
+    asked: SocketAddr,
+    socket: TcpListener,
+    duplicates: &Duplicates,
+) -> Result<Bound, Error> {
+    let taken = || {
+        if !rustix::net::sockopt::socket_acceptconn(&socket)? {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Bound::new(listener, asked, socket, duplicates)
+    };
+    let taken = taken().map_err(|source| Error {
+        listener,
+        address: asked,
+        source,
+    })?;
+    tracing::info!(%listener, address = %taken.address, taken_over = true, "listening");
+    Ok(taken)
 }
 
 /// Raises the limit of open files to what so many client connections need: each may have one to
@@ -84,7 +126,30 @@ pub fn raise_descriptor_limit(connections: usize) {
     }
 }
 
+impl Duplicates {
+    /// The duplicates so far.
+    pub(super) fn all(&self) -> MutexGuard<'_, Vec<Duplicate>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Bound {
+    fn new(
+        listener: Listener,
+        asked: SocketAddr,
+        socket: TcpListener,
+        duplicates: &Duplicates,
+    ) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        duplicates.all().push(Duplicate {
+            listener,
+            asked,
+            socket: socket.try_clone()?,
+        });
+        Ok(Self { socket, address })
+    }
+
     /// The address it has.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -123,15 +188,15 @@ mod tests {
 
     #[test]
     fn port_0_becomes_a_real_one() {
-        let bound = bind(Listener::Proxy, any_port()).unwrap();
+        let bound = bind(Listener::Proxy, any_port(), &Duplicates::default()).unwrap();
         assert_ne!(bound.address().port(), 0);
         assert!(std::net::TcpStream::connect(bound.address()).is_ok());
     }
 
     #[test]
     fn a_taken_address_is_named() {
-        let first = bind(Listener::Proxy, any_port()).unwrap();
-        let error = bind(Listener::Admin, first.address()).unwrap_err();
+        let first = bind(Listener::Proxy, any_port(), &Duplicates::default()).unwrap();
+        let error = bind(Listener::Admin, first.address(), &Duplicates::default()).unwrap_err();
         assert_eq!(
             (error.listener, error.address),
             (Listener::Admin, first.address())

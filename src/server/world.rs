@@ -25,7 +25,7 @@ use pingora::{
 use super::{
     service::{self, Live, Settings},
     shutdown::Shutdown,
-    socket::{Listener, bind},
+    socket::{Duplicates, Listener, bind},
 };
 use crate::proxy::connection::{Answer, Arrival, Counters, Limits, Refusal, Refuse};
 
@@ -80,7 +80,8 @@ impl World {
         let hooks = Hooks {
             upstream: Upstream::serve(&upstream),
         };
-        let bound = bind(Listener::Proxy, SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let bound = bind(Listener::Proxy, any_port, &Duplicates::default()).unwrap();
         let address = bound.address();
         let settings = Settings {
             listeners: vec![bound],

@@ -43,6 +43,10 @@ pub struct Metrics {
     pub certificate_not_after: IntGaugeVec,
     /// Seconds since the keys in use were fetched, by `identity_provider`; none before the first.
     pub key_set_age: GaugeVec,
+    /// Addresses of a target that are in use, by `api`, `target` as configured; 0: none.
+    pub upstream_healthy: IntGaugeVec,
+    /// Requests in flight to an upstream, by `api`.
+    pub upstream_in_flight: IntGaugeVec,
     /// Applications in the directory.
     pub applications: IntGauge,
     /// Reloads by `what` and `outcome`.
@@ -129,6 +133,18 @@ impl Metrics {
                     ),
                     &["identity_provider"],
                 )?,
+            )?,
+            upstream_healthy: gauges(
+                &r,
+                "dcr_upstream_healthy",
+                "Addresses of an upstream target that are healthy and not ejected.",
+                &["api", "target"],
+            )?,
+            upstream_in_flight: gauges(
+                &r,
+                "dcr_upstream_in_flight",
+                "Requests in flight to an upstream.",
+                &["api"],
             )?,
             applications: register(
                 &r,

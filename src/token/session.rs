@@ -63,6 +63,16 @@ impl SessionKey {
         rand::fill(&mut *key).map_err(|_| Error::Random)?;
         Ok(Self(key))
     }
+
+    /// Takes over a key.
+    pub(crate) fn from_bytes(key: [u8; 32]) -> Self {
+        Self(Zeroizing::new(key))
+    }
+
+    /// The key itself, for handing it to the process that takes this one's place.
+    pub(crate) fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 impl fmt::Debug for SessionKey {
@@ -84,6 +94,16 @@ impl SessionId {
         let mut id = [0; 16];
         rand::fill(&mut id).map_err(|_| Error::Random)?;
         Ok(Self(id))
+    }
+
+    /// Takes over an id that was made elsewhere.
+    pub(crate) fn from_bytes(id: [u8; 16]) -> Self {
+        Self(id)
+    }
+
+    /// The id.
+    pub(crate) fn bytes(&self) -> [u8; 16] {
+        self.0
     }
 }
 

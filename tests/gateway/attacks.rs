@@ -1,18 +1,12 @@
 //! Attacks that have worked against others: each test asks whether one works here.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
     task::JoinSet,
     time::timeout,
 };
@@ -23,10 +17,11 @@ use crate::harness::{
     eventually,
     gateway::Setup,
     h2c::H2c,
-    http1::{Answer, read_head},
+    http1::Answer,
     idp::{Endpoint, Idp, Overlap},
     keys::Alg,
     now, rfc3339, session_key,
+    sockets::Sockets,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -1034,79 +1029,6 @@ fn the_dependencies_are_those_that_are_mended() {
     }
     for name in ["rsa", "hickory-resolver", "openssl"] {
         assert!(versions(name).is_empty(), "{name} came back");
-    }
-}
-
-/// An upstream that grants each upgrade and echoes what comes through the tunnel.
-struct Sockets {
-    address: String,
-    opened: Arc<AtomicUsize>,
-    heads: Arc<std::sync::Mutex<Vec<String>>>,
-}
-
-impl Sockets {
-    async fn start() -> Self {
-        const GRANT: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
-            Upgrade: websocket\r\n\r\n";
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (opened, heads) = (Arc::<AtomicUsize>::default(), Arc::default());
-        let (count, kept): (_, Arc<std::sync::Mutex<Vec<String>>>) =
-            (Arc::clone(&opened), Arc::clone(&heads));
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                count.fetch_add(1, Ordering::Relaxed);
-                let kept = Arc::clone(&kept);
-                tokio::spawn(async move {
-                    let mut stream = BufReader::new(stream);
-                    let Some((first, lines)) = read_head(&mut stream).await else {
-                        return;
-                    };
-                    let lines = lines
-                        .iter()
-                        .map(|(name, value)| format!("{name}: {value}\n"));
-                    kept.lock()
-                        .unwrap()
-                        .push(format!("{first}\n{}", lines.collect::<String>()));
-                    if stream.write_all(GRANT).await.is_err() {
-                        return;
-                    }
-                    loop {
-                        let Ok(bytes) = stream.fill_buf().await else {
-                            return;
-                        };
-                        let bytes = bytes.to_vec();
-                        if bytes.is_empty() || stream.write_all(&bytes).await.is_err() {
-                            return;
-                        }
-                        stream.consume(bytes.len());
-                    }
-                });
-            }
-        });
-        Self {
-            address,
-            opened,
-            heads,
-        }
-    }
-
-    /// Puts it behind `flights`, and the ordinary upstream behind a new API `plain`.
-    fn stand_behind(&self, setup: &mut Setup) {
-        let mut plain = setup.config["apis"][0].clone();
-        plain["name"] = json!("plain");
-        plain["routes"] = json!([{"paths": ["/plain"]}]);
-        push(&mut setup.config["apis"], plain);
-        setup.applications["applications"][0]["registrations"]["plain"] = json!("approved");
-        setup.config["apis"][0]["upstream"]["targets"] = json!([{"address": self.address}]);
-    }
-
-    fn opened(&self) -> usize {
-        self.opened.load(Ordering::Relaxed)
-    }
-
-    fn last_head(&self) -> String {
-        self.heads.lock().unwrap().last().cloned().unwrap()
     }
 }
 

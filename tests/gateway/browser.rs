@@ -1,13 +1,18 @@
 //! What a real browser makes of the gateway, over TLS and HTTP/2.
 
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::{Value, json};
 
 use crate::harness::{
     APP, SECRET, World,
     browser::{Browser, Window},
     certificates::{Authority, Pair},
+    client::Connection,
     eventually,
-    gateway::Setup,
+    gateway::{Setup, runs},
+    idp::Overlap,
+    keys::Alg,
+    session_key,
 };
 
 /// The gateway as browsers see it: `api.test` has the API; `page.api.test` is another origin of the
@@ -262,4 +267,91 @@ async fn pages_of_allowed_origins_read_answers_and_those_of_others_do_not() {
         hits + 1,
         "its page, and nothing else"
     );
+}
+
+/// A page that goes on asking on its cookie, thirty times a second, and keeps what it got.
+const WALK: &str = "(() => { window.walk = { statuses: {}, failures: [], over: false }; \
+    const w = window.walk; \
+    (async () => { while (!w.over) { \
+        try { const r = await fetch('/flights'); await r.text(); \
+              w.statuses[r.status] = (w.statuses[r.status] || 0) + 1; } \
+        catch (e) { w.failures.push(String(e)); } \
+        await new Promise(done => setTimeout(done, 30)); } w.over = 'yes'; })(); })()";
+
+#[tokio::test]
+async fn a_walk_goes_on_while_everything_is_replaced_under_it() {
+    let authority = Authority::new();
+    let (pair, renewed) = (pair(&authority), pair(&authority));
+    let world = world(&pair, |setup| {
+        setup.config["upgrade_socket"] = json!("upgrade.sock");
+    })
+    .await;
+    let gateway = &world.gateway;
+    let browser = Browser::start(&[&pair, &renewed]).await;
+    let earned = signed_in(&browser, &world, "asked").await;
+    let window = with_cookies_of(&browser, &earned, "walker").await;
+    window.go(&url(&world, "api.test", "/flights")).await;
+    window.evaluate(WALK).await;
+    let walked = || async { window.evaluate("window.walk").await };
+    let further = || async {
+        let count = |walk: &Value| walk["statuses"]["200"].as_u64().unwrap_or(0);
+        let before = count(&walked().await);
+        eventually!(count(&walked().await) > before + 10, "the walk goes on");
+        let walk = walked().await;
+        assert_eq!(walk["failures"], json!([]));
+        assert_eq!(walk["statuses"].as_object().unwrap().len(), 1, "{walk}");
+    };
+    further().await;
+
+    world.idp.rotate(Alg::Rs256, Overlap::Keep);
+    let bearer = world.flights().host("api.test").bearer(&world.token());
+    let stream = authority.connect(gateway.proxy, "api.test", &["http/1.1"]);
+    let mut connection = Connection::on(stream.await.unwrap());
+    let answer = bearer.send_on(&mut connection).await.unwrap();
+    answer.assert_status(200);
+    further().await;
+
+    gateway.overwrite("server.crt", &renewed.certificate);
+    gateway.overwrite("server.key", &renewed.key);
+    let shown = async || {
+        let stream = authority.connect(gateway.proxy, "api.test", &[]);
+        let stream = stream.await.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    };
+    let new = CertificateDer::from_pem_slice(renewed.certificate.as_bytes()).unwrap();
+    eventually!(
+        shown().await == new.to_vec(),
+        "the renewed certificate is shown"
+    );
+    further().await;
+
+    gateway.overwrite("secrets/newer", &session_key(8));
+    let ring = json!([{"file": "secrets/newer"}, {"file": "secrets/session"}]);
+    gateway
+        .reconfigure(|config| {
+            config["session_keys"] = ring;
+            config["limits"] = json!({"header_count": 50});
+        })
+        .await;
+    further().await;
+
+    let old = gateway.pid();
+    let successor = gateway.successor().await;
+    gateway.signal("QUIT").await;
+    eventually!(!runs(old), "the old process has ended");
+    further().await;
+    assert!(successor.logged(&["took the old process's place"]));
+
+    window.evaluate("window.walk.over = true").await;
+    eventually!(walked().await["over"] == "yes", "the walk ends");
+    let walk = walked().await;
+    assert_eq!(walk["failures"], json!([]), "nothing was lost");
+    let hops = "[...new Set(performance.getEntriesByType('resource').map(e => e.nextHopProtocol))]";
+    assert_eq!(window.evaluate(hops).await, json!(["h2"]));
+    let requests = world.upstream.requests();
+    let by_session = requests
+        .iter()
+        .filter(|r| r.header("x-auth-method") == Some("session"));
+    let answered = walk["statuses"]["200"].as_u64().unwrap();
+    assert!(by_session.count() as u64 >= answered, "all on the cookie");
 }

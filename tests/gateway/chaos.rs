@@ -12,16 +12,17 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
 
 use crate::harness::{
     APP, SECRET, World, add, application,
     certificates::{Authority, Pair},
-    gateway::Setup,
+    eventually,
+    gateway::{Process, Setup, footprint, runs, signal},
     http1::{self, Answer, Manner},
     idp::{Idp, Overlap},
     keys::Alg,
@@ -95,11 +96,13 @@ struct Story {
     faulted: Site,
     pair: Site,
     certificates: [Pair; 2],
+    /// What took the first process's place.
+    successor: Option<Process>,
     turn: usize,
 }
 
 /// The disturbances of a round, in order.
-const ROUND: [&str; 12] = [
+const ROUND: [&str; 13] = [
     "keys are rotated",
     "an application is suspended",
     "the upstream hangs up",
@@ -112,7 +115,7 @@ const ROUND: [&str; 12] = [
     "the configuration is broken",
     "the upstream breaks off",
     "the application is resumed",
-    // "the binary is replaced",
+    "the binary is replaced",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,10 +125,7 @@ async fn no_verdict_is_wrong_and_no_request_lost_whatever_happens() {
     let (mut story, steady) = Story::begin().await;
     let callers = callers::start(&story.field);
     pass(FAULT).await;
-    let before = (
-        story.field.world.gateway.memory(),
-        story.field.world.gateway.descriptors(),
-    );
+    let before = footprint(story.pid());
     let started = Instant::now();
     let mut rounds = 0;
     while rounds == 0 || started.elapsed() < Duration::from_secs(seconds) {
@@ -142,10 +142,7 @@ async fn no_verdict_is_wrong_and_no_request_lost_whatever_happens() {
         }
         rounds += 1;
     }
-    let after = (
-        story.field.world.gateway.memory(),
-        story.field.world.gateway.descriptors(),
-    );
+    let after = footprint(story.pid());
     story.field.over.store(true, SeqCst);
     for caller in callers {
         caller.await.expect("a caller has not panicked");
@@ -216,6 +213,7 @@ impl Story {
             faulted,
             pair,
             certificates,
+            successor: None,
             turn: 0,
         };
         (story, steady)
@@ -272,9 +270,11 @@ impl Story {
                 self.field.world.gateway.overwrite("0.key", &pair.key);
             }
             "the configuration is changed" => {
-                let headers = json!({"X-Turn": ["jti"], "X-Of-Turn": [format!("claim{turn}")]});
+                // Of a changed strategy nothing is remembered; sessions stay.
                 let change = |config: &mut Value| {
-                    config["auth_strategies"][0]["claim_headers"] = headers;
+                    let leeway = format!("{}s", 20 + turn % 10);
+                    config["auth_strategies"][0]["bearer"] = json!({"leeway": leeway});
+                    config["limits"] = json!({"header_count": 50 + turn % 50});
                 };
                 self.field.world.gateway.reconfigure(change).await;
             }
@@ -301,9 +301,27 @@ impl Story {
                 };
                 gateway.edit_config(mend);
             }
-            "the binary is replaced" => {}
+            "the binary is replaced" => self.upgrade().await,
             other => panic!("what is {other:?}?"),
         }
+    }
+
+    /// The process that serves.
+    fn pid(&self) -> u32 {
+        let successor = self.successor.as_ref().map(|process| process.pid);
+        successor.unwrap_or_else(|| self.field.world.gateway.pid())
+    }
+
+    async fn upgrade(&mut self) {
+        let old = self.pid();
+        let successor = self.field.world.gateway.successor().await;
+        signal(old, "QUIT").await;
+        eventually!(
+            successor.logged(&["took the old process's place"]),
+            "the new process serves"
+        );
+        eventually!(!runs(old), "the old process has ended");
+        self.successor = Some(successor);
     }
 
     async fn suspend(&self, suspended: bool) {
@@ -339,6 +357,7 @@ fn configure(setup: &mut Setup, pair: &Pair, [steady, half, faulted]: [&Site; 3]
          "tls": {"certificates": [{"certificate": "0.crt", "key": "0.key"}]}},
     ]);
     config["log"] = json!({"access": "off"});
+    config["upgrade_socket"] = json!("upgrade.sock");
     config["identity_providers"][0]["jwks"] = json!({"unknown_kid_interval": "100ms"});
     let guarded = |name: &str, sites: &[&Site]| {
         let targets: Vec<Value> = sites

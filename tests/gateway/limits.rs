@@ -4,7 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{World, client::Call, client::Connection, eventually, h2c::H2c};
+use crate::harness::{
+    World,
+    client::{Call, Connection},
+    eventually,
+    gateway::{footprint, sum},
+    h2c::H2c,
+};
 
 #[tokio::test]
 async fn a_head_that_is_too_slow_is_given_up() {
@@ -107,7 +113,11 @@ async fn a_body_beyond_the_limit_is_refused() {
 
 #[tokio::test]
 async fn connections_beyond_the_limit_are_refused() {
-    let world = with_limits(json!({"connections": 4})).await;
+    let world = World::with(|s| {
+        s.config["limits"] = json!({"connections": 4});
+        s.config["status"] = json!({"address": "127.0.0.1:0"});
+    })
+    .await;
     let mut open = Vec::new();
     for _ in 0..4 {
         let mut connection = Connection::open(world.gateway.proxy).await;
@@ -121,6 +131,17 @@ async fn connections_beyond_the_limit_are_refused() {
     let response = fifth.response().await.expect("an answer");
     response.assert_problem(503, "overloaded");
     assert_eq!(world.upstream.hits(), before);
+    // The limit is for clients: operators have places of their own.
+    let status = world.gateway.address("status").unwrap();
+    for address in [world.gateway.admin, status] {
+        let ready = Call::new(address, "GET", "/readyz").send().await;
+        ready.assert_status(200);
+        let text = Call::new(address, "GET", "/metrics").send().await.text();
+        let refused = [("reason", "overloaded")];
+        assert_eq!(sum(&text, "dcr_connection_refusals_total", &refused), 1.0);
+        let counted = [("api", "none"), ("code", "overloaded")];
+        assert_eq!(sum(&text, "dcr_requests_total", &counted), 1.0);
+    }
     open.pop();
     eventually!(
         {
@@ -130,6 +151,35 @@ async fn connections_beyond_the_limit_are_refused() {
         },
         "a place is free again"
     );
+}
+
+#[tokio::test]
+async fn operators_are_answered_when_clients_have_taken_every_descriptor() {
+    // Longer than an answer is waited for: silent clients keep what they have.
+    let world = with_limits(json!({"header_timeout": "60s"})).await;
+    let pid = i32::try_from(world.gateway.pid()).unwrap();
+    let limit = footprint(world.gateway.pid()).1 as u64 + 20;
+    let limits = Some((limit, limit));
+    rlimit::prlimit(pid, rlimit::Resource::NOFILE, limits, None).unwrap();
+    let mut clients = Vec::new();
+    for _ in 0..60 {
+        clients.push(Connection::open(world.gateway.proxy).await);
+    }
+    eventually!(
+        world.gateway.logged(&["Too many open files"]),
+        "no descriptor is left"
+    );
+    for _ in 0..5 {
+        world.gateway.status("/readyz").await.assert_status(200);
+        world.gateway.status("/metrics").await.assert_status(200);
+    }
+    assert!(footprint(world.gateway.pid()).1 as u64 >= limit - 10);
+    drop(clients);
+    let mut connection = Connection::open(world.gateway.proxy).await;
+    let response = world.gateway.get("/open").send_on(&mut connection).await;
+    response
+        .expect("clients are served again")
+        .assert_status(200);
 }
 
 #[tokio::test]

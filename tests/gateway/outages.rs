@@ -210,6 +210,12 @@ async fn calls_beyond_the_limit_are_refused_and_not_queued() {
     world
         .refuses(world.flights().basic("many-2", "s"), 503, "overloaded")
         .await;
+    let counted = [("api", "flights"), ("code", "overloaded")];
+    assert_eq!(
+        world.gateway.metric("dcr_requests_total", &counted).await,
+        1.0
+    );
+    world.gateway.status("/readyz").await.assert_status(200);
     world.idp.release();
     for call in waiting {
         call.await.unwrap().assert_status(200);

@@ -8,6 +8,7 @@ use crate::harness::{
     World,
     client::{Call, Connection},
     eventually,
+    h2c::H2c,
     http1::Answer,
 };
 
@@ -79,7 +80,63 @@ async fn readiness_fails_first_and_an_idle_program_ends_before_its_grace_period(
         Call::new(admin, "GET", "/readyz").send().await.status == 503,
         "readiness fails while a request is in flight"
     );
+    // Until load balancers have looked, clients still come.
+    world.upstream.echo();
+    let mut late = Connection::open(world.gateway.proxy).await;
+    let response = world.gateway.get("/open").send_on(&mut late).await.unwrap();
+    response.assert_status(200);
+    assert_eq!(response.header("connection"), Some("close"));
     waiting.await.unwrap().assert_status(200);
+    assert!(world.gateway.ended().await.success());
+}
+
+#[tokio::test]
+async fn slow_uploads_and_downloads_end_whole() {
+    const SIZE: usize = 8 << 20;
+    let mut world = World::with(|s| s.config["grace_period"] = serde_json::json!("20s")).await;
+    world.upstream.answer(Answer::new(200, vec![b'x'; SIZE]));
+    let mut download = Connection::open(world.gateway.proxy).await;
+    download.send(world.gateway.get("/open").bytes()).await;
+    // More than a head, and far less than all: the rest waits in full buffers.
+    let mut start = vec![0; 4_096];
+    download.read_exact(&mut start).await;
+    let mut upload = Connection::open(world.gateway.proxy).await;
+    upload
+        .send("POST /open HTTP/1.1\r\nHost: api.test\r\nContent-Length: 10\r\n\r\nslow ")
+        .await;
+    world.gateway.signal("TERM").await;
+    let admin = world.gateway.admin;
+    eventually!(
+        Call::new(admin, "GET", "/readyz").send().await.status == 503,
+        "the stop has begun"
+    );
+    world.upstream.echo();
+    upload.send("body!").await;
+    let response = upload.response().await.expect("the answer to a slow body");
+    assert_eq!(response.json()["body"], "slow body!");
+    start.extend(download.rest().await);
+    let head = start.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+    assert_eq!(start.len() - head.unwrap() - 4, SIZE);
+    assert!(world.gateway.ended().await.success());
+}
+
+#[tokio::test]
+async fn http2_clients_are_told_to_go() {
+    let mut world = World::start().await;
+    world
+        .upstream
+        .answer(Answer::new(200, "late").after(Duration::from_millis(500)));
+    let mut client = H2c::open(world.gateway.proxy).await;
+    let late = client.send(H2c::request("GET", "/open"), &[]);
+    let stop = async {
+        eventually!(world.upstream.hits() == 1, "the request is in flight");
+        world.gateway.signal("TERM").await;
+    };
+    let (late, ()) = tokio::join!(late, stop);
+    assert_eq!(late.expect("the answer").status, 200);
+    let next = client.send(H2c::request("GET", "/open"), &[]).await;
+    assert!(next.is_err(), "the connection takes no new stream");
+    assert_eq!(world.upstream.hits(), 1);
     assert!(world.gateway.ended().await.success());
 }
 

@@ -53,9 +53,22 @@ impl Terms {
         let _ = self.lease.set(lease);
     }
 
-    /// Why the tunnel was ended.
+    /// Why the tunnel was to end, if it was. The lease is asked once more: where neither side takes
+    /// bytes, a time-out may end the tunnel before its connection is looked at again.
     pub(super) fn ended(&self) -> Option<&'static str> {
-        self.ended.get().copied()
+        self.ask()?.err()
+    }
+
+    /// What the lease says; `None` without one. Asked again while the connection is being taken
+    /// down, its first word counts.
+    fn ask(&self) -> Option<Result<Duration, &'static str>> {
+        if let Some(reason) = self.ended.get() {
+            return Some(Err(reason));
+        }
+        let answer = self.lease.get()?.0();
+        Some(answer.inspect_err(|reason| {
+            let _ = self.ended.set(reason);
+        }))
     }
 }
 
@@ -78,21 +91,15 @@ impl Tunnel {
         let Some(terms) = &self.terms else {
             return Poll::Pending;
         };
-        let Some(lease) = terms.lease.get() else {
-            return Poll::Pending;
-        };
         loop {
             if let Some(timer) = &mut self.timer {
                 ready!(timer.as_mut().poll(context));
                 self.timer = None;
             }
-            match lease.0() {
-                Ok(wait) => self.timer = Some(Box::pin(tokio::time::sleep(wait))),
-                Err(reason) => {
-                    // Asked again while the connection is being taken down, the first word counts.
-                    terms.ended.get_or_init(|| reason);
-                    return Poll::Ready(());
-                }
+            match terms.ask() {
+                None => return Poll::Pending,
+                Some(Ok(wait)) => self.timer = Some(Box::pin(tokio::time::sleep(wait))),
+                Some(Err(_)) => return Poll::Ready(()),
             }
         }
     }

@@ -1,11 +1,14 @@
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
     model::scope::ScopeRule,
-    proxy::api::{Access, RouteConfig, Timeouts, UpstreamConfig},
+    proxy::{
+        api::{Access, RouteConfig},
+        upstream,
+    },
 };
 
 const NONE: PathsAsSent = PathsAsSent {
@@ -20,7 +23,6 @@ const ALL: PathsAsSent = PathsAsSent {
 };
 
 fn api(paths_as_sent: PathsAsSent, hosts: &[&str], paths: &[&str], methods: &[&str]) -> Config {
-    let second = Duration::from_secs(1);
     Config {
         name: Arc::from("api"),
         access: Access::Public,
@@ -37,18 +39,7 @@ fn api(paths_as_sent: PathsAsSent, hosts: &[&str], paths: &[&str], methods: &[&s
         cors: None,
         forward_access_token: false,
         forward_authorization: false,
-        upstream: UpstreamConfig {
-            targets: Vec::new(),
-            host: None,
-            forwarded: false,
-            resolve_interval: second,
-            timeouts: Timeouts {
-                connect: second,
-                read: second,
-                write: second,
-                idle: second,
-            },
-        },
+        upstream: upstream::config::Config::new(Vec::new()),
     }
 }
 

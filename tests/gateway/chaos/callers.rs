@@ -114,7 +114,7 @@ impl Fact {
 
     /// What was so from one look to another; `None` where it changed.
     fn between(before: (u64, bool), after: (u64, bool)) -> Option<bool> {
-        (before.0 == after.0 && before.0 % 2 == 0).then_some(before.1)
+        (before.0 == after.0 && before.0.is_multiple_of(2)).then_some(before.1)
     }
 }
 

@@ -5,12 +5,12 @@ use std::{net::SocketAddr, time::Duration};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::Value;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::TcpStream,
     time::timeout,
 };
 
-use super::http1::{all, read_body, read_head};
+use super::http1::{all, read_body, read_head, read_line};
 
 /// Longest wait for an answer; far above every time-out that a test configures.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -33,6 +33,7 @@ const ALLOWED: &[&str] = &[
     "keep-alive",
     "location",
     "retry-after",
+    "sec-websocket-accept",
     "set-cookie",
     "transfer-encoding",
     "upgrade",
@@ -239,6 +240,30 @@ impl Connection {
     pub(crate) async fn read_exact(&mut self, bytes: &mut [u8]) {
         let read = timeout(PATIENCE, self.stream.read_exact(bytes)).await;
         read.expect("bytes in time").expect("as many bytes");
+    }
+
+    /// What comes next, as much of it as there is; `None` at the end of the connection.
+    pub(crate) async fn read_some(&mut self, bytes: &mut [u8]) -> Option<usize> {
+        let read = timeout(PATIENCE, self.stream.read(bytes)).await;
+        read.expect("bytes in time").ok().filter(|read| *read > 0)
+    }
+
+    /// The next head, be it of a request or an answer: its first line, and its fields.
+    pub(crate) async fn whole_head(&mut self) -> Option<(String, Vec<(String, String)>)> {
+        let head = timeout(PATIENCE, read_head(&mut self.stream)).await;
+        head.expect("a head in time")
+    }
+
+    /// The next line without its end.
+    pub(crate) async fn line(&mut self) -> Option<String> {
+        let line = timeout(PATIENCE, read_line(&mut self.stream)).await;
+        line.expect("a line in time")
+    }
+
+    /// Whether nothing comes for a moment: only for what must *not* happen.
+    pub(crate) async fn is_silent(&mut self) -> bool {
+        let waited = timeout(Duration::from_millis(200), self.stream.fill_buf()).await;
+        waited.is_err()
     }
 
     /// The next 1xx or final answer's head line.

@@ -31,6 +31,8 @@ pub(crate) struct Setup {
     pub(crate) applications: Value,
     /// Further files: name and content.
     pub(crate) files: Vec<(String, String)>,
+    /// What is added to the environment.
+    pub(crate) environment: Vec<(String, String)>,
     /// How far to wait for it.
     pub(crate) wait: Wait,
 }
@@ -44,14 +46,20 @@ pub(crate) enum Wait {
     Ready,
 }
 
-/// The running program; it ends with this value, and its log is printed if the test failed.
+/// The running program; it ends with this value.
 pub(crate) struct Gateway {
     pub(crate) proxy: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) directory: TempDir,
     state: Mutex<(Value, Value)>,
+    process: Process,
+    environment: Vec<(String, String)>,
+}
+
+/// One process of the program; it ends with this value, and its log is printed if the test failed.
+pub(crate) struct Process {
     child: Child,
-    pid: u32,
+    pub(crate) pid: u32,
     log: Log,
 }
 
@@ -71,29 +79,16 @@ impl Gateway {
         if !setup.applications.is_null() {
             write(&at("applications.yaml"), &pretty(&setup.applications));
         }
-        let mut child = Command::new(env!("CARGO_BIN_EXE_dcr-gateway"))
-            .args(["serve", "--config"])
-            .arg(at("gateway.yaml"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let log = Log::default();
-        log.collect(child.stdout.take().unwrap());
-        log.collect(child.stderr.take().unwrap());
-        let pid = child.id().unwrap();
-        let (proxy, admin) = addresses(&log, &mut child).await;
+        let mut process = Process::start(directory.path(), &setup.environment, &[]);
+        let (proxy, admin) = addresses(&process.log, &mut process.child).await;
         let state = Mutex::new((setup.config, setup.applications));
         let gateway = Self {
             proxy,
             admin,
             directory,
             state,
-            child,
-            pid,
-            log,
+            process,
+            environment: setup.environment,
         };
         if setup.wait == Wait::Ready {
             gateway.wait_until_ready().await;
@@ -190,46 +185,48 @@ impl Gateway {
 
     /// Sends a signal to the program, by its id.
     pub(crate) async fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args(["-s", name, &self.pid.to_string()])
-            .status()
-            .await;
-        assert!(status.unwrap().success(), "kill -s {name}");
+        self.process.signal(name).await;
+    }
+
+    /// The id of the process that was started first.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid
+    }
+
+    /// Starts a second process with the same files, which waits to take the first one's place.
+    pub(crate) async fn successor(&self) -> Process {
+        let process = Process::start(self.directory.path(), &self.environment, &["--upgrade"]);
+        super::eventually!(
+            process.logged(&["waiting for the old process"]),
+            "it waits: {:?}",
+            process.log.lines()
+        );
+        process
     }
 
     /// Waits for the program to end.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
-        let end = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
-        end.expect("the program ends").unwrap()
+        self.process.ended().await
     }
 
     /// Memory in use, in KiB.
     pub(crate) fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.unwrap().trim().split(' ').next().unwrap();
-        number.parse().unwrap()
-    }
-
-    /// Open descriptors.
-    pub(crate) fn descriptors(&self) -> usize {
-        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid)).unwrap();
-        open.count()
+        footprint(self.pid()).0
     }
 
     /// Where a listener is bound, by its name in the log.
     pub(crate) fn address(&self, listener: &str) -> Option<SocketAddr> {
-        self.log.address(listener)
+        self.process.log.address(listener)
     }
 
     /// Where all listeners of a name are bound.
     pub(crate) fn addresses(&self, listener: &str) -> Vec<SocketAddr> {
-        self.log.addresses(listener)
+        self.process.log.addresses(listener)
     }
 
     /// Everything it wrote so far, a line each.
     pub(crate) fn log(&self) -> Vec<String> {
-        self.log.lines().clone()
+        self.process.log.lines().clone()
     }
 
     /// The access log's lines so far: those that name a status and a method.
@@ -256,9 +253,7 @@ impl Gateway {
 
     /// Whether a line holds all of these texts.
     pub(crate) fn logged(&self, texts: &[&str]) -> bool {
-        self.log()
-            .iter()
-            .any(|line| texts.iter().all(|text| line.contains(text)))
+        self.process.log.holds(texts)
     }
 
     async fn applied(&self, what: &str, change: impl FnOnce()) {
@@ -271,22 +266,83 @@ impl Gateway {
     }
 }
 
-impl Drop for Gateway {
+impl Process {
+    /// Starts the program with the files of a directory.
+    pub(crate) fn start(
+        directory: &Path,
+        environment: &[(String, String)],
+        arguments: &[&str],
+    ) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_dcr-gateway"))
+            .args(["serve", "--config"])
+            .arg(directory.join("gateway.yaml"))
+            .args(arguments)
+            .env_remove("NOTIFY_SOCKET")
+            .env_remove("RUNTIME_DIRECTORY")
+            .envs(environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let log = Log::default();
+        log.collect(child.stdout.take().unwrap());
+        log.collect(child.stderr.take().unwrap());
+        let pid = child.id().unwrap();
+        Self { child, pid, log }
+    }
+
+    /// Whether a line holds all of these texts.
+    pub(crate) fn logged(&self, texts: &[&str]) -> bool {
+        self.log.holds(texts)
+    }
+
+    /// Sends a signal to it, by its id.
+    pub(crate) async fn signal(&self, name: &str) {
+        signal(self.pid, name).await;
+    }
+
+    /// Ends it at once, without a word.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Waits for it to end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let end = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
+        end.expect("the process ends").unwrap()
+    }
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
         // `kill_on_drop` ends the program, this very child, by its handle.
-        if std::thread::panicking() {
-            let lines = self.log.lines();
-            let left_out = lines.len().saturating_sub(SHOWN);
-            eprintln!("--- log of the gateway, {left_out} lines left out ---");
-            for line in lines.iter().skip(left_out) {
-                eprintln!("{line}");
-            }
-            eprintln!("--- end of log ---");
-        }
+        self.log.show();
     }
 }
 
 impl Log {
+    /// Prints the last lines where a test has failed.
+    fn show(&self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let lines = self.lines();
+        let left_out = lines.len().saturating_sub(SHOWN);
+        eprintln!("--- log of a gateway, {left_out} lines left out ---");
+        for line in lines.iter().skip(left_out) {
+            eprintln!("{line}");
+        }
+        eprintln!("--- end of log ---");
+    }
+
+    fn holds(&self, texts: &[&str]) -> bool {
+        self.lines()
+            .iter()
+            .any(|line| texts.iter().all(|text| line.contains(text)))
+    }
+
     fn lines(&self) -> MutexGuard<'_, Vec<String>> {
         self.0.lock().unwrap()
     }
@@ -338,6 +394,29 @@ async fn addresses(log: &Log, child: &mut Child) -> (SocketAddr, SocketAddr) {
         "the gateway does not say where it listens:\n{}",
         log.lines().join("\n")
     );
+}
+
+pub(crate) async fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill")
+        .args(["-s", name, &pid.to_string()])
+        .status()
+        .await;
+    assert!(status.unwrap().success(), "kill -s {name}");
+}
+
+/// Memory of a process in KiB, and its open descriptors.
+pub(crate) fn footprint(pid: u32) -> (u64, usize) {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.unwrap().trim().split(' ').next().unwrap();
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    (number.parse().unwrap(), open.count())
+}
+
+/// Whether a process runs; one that has ended may still be listed until somebody asks how.
+pub(crate) fn runs(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    status.is_ok_and(|text| !text.contains(") Z "))
 }
 
 /// The sum of the rows of a text exposition that have these labels.

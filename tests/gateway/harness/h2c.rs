@@ -29,7 +29,9 @@ pub(crate) struct H2Response {
 
 impl H2c {
     pub(crate) async fn open(address: SocketAddr) -> Self {
-        Self::on(TcpStream::connect(address).await.unwrap()).await
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self::on(stream).await
     }
 
     /// Speaks HTTP/2 on a connection that stands already, one over TLS for example.

@@ -205,7 +205,8 @@ pub(crate) async fn read_body<S: AsyncBufReadExt + Unpin>(
     Some(body)
 }
 
-async fn read_line<S: AsyncBufReadExt + Unpin>(stream: &mut S) -> Option<String> {
+/// Reads one line without its end.
+pub(crate) async fn read_line<S: AsyncBufReadExt + Unpin>(stream: &mut S) -> Option<String> {
     let mut line = Vec::new();
     stream.read_until(b'\n', &mut line).await.ok()?;
     line.ends_with(b"\n")

@@ -1,5 +1,6 @@
 //! A world for one test: the built gateway, an identity provider, an upstream, all on free ports.
 
+pub(crate) mod backend;
 pub(crate) mod browser;
 pub(crate) mod certificates;
 pub(crate) mod client;
@@ -9,7 +10,10 @@ pub(crate) mod http1;
 pub(crate) mod idp;
 pub(crate) mod keys;
 pub(crate) mod nginx;
+pub(crate) mod peer;
 pub(crate) mod real_idp;
+pub(crate) mod sockets;
+pub(crate) mod stage;
 pub(crate) mod token;
 pub(crate) mod upstream;
 
@@ -31,16 +35,16 @@ pub(crate) const APP: &str = "app-1";
 /// Its secret.
 pub(crate) const SECRET: &str = "correct-horse-battery";
 
-/// Waits until a condition holds, five seconds at most.
+/// Waits until a condition holds, ten seconds at most.
 macro_rules! eventually {
     ($condition:expr, $($what:tt)+) => {{
-        let mut left = 500;
+        let mut left = 1_000;
         loop {
             if $condition {
                 break;
             }
             left -= 1;
-            assert!(left > 0, "not in 5 s: {}", format!($($what)+));
+            assert!(left > 0, "not in 10 s: {}", format!($($what)+));
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     }};
@@ -199,6 +203,7 @@ pub(crate) fn setup(issuer: &str, upstream: &Upstream) -> Setup {
         config,
         applications,
         files,
+        environment: Vec::new(),
         wait: Wait::Ready,
     }
 }

@@ -1,0 +1,135 @@
+//! A request's way to its verdict: path, route, credential, application, and a place upstream.
+//!
+//! The order is the design's: what can be refused without looking at a credential is refused first,
+//! and nothing is asked of anybody for a request that no route takes.
+
+use std::sync::Arc;
+
+use http::{Method, request::Parts};
+
+use super::{
+    Ctx,
+    authenticate::{self, Permit, Request, authenticate},
+    cors::{self, Fields, Preflight},
+    denial::{Code, Denial},
+    head::{check_head, declared_length},
+    logout,
+    path::{self, Path, Target},
+    route::Found,
+    upstream::Refusal,
+};
+
+/// What is done with a request that is not refused.
+pub(super) enum Verdict {
+    /// 204 with these fields; the word is for the log.
+    Answer(Fields, &'static str),
+    /// It is forwarded.
+    Permit(Permit),
+}
+
+/// Routes and judges a request, and finds it a place at its upstream. `raw_path` is the target as it
+/// came, before anything was made of it.
+///
+/// # Errors
+/// The refusal. Nothing was sent anywhere then but to an identity provider.
+pub(super) async fn judge(
+    request: &Parts,
+    raw_path: &[u8],
+    ctx: &mut Ctx,
+) -> Result<Verdict, Denial> {
+    let Some(state) = ctx.state.clone() else {
+        return Err(Denial::new(Code::Internal, "no_state"));
+    };
+    check_head(request, &ctx.host, state.config.limits.header_count)?;
+    let view = Request::new(
+        &request.method,
+        &request.headers,
+        &ctx.host,
+        &ctx.hop,
+        ctx.now,
+    );
+    let target = path::target(raw_path).map_err(|_| Denial::new(Code::AmbiguousPath, "target"))?;
+    let path = match target {
+        Target::Asterisk => return Err(Denial::new(Code::NoRoute, "asterisk")),
+        Target::Absolute { path, .. } | Target::Origin { path, .. } => path,
+    };
+    let preflight = Preflight::of(&request.method, &request.headers);
+    // A preflight is for the request that it announces.
+    let method = preflight.as_ref().map_or(&request.method, |p| &p.method);
+    if path == logout::PATH && *method == Method::POST {
+        let fields = match &preflight {
+            Some(preflight) => logout::answer_preflight(&state, &view, preflight),
+            None => logout::log_out(&state, &view),
+        };
+        return fields.map(|fields| Verdict::Answer(fields, "logout"));
+    }
+    let ambiguous = |_| Denial::new(Code::AmbiguousPath, "path");
+    let path = Path::check(path).map_err(ambiguous)?;
+    let (index, prefix_length) = match state.table.find(&ctx.host, &path, method) {
+        Found::Api {
+            index,
+            prefix_length,
+        } => (index, prefix_length),
+        Found::Ambiguous => return Err(Denial::new(Code::AmbiguousPath, "readings")),
+        Found::MethodNotAllowed { allow } => {
+            let mut denial = Denial::new(Code::MethodNotAllowed, "method");
+            denial.allow = Some(Box::new(allow.clone()));
+            return Err(denial);
+        }
+        Found::NoRoute => return Err(Denial::new(Code::NoRoute, "no_route")),
+    };
+    let Some(api) = state.apis.get(index) else {
+        return Err(Denial::new(Code::Internal, "api_index"));
+    };
+    ctx.api = Some(Arc::clone(api));
+    ctx.prefix_length = prefix_length;
+    if let Some(limit) = state.config.limits.body_size
+        && declared_length(request).is_some_and(|length| length > limit)
+    {
+        return Err(Denial::new(Code::BodyTooLarge, "content_length"));
+    }
+    let permit = match &preflight {
+        None => authenticate(&state, api, &view).await?,
+        Some(preflight) => {
+            let place = cors::Place {
+                table: &state.table,
+                host: &ctx.host,
+                path: &path,
+                api,
+                index,
+            };
+            if let Some(fields) = cors::answer(&place, preflight)? {
+                return Ok(Verdict::Answer(fields, "preflight"));
+            }
+            match authenticate::pass(api, preflight) {
+                Some(permit) => permit,
+                None => {
+                    let permit = authenticate(&state, api, &view).await;
+                    // Browsers send no credential with it, so that is not what is missing.
+                    let permit = permit.map_err(|mut denial| {
+                        if denial.code == Code::CredentialsRequired {
+                            denial.reason = match api.cors {
+                                Some(_) => "preflight_origin",
+                                None => "preflight",
+                            };
+                        }
+                        denial
+                    })?;
+                    cors::check_options(&place)?;
+                    permit
+                }
+            }
+        }
+    };
+    ctx.exchange = Some(api.upstream.admit(ctx.started).map_err(no_upstream)?);
+    Ok(Verdict::Permit(permit))
+}
+
+/// Why a request cannot be sent to its upstream.
+fn no_upstream(refusal: Refusal) -> Denial {
+    match refusal {
+        Refusal::Full => Denial::new(Code::Overloaded, "upstream_connections"),
+        Refusal::NoAddress => Denial::new(Code::UpstreamUnavailable, "no_address"),
+        Refusal::Unhealthy => Denial::new(Code::UpstreamUnavailable, "unhealthy"),
+    }
+}

@@ -1,0 +1,83 @@
+//! Real clients and servers of other makers, as programs of Node.js in `tests/peers`.
+
+use std::{net::SocketAddr, process::Stdio, time::Duration};
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    time::timeout,
+};
+
+/// Longest wait for a line; Node.js starts slowly on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running program, to which a test speaks in lines of JSON. It ends with this value.
+pub(crate) struct Peer {
+    lines: Lines<BufReader<ChildStdout>>,
+    stdin: ChildStdin,
+    _child: Child,
+}
+
+impl Peer {
+    /// Starts `tests/peers/<script>`.
+    pub(crate) fn start(script: &str, arguments: &[&str]) -> Self {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers");
+        let installed = std::path::Path::new(directory).join("node_modules");
+        assert!(
+            installed.exists(),
+            "the peers are not installed: run tests/run.sh"
+        );
+        let mut child = Command::new("node")
+            .arg(script)
+            .args(arguments)
+            .current_dir(directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // Node makes an inherited stderr non-blocking, ours too, and then our writes fail.
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("node starts: run tests/run.sh");
+        Self {
+            lines: BufReader::new(child.stdout.take().unwrap()).lines(),
+            stdin: child.stdin.take().unwrap(),
+            _child: child,
+        }
+    }
+
+    /// Starts a server and waits for its port.
+    pub(crate) async fn serve(script: &str, arguments: &[&str]) -> (Self, SocketAddr) {
+        let mut peer = Self::start(script, arguments);
+        let told = peer.hear("listening").await;
+        let port = u16::try_from(told["listening"].as_u64().unwrap()).unwrap();
+        (peer, SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    /// Tells it to do something.
+    pub(crate) async fn tell(&mut self, command: Value) {
+        let line = format!("{command}\n");
+        self.stdin.write_all(line.as_bytes()).await.unwrap();
+    }
+
+    /// The next line that has this member.
+    #[track_caller]
+    pub(crate) fn hear(&mut self, member: &str) -> impl Future<Output = Value> {
+        let place = std::panic::Location::caller();
+        async move {
+            let mut passed = Vec::new();
+            let search = async {
+                while let Some(line) = self.lines.next_line().await.unwrap() {
+                    let told: Value = serde_json::from_str(&line).unwrap_or_default();
+                    if told.get(member).is_some() {
+                        return Some(told);
+                    }
+                    passed.push(line);
+                }
+                None
+            };
+            let found = timeout(PATIENCE, search).await.unwrap_or_default();
+            found.unwrap_or_else(|| panic!("at {place}: no {member:?}, but {passed:?}"))
+        }
+    }
+}
