@@ -35,6 +35,7 @@ mod secrets;
 mod session;
 mod shutdown;
 mod smuggling;
+mod stalls;
 mod status;
 mod streaming;
 mod systemd;
