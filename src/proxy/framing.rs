@@ -47,12 +47,23 @@ impl Framing {
     /// Says what an answer is, and makes it one that the client can read.
     ///
     /// # Errors
-    /// A 101 that nobody asked for (RFC 9110 section 15.2.2), whose tunnel no hook has judged.
+    /// A 101 that nobody asked for (RFC 9110 section 15.2.2), whose tunnel no hook has judged; a
+    /// body whose end may be read in two ways; more interim answers than anybody needs.
     pub fn received(
         &mut self,
         session: &mut Session,
         response: &mut ResponseHeader,
     ) -> pingora::Result<Kind> {
+        check_coding(response)?;
+        if response.version < Version::HTTP_11 {
+            // Ours is the version on the client's connection (RFC 9110 section 2.5).
+            response.set_version(Version::HTTP_11);
+        }
+        if response.status.is_informational() || response.status == StatusCode::NO_CONTENT {
+            // RFC 9110 section 8.6, RFC 9112 section 6.1: there is no body to measure.
+            response.remove_header(&header::TRANSFER_ENCODING);
+            response.remove_header(&header::CONTENT_LENGTH);
+        }
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             if self.upgrades {
                 return Ok(Kind::Switch);
@@ -74,4 +85,18 @@ impl Framing {
         }
         Ok(Kind::Final)
     }
+}
+
+/// A receiver behind us may know codings that we do not, or none, and then finds the end of the body
+/// elsewhere (RFC 9112 section 6.1).
+fn check_coding(response: &ResponseHeader) -> pingora::Result<()> {
+    let mut codings = response.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else {
+        return Ok(());
+    };
+    let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if chunked && codings.next().is_none() && response.version >= Version::HTTP_11 {
+        return Ok(());
+    }
+    Err(Error::explain(ErrorType::InvalidHTTPHeader, "unfit Transfer-Encoding").into_up())
 }

@@ -19,6 +19,7 @@ mod check;
 mod corpus;
 mod cors;
 mod forwarding;
+mod framing;
 mod grpc;
 mod h2c;
 mod headers;
