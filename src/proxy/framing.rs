@@ -10,6 +10,9 @@ use pingora::{
 
 use super::KEEPALIVE;
 
+/// Most interim answers to one request: each is work, and none of them ends the wait.
+const MOST_INTERIM: u8 = 100;
+
 /// What one exchange has told so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Framing {
@@ -17,6 +20,8 @@ pub struct Framing {
     upgrades: bool,
     /// An interim answer came on a connection that was to be kept.
     continued: bool,
+    /// Interim answers to this try.
+    interim: u8,
 }
 
 /// What an answer is.
@@ -39,8 +44,9 @@ pub fn prepare(session: &mut Session) {
 }
 
 impl Framing {
-    /// Notes what is sent to the upstream.
+    /// Notes what is sent to the upstream, anew for each try.
     pub fn sent(&mut self, request: &RequestHeader) {
+        self.interim = 0;
         self.upgrades = request.headers.contains_key(header::UPGRADE);
     }
 
@@ -71,6 +77,11 @@ impl Framing {
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, "unasked 101").into_up());
         }
         if response.status.is_informational() {
+            self.interim += 1;
+            if self.interim > MOST_INTERIM {
+                let endless = ErrorType::Custom("too_many_interim_answers");
+                return Err(Error::explain(endless, "1xx without end").into_up());
+            }
             self.continued = session.get_keepalive().is_some();
             return Ok(Kind::Interim);
         }

@@ -426,7 +426,11 @@ impl ProxyHttp for Gateway {
         let denial = failure(error);
         let code = denial.as_ref().map_or(0, |denial| denial.code.status());
         if let Some(denial) = denial {
-            if session.response_written().is_some() {
+            let is_interim = |status: StatusCode| {
+                status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+            };
+            let written = session.response_written().map(|response| response.status);
+            if written.is_some_and(|status| !is_interim(status)) {
                 // The client has seen the upstream's head; all that is left is to end early.
                 ctx.code = denial.code;
                 ctx.denial = Some(denial);

@@ -85,3 +85,18 @@ async fn an_answer_of_http_1_0_goes_out_as_1_1() {
         assert_eq!(first, "HTTP/1.1 200 OK", "{head}");
     }
 }
+
+#[tokio::test]
+async fn interim_answers_have_an_end() {
+    let (world, stage) = staged().await;
+    let hints = |count: usize| "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(count);
+    let enough = hints(100) + "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let (mut client, upstream) = speak(&world, &stage, &enough).await;
+    client.response().await.unwrap().assert_status(200);
+    drop(upstream);
+    let (mut client, _upstream) = speak(&world, &stage, &hints(101)).await;
+    let response = client.response().await.expect("an answer");
+    response.assert_problem(502, "upstream_failed");
+    let line = world.gateway.line_of(&response).await;
+    assert_eq!(line["reason"], "too_many_interim_answers", "{line}");
+}
