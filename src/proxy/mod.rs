@@ -315,6 +315,7 @@ impl ProxyHttp for Gateway {
         };
         let outgoing = Outgoing {
             api,
+            target: ctx.exchange.as_ref().map_or("", Exchange::target),
             host: &ctx.host,
             hop: &ctx.hop,
             request_id: &ctx.id,
