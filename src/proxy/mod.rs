@@ -199,11 +199,11 @@ impl ProxyHttp for Gateway {
             .authentication_seconds
             .observe((judged - ctx.started).as_secs_f64());
         ctx.judged = Some(judged);
-        match verdict {
+        let answered = match verdict {
             Ok(Verdict::Permit(permit)) => {
                 ctx.permit = Some(permit);
                 ctx.code = Code::Permit;
-                Ok(false)
+                return Ok(false);
             }
             Ok(Verdict::Answer(headers, reason)) => {
                 ctx.code = Code::Permit;
@@ -213,14 +213,12 @@ impl ProxyHttp for Gateway {
                     headers,
                     body: Bytes::new(),
                 };
-                reply::send(session, ctx, answer).await?;
-                Ok(true)
+                reply::send(session, ctx, answer).await
             }
-            Err(denial) => {
-                reply::refuse(session, ctx, denial).await?;
-                Ok(true)
-            }
-        }
+            Err(denial) => reply::refuse(session, ctx, denial).await,
+        };
+        // Only a client that is gone cannot be answered.
+        answered.map(|()| true).map_err(|error| error.into_down())
     }
 
     /// The target that was picked when the request was judged, or the next one to try. Refuses
@@ -441,7 +439,9 @@ impl ProxyHttp for Gateway {
                 let _ = reply::refuse(session, ctx, denial).await;
             }
         } else {
-            ctx.denial = Some(Denial::new(Code::Permit, "client_gone"));
+            // What was judged stays judged, though nobody was left to hear it.
+            let denial = ctx.denial.get_or_insert(Denial::new(ctx.code, ""));
+            denial.reason = "client_gone";
         }
         FailToProxy {
             error_code: code,
