@@ -50,6 +50,11 @@ impl Framing {
         self.upgrades = request.headers.contains_key(header::UPGRADE);
     }
 
+    /// Whether an interim answer came.
+    pub fn heard(&self) -> bool {
+        self.interim > 0
+    }
+
     /// Says what an answer is, and makes it one that the client can read.
     ///
     /// # Errors

@@ -31,6 +31,7 @@ pub mod state;
 pub mod strategy;
 pub mod trace;
 pub mod tunnel;
+mod upload;
 pub mod upstream;
 pub mod verified;
 
@@ -280,6 +281,9 @@ impl ProxyHttp for Gateway {
             // Nobody's failure, and nothing that could be sent again.
             error.set_retry(false);
             return error;
+        }
+        if upload::stalled(session, ctx, &error) {
+            error.as_down();
         }
         let repeatable = session.req_header().method.is_idempotent()
             && !session.as_ref().retry_buffer_truncated();
