@@ -16,7 +16,7 @@ use super::{
     logout,
     path::{self, Path, Target},
     route::Found,
-    upstream::Refusal,
+    upstream::{Refusal, config::Protocol},
 };
 
 /// What is done with a request that is not refused.
@@ -87,6 +87,11 @@ pub(super) async fn judge(
         && declared_length(request).is_some_and(|length| length > limit)
     {
         return Err(Denial::new(Code::BodyTooLarge, "content_length"));
+    }
+    let upstream = &api.config.upstream;
+    if ctx.host.is_empty() && upstream.host.is_none() && upstream.protocol != Protocol::Http1 {
+        // HTTP/1.0 asks for no name, HTTP/2 does (RFC 9113 section 8.3.1).
+        return Err(Denial::new(Code::InvalidRequest, "no_host"));
     }
     let permit = match &preflight {
         None => authenticate(&state, api, &view).await?,
