@@ -114,11 +114,8 @@ impl Api {
 
     /// Whether a strategy of this API accepts a method.
     pub fn accepts(&self, method: authenticate::Method) -> bool {
-        self.strategies.iter().any(|strategy| match method {
-            authenticate::Method::Bearer => strategy.config.bearer,
-            authenticate::Method::ClientCredentials => strategy.config.client_credentials,
-            authenticate::Method::Session => strategy.config.session,
-        })
+        let mut strategies = self.strategies.iter();
+        strategies.any(|strategy| strategy.accepts(method))
     }
 
     /// Whether pages of the request's origin may act with the session cookie.

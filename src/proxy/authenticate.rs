@@ -86,9 +86,14 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Who calls; nobody in particular on a public API.
+    /// Who calls; nobody in particular on a public API, and with a preflight that was passed.
     pub const fn caller(&self) -> Option<&Caller> {
         self.caller.as_ref()
+    }
+
+    /// Whether it is that of a passed preflight, which may do nothing but ask.
+    pub fn is_of_preflight(&self, api: &Api) -> bool {
+        self.caller.is_none() && api.config.access != Access::Public
     }
 }
 
@@ -173,9 +178,10 @@ pub fn caller(
 }
 
 /// The permit of a preflight that the API leaves to its upstream: nobody's, like one for a public
-/// API. Without a preflight to show there is none.
-pub fn pass(api: &Api, _preflight: &Preflight<'_>) -> Option<Permit> {
-    (api.config.preflight == Unanswered::Pass).then_some(Permit { caller: None })
+/// API. Without a preflight to show, and a bare one, there is none.
+pub fn pass(api: &Api, preflight: &Preflight<'_>, has_body: bool) -> Option<Permit> {
+    let passes = api.config.preflight == Unanswered::Pass && preflight.is_bare(has_body);
+    passes.then_some(Permit { caller: None })
 }
 
 /// Whether a caller that was let through, and has a connection open since, would be let through

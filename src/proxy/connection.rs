@@ -18,6 +18,7 @@
 
 mod count;
 mod gate;
+mod half_closed;
 pub mod head;
 pub mod tls;
 mod tunnel;
@@ -332,9 +333,8 @@ where
         gate.open(body);
         let mut session = ServerSession::new_http1(gate);
         session.set_pipelined_prefix(head);
-        // A client that has sent its request and closed its half is owed the answer
-        // (RFC 9112 section 9.6).
-        session.set_abort_on_close(false);
+        // The gate tells of the client's end only when nobody can be waiting for the answer.
+        session.set_abort_on_close(true);
         shared.reached.store(false, Ordering::Relaxed);
         session.set_connection_user_context(Some(Box::new(Arrival(shared.clone()))));
         let reused = self

@@ -2,7 +2,8 @@
 //!
 //! Always true: an origin is allowed only where it equals a configured one byte for byte, or where
 //! all are and no page may use its user's credentials. A preflight carries no credential, so none is
-//! read: it is answered here, passed on as nobody's, or judged like every other request.
+//! read: it is answered here, passed on as nobody's where it is bare, or judged like every other
+//! request.
 
 use std::time::Duration;
 
@@ -154,7 +155,7 @@ impl Policy {
 pub enum Unanswered {
     /// They need a credential like every other request.
     Authenticate,
-    /// They go to the upstream, for it to answer.
+    /// They go to the upstream, for it to answer, where they are [bare](Preflight::is_bare).
     Pass,
 }
 
@@ -177,6 +178,19 @@ impl<'a> Preflight<'a> {
         let method = one(fields, &header::ACCESS_CONTROL_REQUEST_METHOD)?;
         let method = Method::from_bytes(method.as_bytes()).ok()?;
         Some(Self { method, fields })
+    }
+
+    /// Whether a browser could have sent it (Fetch standard, section "CORS-preflight fetch"): it has
+    /// no credential, no body, and asks for no other protocol. What has one of them may make an
+    /// upstream do more than say what pages may do.
+    pub fn is_bare(&self, has_body: bool) -> bool {
+        let more = [
+            header::AUTHORIZATION,
+            header::COOKIE,
+            header::PROXY_AUTHORIZATION,
+            header::UPGRADE,
+        ];
+        !has_body && !more.iter().any(|name| self.fields.contains_key(name))
     }
 
     /// The fields that it asks for; what is no list of names gets none.

@@ -7,6 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderValue;
 
+/// Most parameters of an element. RFC 7239 names four, and each is compared with all before it, so
+/// that without a bound a long line would cost the square of its length.
+const PARAMETERS: usize = 16;
+
 /// What one hop told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Element {
@@ -46,7 +50,7 @@ fn parse_element(text: &[u8]) -> Option<Element> {
             return None;
         }
         let name = String::from_utf8_lossy(name).to_ascii_lowercase();
-        if names.contains(&name) {
+        if names.len() == PARAMETERS || names.contains(&name) {
             return None;
         }
         let value = String::from_utf8(parse_value(value)?).ok();
@@ -258,6 +262,17 @@ mod tests {
         }
         let high = parse(b"for=\"\xff\";proto=https").unwrap();
         assert_eq!(high, [element("", "", "https")]);
+    }
+
+    #[test]
+    fn an_element_has_so_many_parameters_and_no_more() {
+        let line = |count| {
+            let pairs: Vec<String> = (0..count).map(|n| format!("p{n}=v")).collect();
+            format!("{};, for=192.0.2.1", pairs.join(";"))
+        };
+        let elements = parse(line(PARAMETERS).as_bytes()).unwrap();
+        assert_eq!(elements.len(), 2);
+        assert_eq!(parse(line(PARAMETERS + 1).as_bytes()), None);
     }
 
     #[test]

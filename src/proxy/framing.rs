@@ -43,6 +43,11 @@ pub fn prepare(session: &mut Session) {
     }
 }
 
+/// What is wrong with a 101 that nobody may have asked for.
+pub fn unasked() -> Box<Error> {
+    Error::explain(ErrorType::InvalidHTTPHeader, "unasked 101").into_up()
+}
+
 impl Framing {
     /// Notes what is sent to the upstream, anew for each try.
     pub fn sent(&mut self, request: &RequestHeader) {
@@ -79,7 +84,7 @@ impl Framing {
             if self.upgrades {
                 return Ok(Kind::Switch);
             }
-            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "unasked 101").into_up());
+            return Err(unasked());
         }
         if response.status.is_informational() {
             self.interim += 1;

@@ -25,6 +25,12 @@ const ADDED: usize = 16;
 
 /// Identifies one request in answers, logs and towards the upstream.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Fields by which frameworks let a client name another method than the one it used.
+const METHOD_OVERRIDES: [&str; 3] = [
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+];
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -154,8 +160,10 @@ fn set_upstream_fields(
         };
     }
     let keeps_authorization = api.config.forward_authorization;
+    let is_preflight = permit.is_of_preflight(api);
     let is_removed = |name: &&HeaderName| {
-        (**name == header::AUTHORIZATION && !keeps_authorization)
+        (is_preflight && overrides_method(name))
+            || (**name == header::AUTHORIZATION && !keeps_authorization)
             || **name == header::PROXY_AUTHORIZATION
             || (is_forwarding(name) && !outgoing.hop.trusted)
             || state.owned.has(name)
@@ -183,6 +191,13 @@ fn set_upstream_fields(
         }
     }
     fields.insert(REQUEST_ID, outgoing.request_id.clone());
+}
+
+/// Whether frameworks take the value of a field for the method of its request: nobody's OPTIONS
+/// must not become somebody's POST.
+fn overrides_method(name: &HeaderName) -> bool {
+    let name = name.as_str().replace('_', "-");
+    METHOD_OVERRIDES.contains(&name.as_str())
 }
 
 /// The cookies that are not ours, joined into one line (RFC 9113 section 8.2.3).

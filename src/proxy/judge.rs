@@ -28,13 +28,14 @@ pub(super) enum Verdict {
 }
 
 /// Routes and judges a request, and finds it a place at its upstream. `raw_path` is the target as it
-/// came, before anything was made of it.
+/// came, before anything was made of it; `has_body` counts for preflights.
 ///
 /// # Errors
 /// The refusal. Nothing was sent anywhere then but to an identity provider.
 pub(super) async fn judge(
     request: &Parts,
     raw_path: &[u8],
+    has_body: bool,
     ctx: &mut Ctx,
 ) -> Result<Verdict, Denial> {
     let Some(state) = ctx.state.clone() else {
@@ -106,7 +107,7 @@ pub(super) async fn judge(
             if let Some(fields) = cors::answer(&place, preflight)? {
                 return Ok(Verdict::Answer(fields, "preflight"));
             }
-            match authenticate::pass(api, preflight) {
+            match authenticate::pass(api, preflight, has_body) {
                 Some(permit) => permit,
                 None => {
                     let permit = authenticate(&state, api, &view).await;

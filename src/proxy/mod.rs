@@ -45,7 +45,7 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use pingora::{
     Error, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -69,6 +69,7 @@ use head::host;
 use headers::Outgoing;
 use hop::{Hop, Scheme};
 use judge::Verdict;
+use record::Log;
 use reply::failure;
 use state::State;
 use upstream::exchange::Exchange;
@@ -92,7 +93,9 @@ pub struct Ctx {
     started: Instant,
     now: Timestamp,
     id: HeaderValue,
+    /// None before there is a request, and once it has become a tunnel.
     state: Option<Arc<State>>,
+    log: Option<Log>,
     api: Option<Arc<Api>>,
     hop: Hop,
     host: Box<str>,
@@ -132,6 +135,7 @@ impl ProxyHttp for Gateway {
             // Hexadecimal digits and hyphens are a legal value.
             id: HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("-")),
             state: None,
+            log: None,
             api: None,
             hop: Hop::unknown(),
             host: "".into(),
@@ -165,9 +169,7 @@ impl ProxyHttp for Gateway {
     ) -> pingora::Result<()> {
         let state = self.state.load_full();
         let downstream = session.as_downstream_mut();
-        // A client may close its sending half and still wait for the answer.
-        downstream.set_abort_on_close(false);
-        // Nor may one that reads nothing hold its answer, and an upstream, for ever.
+        // A client that reads nothing may not hold its answer, and an upstream, for ever.
         downstream.set_write_timeout(Some(CLIENT_WRITE));
         if downstream.get_keepalive().is_some() {
             downstream.set_keepalive(Some(KEEPALIVE));
@@ -187,14 +189,18 @@ impl ProxyHttp for Gateway {
         ctx.host = host(request).into();
         let trusted_proxies = &state.config.trusted_proxies;
         ctx.hop = Hop::new(trusted_proxies, peer, local, scheme, &request.headers);
+        ctx.log = record::log(&state);
         ctx.state = Some(state);
         Ok(())
     }
 
     /// Routes and judges. `true`: answered here, nothing is forwarded.
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> pingora::Result<bool> {
+        // Nobody else's body counts for the verdict, and to look costs a search among the fields.
+        let has_body = session.req_header().method == Method::OPTIONS
+            && !session.as_downstream_mut().is_body_empty();
         let request = session.req_header();
-        let verdict = judge::judge(request, request.raw_path(), ctx).await;
+        let verdict = judge::judge(request, request.raw_path(), has_body, ctx).await;
         let judged = clock::instant();
         self.metrics
             .authentication_seconds
@@ -366,6 +372,9 @@ impl ProxyHttp for Gateway {
             return Err(Error::explain(ErrorType::InternalError, "no permit"));
         };
         let kind = ctx.framing.received(session, response)?;
+        if kind == Kind::Switch && permit.is_of_preflight(api) {
+            return Err(framing::unasked());
+        }
         if kind == Kind::Interim {
             if let Some(exchange) = &mut ctx.exchange {
                 exchange.heard();
@@ -383,9 +392,8 @@ impl ProxyHttp for Gateway {
         ctx.answered = Some(answered);
         if kind == Kind::Switch
             && let Some(arrival) = &ctx.arrival
-            && let Some(lease) = tunnel::lease(state, api, permit)
         {
-            arrival.hold(lease);
+            arrival.hold(tunnel::lease(&self.state, state, api, permit));
         }
         let status = response.status.as_u16();
         let mut cookie = None;
@@ -409,7 +417,12 @@ impl ProxyHttp for Gateway {
         if let Some(cors) = &api.cors {
             headers::set_cors(response, cors, &session.req_header().headers)?;
         }
-        headers::to_client(response, permit.caller(), &state.owned, cookie, &ctx.id)
+        headers::to_client(response, permit.caller(), &state.owned, cookie, &ctx.id)?;
+        if kind == Kind::Switch {
+            // A tunnel may last for days, and reloads make a new state each.
+            ctx.state = None;
+        }
+        Ok(())
     }
 
     /// Answers for an upstream that failed.
@@ -463,7 +476,7 @@ impl ProxyHttp for Gateway {
     fn suppress_error_log(&self, _session: &Session, ctx: &Ctx, error: &Error) -> bool {
         // Pingora's own line quotes an upstream's head that it cannot read, cookies and all.
         let of_client = failure(error).is_none_or(|denial| denial.code.status() < 500);
-        if !of_client && !(ctx.state.as_ref()).is_some_and(|state| state.config.log.access) {
+        if !of_client && ctx.log.is_none() {
             tracing::warn!(
                 request_id = ctx.id.to_str().unwrap_or_default(),
                 source = error.esource().as_str(),

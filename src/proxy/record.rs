@@ -59,6 +59,16 @@ struct Line<'a> {
     trace_id: Option<&'a str>,
 }
 
+/// That a request is to be logged, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Log(LogFormat);
+
+/// What the configuration says of that; `None` where requests are not logged.
+pub fn log(state: &State) -> Option<Log> {
+    let log = &state.config.log;
+    log.access.then_some(Log(log.format))
+}
+
 /// Counts a request and puts its line into the queue.
 pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
     let ended = clock::instant();
@@ -73,7 +83,7 @@ pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
     }
     let caller = ctx.permit.as_ref().and_then(|permit| permit.caller());
     count_verdict(ctx, caller, metrics);
-    let Some(state) = ctx.state.as_ref().filter(|state| state.config.log.access) else {
+    let Some(Log(format)) = ctx.log else {
         return;
     };
     let request = session.req_header();
@@ -118,7 +128,7 @@ pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
         bytes_sent: session.body_bytes_sent(),
         trace_id: trace::id(&request.headers),
     };
-    lines.request(write(&line, state.config.log.format));
+    lines.request(write(&line, format));
 }
 
 /// Writes down what was refused before there was a whole request.

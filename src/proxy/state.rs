@@ -183,7 +183,8 @@ impl State {
             .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    fn api(&self, name: &str) -> Option<&Arc<Api>> {
+    /// The API of this name.
+    pub fn api(&self, name: &str) -> Option<&Arc<Api>> {
         self.apis.iter().find(|api| *api.config.name == *name)
     }
 }

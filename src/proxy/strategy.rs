@@ -205,6 +205,29 @@ impl Strategy {
         }
     }
 
+    /// Whether it accepts a method.
+    pub const fn accepts(&self, method: Method) -> bool {
+        match method {
+            Method::Bearer => self.config.bearer,
+            Method::ClientCredentials => self.config.client_credentials,
+            Method::Session => self.config.session,
+        }
+    }
+
+    /// Whether it asks the same of a credential as another one of its name, and finds the same in
+    /// it: what one has verified stands before the other. What is asked of its caller then is not
+    /// compared.
+    pub fn judges_like(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.config, &other.config);
+        self.provider.is(&other.provider)
+            // Issuers, credential claim, audience and claims for headers.
+            && self.binding == other.binding
+            && ours.scope_claims == theirs.scope_claims
+            && ours.token_request == theirs.token_request
+            && ours.tokens.verify == theirs.tokens.verify
+            && ours.tokens.algorithms == theirs.tokens.algorithms
+    }
+
     /// Whether tokens that are no JWT are introspected.
     pub fn introspects(&self) -> bool {
         match self.config.tokens.verify {

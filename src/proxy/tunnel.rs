@@ -1,34 +1,103 @@
 //! How long an upgraded connection may stay: as long as a new one would be let in.
 //!
-//! The credential is read once, at the upgrade. Its own time, a logout, and what the directory says
-//! of the application count for as long as the tunnel is open. An open tunnel is use, so the idle
-//! deadline of a session does not end it.
+//! The credential is read once, at the upgrade. Its own time, a logout, what the directory says of
+//! the application, and what a newer configuration asks count for as long as the tunnel is open. An
+//! open tunnel is use, so the idle deadline of a session does not end it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
+use arc_swap::ArcSwap;
 use pingora::{Error, ErrorSource, ErrorType, proxy::Session};
 
 use super::{
-    api::Api,
+    api::{Access, Api},
     authenticate::{Caller, Permit, recheck},
     connection::{Arrival, Lease},
     state::State,
 };
-use crate::clock;
+use crate::{clock, token::session::KeyHint};
 
 /// How soon a tunnel notices what has changed. Shorter, thousands of idle tunnels cost CPU; longer,
 /// a suspended application goes on for that much longer.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The lease of a tunnel to an API; `None` where nobody in particular opened it.
-pub fn lease(state: &Arc<State>, api: &Arc<Api>, permit: &Permit) -> Option<Lease> {
-    let caller: Caller = permit.caller()?.clone();
-    let (state, api) = (Arc::clone(state), Arc::clone(api));
-    Some(Lease::new(move || {
+/// Why a tunnel ends that the configuration in force would not have let in.
+const CHANGED: &str = "configuration_changed";
+
+/// What a tunnel is judged by.
+struct Held {
+    /// Under which configuration it was found. Weak, or each tunnel would keep alive all that its
+    /// own configuration made.
+    state: Weak<State>,
+    api: Arc<Api>,
+    /// Nobody in particular on a public API.
+    caller: Option<Caller>,
+    /// One of these keys sealed the caller's session, if that is what let it in.
+    keys: Vec<KeyHint>,
+}
+
+/// The lease of a tunnel that was opened under `state`; `states` are what takes its place.
+pub fn lease(
+    states: &Arc<ArcSwap<State>>,
+    state: &Arc<State>,
+    api: &Arc<Api>,
+    permit: &Permit,
+) -> Lease {
+    let states = Arc::clone(states);
+    let caller = permit.caller().cloned();
+    let is_session = caller.as_ref().is_some_and(|c| c.session.is_some());
+    let held = Mutex::new(Held {
+        state: Arc::downgrade(state),
+        api: Arc::clone(api),
+        caller,
+        keys: state.keys.hints().filter(|_| is_session).collect(),
+    });
+    Lease::new(move || {
+        let state = states.load();
+        // Nobody else takes it at the same time: it is asked by its connection alone.
+        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.state.as_ptr() != Arc::as_ptr(&state) {
+            held.move_to(&state).ok_or(CHANGED)?;
+        }
+        let Some(caller) = &held.caller else {
+            return Ok(LOOK);
+        };
         let now = clock::now();
-        recheck(&state, &api, &caller, now)?;
+        recheck(&state, &held.api, caller, now)?;
         Ok(caller.ends().since(now).min(LOOK))
-    }))
+    })
+}
+
+impl Held {
+    /// Finds API and strategy again in another configuration; `None` where it would judge the same
+    /// credential otherwise, or would not read it at all. What it asks of the caller is not looked
+    /// at here.
+    fn move_to(&mut self, state: &Arc<State>) -> Option<()> {
+        let api = state.api(&self.api.config.name)?;
+        let keeps = |key: &KeyHint| state.keys.hints().any(|kept| kept == *key);
+        if !self.keys.iter().all(keeps) {
+            return None;
+        }
+        match &mut self.caller {
+            None if api.config.access != Access::Public => return None,
+            None => {}
+            Some(caller) => {
+                let name = &caller.strategy.config.name;
+                let mut strategies = api.strategies.iter();
+                let strategy = strategies.find(|strategy| strategy.config.name == *name)?;
+                if !strategy.judges_like(&caller.strategy) || !strategy.accepts(caller.method) {
+                    return None;
+                }
+                caller.strategy = Arc::clone(strategy);
+            }
+        }
+        self.api = Arc::clone(api);
+        self.state = Arc::downgrade(state);
+        Some(())
+    }
 }
 
 /// Why a tunnel ended, where that is nobody's failure: its lease is over, or nobody has said

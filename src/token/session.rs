@@ -271,8 +271,11 @@ pub fn binding(parts: &[&str]) -> [u8; 16] {
 /// without ending sessions, in any order over several gateways.
 pub struct KeyRing(Vec<RingKey>);
 
+/// Tells one key from others, and nothing of what it is.
+pub type KeyHint = [u8; HINT_LEN];
+
 struct RingKey {
-    hint: [u8; HINT_LEN],
+    hint: KeyHint,
     key: RandomizedNonceKey,
 }
 
@@ -295,6 +298,11 @@ impl KeyRing {
             })
         });
         Ok(Self(ring.collect::<Result<_, _>>()?))
+    }
+
+    /// What tells its keys apart, in their order.
+    pub fn hints(&self) -> impl Iterator<Item = KeyHint> {
+        self.0.iter().map(|ring| ring.hint)
     }
 
     /// Seals a session as the value of a cookie of this name (prefix included).

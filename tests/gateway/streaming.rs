@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use http::Response;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{net::TcpListener, process::Command, time::timeout};
 
 use crate::harness::{
@@ -22,6 +22,7 @@ use crate::harness::{
     gateway::{Gateway, Setup},
     h2c::H2c,
     http1::all,
+    pass,
     stage::Stage,
 };
 
@@ -432,6 +433,66 @@ async fn events_arrive_one_by_one() {
         "the upstream's side ends"
     );
     assert!(upstream.is_closed().await);
+}
+
+/// A request without a body, one with, and one whose end only its reader knows.
+const WHOLE: [&str; 3] = [
+    "GET /open HTTP/1.1\r\nHost: a\r\n\r\n",
+    "POST /open HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi",
+    "POST /open HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+];
+
+#[tokio::test]
+async fn a_request_that_was_given_up_holds_no_place_at_its_upstream() {
+    let (world, stage) = staged().await;
+    for (nth, request) in WHOLE.into_iter().enumerate() {
+        // With the beginning of another request behind it, it is as much given up.
+        let begun = if nth == 1 { "GET /" } else { "" };
+        let mut client = Connection::open(world.gateway.proxy).await;
+        client.send(format!("{request}{begun}")).await;
+        let mut upstream = stage.accept().await;
+        upstream.whole_head().await.unwrap();
+        drop(client);
+        // `timeouts.read` is a minute.
+        let asked = upstream.rest().await;
+        assert!(asked.len() < 20, "{request}: no more than its body");
+        let given_up = |line: &&Value| line["reason"] == "client_gone";
+        eventually!(
+            world.gateway.access_log().iter().filter(given_up).count() == nth + 1,
+            "{request}: a line is written"
+        );
+    }
+    eventually!(
+        world.gateway.metric("dcr_connections", &[]).await < 0.5,
+        "no connection is left"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_half_gets_its_answer_if_that_keeps_coming() {
+    let (world, stage) = staged().await;
+    for request in WHOLE {
+        let mut client = Connection::open(world.gateway.proxy).await;
+        client.send(request).await;
+        client.finish().await;
+        let mut upstream = stage.accept().await;
+        upstream.whole_head().await.unwrap();
+        pass(Duration::from_millis(1_500)).await;
+        let head = EVENTS.replace("Cache-Control", "Connection: close\r\nCache-Control");
+        upstream.send(head).await;
+        let (first, _) = client.whole_head().await.expect("an answer");
+        assert_eq!(first, "HTTP/1.1 200 OK");
+        // Far longer in all than it may be silent.
+        for n in 0..3 {
+            pass(Duration::from_millis(2_000)).await;
+            upstream.send(chunk(&event(n))).await;
+            let mut bytes = vec![0; chunk(&event(n)).len()];
+            client.read_exact(&mut bytes).await;
+            assert_eq!(String::from_utf8(bytes).unwrap(), chunk(&event(n)));
+        }
+        upstream.send("0\r\n\r\n").await;
+        assert_eq!(client.rest().await, b"0\r\n\r\n");
+    }
 }
 
 #[tokio::test]

@@ -338,6 +338,83 @@ async fn open_or_refused(world: &World) -> bool {
 }
 
 #[tokio::test]
+async fn a_tunnel_ends_when_a_new_configuration_would_not_let_it_in() {
+    type Change = fn(&mut Value);
+    let changes: [(&str, Change); 8] = [
+        ("insufficient_scope", |c| {
+            c["apis"][0]["scopes_required"] = json!(["nobodys"]);
+        }),
+        ("insufficient_scope", |c| {
+            c["auth_strategies"][0]["scopes_required"] = json!(["nobodys"]);
+        }),
+        ("configuration_changed", |c| {
+            c["apis"].as_array_mut().unwrap().remove(0);
+        }),
+        ("configuration_changed", |c| {
+            c["apis"][0]["auth_strategies"] = json!(["second"]);
+        }),
+        ("configuration_changed", |c| {
+            let strategy = c["auth_strategies"][0].as_object_mut().unwrap();
+            strategy["auth_methods"] = json!(["client_credentials"]);
+            strategy.remove("bearer");
+        }),
+        ("configuration_changed", |c| {
+            c["auth_strategies"][0]["audience"] = json!(["another"]);
+        }),
+        ("configuration_changed", |c| {
+            c["auth_strategies"][0]["credential_claim"] = json!(["sub"]);
+        }),
+        ("configuration_changed", |c| {
+            c["identity_providers"][0]["issuer"] = json!("http://127.0.0.1:1/other");
+        }),
+    ];
+    for (reason, change) in changes {
+        let sockets = Sockets::start().await;
+        let world = world(&sockets, |setup| {
+            let mut second = setup.config["auth_strategies"][0].clone();
+            second["name"] = json!("second");
+            let strategies = setup.config["auth_strategies"].as_array_mut().unwrap();
+            strategies.push(second);
+        })
+        .await;
+        let mut connection = open(world.flights().bearer(&world.token())).await;
+        // What takes nothing away ends nothing, how often it comes.
+        for retries in [1, 2] {
+            let harmless = |c: &mut Value| {
+                c["auth_strategies"][0]["bearer"]["cache_size"] = json!(1_000 + retries);
+                c["apis"].as_array_mut().unwrap().swap(1, 2);
+            };
+            world.gateway.reconfigure(harmless).await;
+            pass(Duration::from_millis(1_200)).await;
+            works(&mut connection).await;
+        }
+        world.gateway.reconfigure(change).await;
+        ends(&world, &sockets, &mut connection, reason).await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_s_tunnel_ends_with_its_key() {
+    let sockets = Sockets::start().await;
+    let world = world(&sockets, |_| {}).await;
+    let plain = world.gateway.get("/plain").bearer(&world.token());
+    let cookie = plain.send().await.cookie().unwrap();
+    let mut connection = open(world.flights().cookie(&cookie)).await;
+    let mut other = open(world.flights().bearer(&world.token())).await;
+    world
+        .gateway
+        .overwrite("secrets/session", &crate::harness::session_key(42));
+    assert!(connection.is_closed().await, "still open");
+    eventually!(
+        world
+            .gateway
+            .logged(&["\"reason\":\"configuration_changed\""]),
+        "a line is written"
+    );
+    works(&mut other).await;
+}
+
+#[tokio::test]
 async fn a_tunnel_that_nobody_uses_ends_and_is_no_failure() {
     let sockets = Sockets::start().await;
     let world = world(&sockets, |setup| {
@@ -371,4 +448,20 @@ async fn a_public_tunnel_has_no_credential_to_end_with() {
         .await;
     assert!(known.is_closed().await);
     works(&mut public).await;
+    // It ends with what let it in: that the API is public.
+    let mut another = open(world.gateway.get("/open")).await;
+    world
+        .gateway
+        .reconfigure(|c| {
+            c["apis"][1]["access"] = json!("client");
+            c["apis"][1]["auth_strategies"] = c["apis"][0]["auth_strategies"].clone();
+        })
+        .await;
+    for tunnel in [&mut public, &mut another] {
+        assert!(tunnel.is_closed().await, "still open");
+    }
+    eventually!(
+        world.gateway.logged(&["configuration_changed"]),
+        "a line is written"
+    );
 }

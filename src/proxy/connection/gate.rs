@@ -27,7 +27,7 @@ use tokio::{
     runtime::Handle,
 };
 
-use super::{count::Permit, head::Body, tunnel::Tunnel};
+use super::{count::Permit, half_closed::HalfClosed, head::Body, tunnel::Tunnel};
 
 /// Room for an ordinary head, so that it is read at once.
 const HEAD: usize = 4096;
@@ -47,6 +47,8 @@ pub(super) struct Gate {
     ahead: BytesMut,
     ahead_limit: usize,
     body: Body,
+    /// Where the client's half was seen to end during the request under way.
+    half_closed: Option<HalfClosed>,
     tunnel: Tunnel,
     lingers: bool,
 }
@@ -61,6 +63,7 @@ impl Gate {
             ahead: BytesMut::new(),
             ahead_limit,
             body: Body::Length(0),
+            half_closed: None,
             tunnel: Tunnel::default(),
             lingers: false,
         }
@@ -114,6 +117,7 @@ impl Gate {
     /// Lets a body through to Pingora.
     pub(super) fn open(&mut self, body: Body) {
         self.body = body;
+        self.half_closed = None;
     }
 
     /// What may end the connection once it is a tunnel.
@@ -127,27 +131,45 @@ impl Gate {
     }
 
     /// Reads past the end of the request, to see whether the client is still there. Never ready
-    /// but for its end.
+    /// but for its end, and for that only once the client counts as gone.
     fn poll_beyond(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(stream) = self.stream.as_mut() else {
             return Poll::Ready(Ok(()));
         };
         let mut space = [MaybeUninit::uninit(); 1024];
-        while self.ahead.len() < self.ahead_limit {
+        while self.half_closed.is_none() && self.ahead.len() < self.ahead_limit {
             let mut chunk = ReadBuf::uninit(&mut space);
             ready!(Pin::new(&mut *stream).poll_read(context, &mut chunk))?;
             if chunk.filled().is_empty() {
-                if self.ahead.is_empty() {
-                    return Poll::Ready(Ok(()));
-                }
-                // The client has closed its half behind further requests, which are still to be
-                // answered. The end will be read again after them.
-                break;
+                // There may be further requests before it, which are still to be answered. The end
+                // will be read again after them.
+                self.half_closed = Some(HalfClosed::new());
             }
             self.ahead.extend_from_slice(chunk.filled());
         }
-        // Nobody is woken, and nobody needs to be: the answer under way goes on by itself.
-        Poll::Pending
+        match &mut self.half_closed {
+            Some(half_closed) => half_closed.poll_gone(context).map(Ok),
+            // Nobody is woken, and nobody needs to be: the answer under way goes on by itself.
+            None => Poll::Pending,
+        }
+    }
+
+    /// The end of the client's half where only the reader knows whether the request was whole. What
+    /// has become a tunnel ends at once.
+    fn poll_open_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.tunnel.is_open() {
+            return Poll::Ready(());
+        }
+        let half_closed = self.half_closed.get_or_insert_with(HalfClosed::new);
+        half_closed.poll_gone(context)
+    }
+
+    /// Notes what came of sending bytes.
+    fn sent<T>(&mut self, sent: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let (Some(half_closed), Poll::Ready(Ok(_))) = (&mut self.half_closed, &sent) {
+            half_closed.sent();
+        }
+        sent
     }
 }
 
@@ -164,6 +186,9 @@ impl AsyncRead for Gate {
             Body::Http2 => usize::MAX,
             Body::Open => {
                 gate.tunnel.check(context)?;
+                if gate.half_closed.is_some() {
+                    return gate.poll_open_end(context).map(Ok);
+                }
                 usize::MAX
             }
         };
@@ -189,8 +214,12 @@ impl AsyncRead for Gate {
         } else {
             0
         };
-        if let Body::Length(left) = &mut gate.body {
-            *left = left.saturating_sub(read as u64);
+        match &mut gate.body {
+            Body::Length(left) => *left = left.saturating_sub(read as u64),
+            Body::Open if read == 0 && allowed > 0 => {
+                return gate.poll_open_end(context).map(Ok);
+            }
+            Body::Open | Body::Http2 => {}
         }
         Poll::Ready(Ok(()))
     }
@@ -205,10 +234,11 @@ impl AsyncWrite for Gate {
         if self.body == Body::Open {
             self.tunnel.check(context)?;
         }
-        match self.stream.as_mut() {
-            Some(stream) => Pin::new(stream).poll_write(context, bytes),
-            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
+        let Some(stream) = self.stream.as_mut() else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        let sent = Pin::new(stream).poll_write(context, bytes);
+        self.sent(sent)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -233,10 +263,11 @@ impl AsyncWrite for Gate {
         if self.body == Body::Open {
             self.tunnel.check(context)?;
         }
-        match self.stream.as_mut() {
-            Some(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
+        let Some(stream) = self.stream.as_mut() else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        let sent = Pin::new(stream).poll_write_vectored(context, slices);
+        self.sent(sent)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -78,6 +78,12 @@ impl Tunnel {
         self.terms = Some(terms);
     }
 
+    /// Whether there is a tunnel: one begins with its lease.
+    pub(super) fn is_open(&self) -> bool {
+        let terms = self.terms.as_ref();
+        terms.is_some_and(|terms| terms.lease.get().is_some())
+    }
+
     /// An error once the lease is over; wakes the task of `context` then, so that a connection that
     /// waits for bytes ends too.
     pub(super) fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
