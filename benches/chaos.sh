@@ -10,5 +10,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+. .ci/install.sh
+install_cmake
+
 CHAOS_SECONDS=${1:-600} cargo test --release --locked --test gateway \
     chaos::no_verdict_is_wrong -- --nocapture

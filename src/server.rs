@@ -106,8 +106,13 @@ pub fn run(path: PathBuf, start: Start) -> Result<(), Error> {
     let (config, warnings) = Config::load(&path).map_err(Error::Configuration)?;
     let (lines, _writer) = Lines::start()?;
     let logs = lines::install(&config.log, &lines);
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(version, pid = std::process::id(), config = %path.display(), "starting");
     for warning in &warnings {
         tracing::warn!("{warning}");
+    }
+    if let Err(error) = upgrade::check(&config) {
+        tracing::warn!(%error, "upgrade_socket: no upgrade is possible");
     }
     let inheritance = match start {
         Start::Fresh => None,
@@ -250,7 +255,6 @@ fn serve(
     let gateway = Gateway::new(Arc::clone(&state), Arc::clone(&metrics), lines.clone());
     let refuse = refuse(state, Arc::clone(&metrics), lines);
     service::run(settings, gateway, counters, refuse, shutdown);
-    tracing::info!("stopped");
     runtime.shutdown_background();
     match failure.try_recv() {
         Ok(error) => Err(error.into()),

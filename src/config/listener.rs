@@ -66,11 +66,14 @@ fn certificate(at: At<'_>) -> Option<Certificate> {
             if certificate.not_after() < clock::now() {
                 chain_at.warn("the certificate has expired");
             }
+            if !certificate.has_names() {
+                chain_at.warn("the certificate names no host (subjectAltName): clients refuse it");
+            }
             Some(certificate)
         }
         Err(error) => {
             let at = match error {
-                Error::Certificate => chain_at,
+                Error::Age | Error::Certificate => chain_at,
                 Error::Mismatch | Error::PrivateKey | Error::Versions => key_at,
             };
             at.expected(format_args!("a file with {error}"));

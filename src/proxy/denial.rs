@@ -98,7 +98,7 @@ codes! {
         "The application is not registered for this API",
     /// The operator took it back.
     RegistrationRevoked = 403 "registration_revoked" "The registration for this API was revoked",
-    /// `limits.header_timeout`.
+    /// `limits.header_timeout`, or a body of which the rest does not come.
     RequestTimeout = 408 "request_timeout" "The request took too long to arrive",
     /// Wrong secrets from this address, or inactive tokens.
     TooManyAttempts = 429 "too_many_attempts" "Too many wrong credentials",

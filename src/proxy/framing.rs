@@ -10,6 +10,9 @@ use pingora::{
 
 use super::KEEPALIVE;
 
+/// Most interim answers to one request: each is work, and none of them ends the wait.
+const MOST_INTERIM: u8 = 100;
+
 /// What one exchange has told so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Framing {
@@ -17,6 +20,8 @@ pub struct Framing {
     upgrades: bool,
     /// An interim answer came on a connection that was to be kept.
     continued: bool,
+    /// Interim answers to this try.
+    interim: u8,
 }
 
 /// What an answer is.
@@ -44,20 +49,37 @@ pub fn unasked() -> Box<Error> {
 }
 
 impl Framing {
-    /// Notes what is sent to the upstream.
+    /// Notes what is sent to the upstream, anew for each try.
     pub fn sent(&mut self, request: &RequestHeader) {
+        self.interim = 0;
         self.upgrades = request.headers.contains_key(header::UPGRADE);
+    }
+
+    /// Whether an interim answer came.
+    pub fn heard(&self) -> bool {
+        self.interim > 0
     }
 
     /// Says what an answer is, and makes it one that the client can read.
     ///
     /// # Errors
-    /// A 101 that nobody asked for (RFC 9110 section 15.2.2), whose tunnel no hook has judged.
+    /// A 101 that nobody asked for (RFC 9110 section 15.2.2), whose tunnel no hook has judged; a
+    /// body whose end may be read in two ways; more interim answers than anybody needs.
     pub fn received(
         &mut self,
         session: &mut Session,
         response: &mut ResponseHeader,
     ) -> pingora::Result<Kind> {
+        check_coding(response)?;
+        if response.version < Version::HTTP_11 {
+            // Ours is the version on the client's connection (RFC 9110 section 2.5).
+            response.set_version(Version::HTTP_11);
+        }
+        if response.status.is_informational() || response.status == StatusCode::NO_CONTENT {
+            // RFC 9110 section 8.6, RFC 9112 section 6.1: there is no body to measure.
+            response.remove_header(&header::TRANSFER_ENCODING);
+            response.remove_header(&header::CONTENT_LENGTH);
+        }
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             if self.upgrades {
                 return Ok(Kind::Switch);
@@ -65,6 +87,11 @@ impl Framing {
             return Err(unasked());
         }
         if response.status.is_informational() {
+            self.interim += 1;
+            if self.interim > MOST_INTERIM {
+                let endless = ErrorType::Custom("too_many_interim_answers");
+                return Err(Error::explain(endless, "1xx without end").into_up());
+            }
             self.continued = session.get_keepalive().is_some();
             return Ok(Kind::Interim);
         }
@@ -79,4 +106,18 @@ impl Framing {
         }
         Ok(Kind::Final)
     }
+}
+
+/// A receiver behind us may know codings that we do not, or none, and then finds the end of the body
+/// elsewhere (RFC 9112 section 6.1).
+fn check_coding(response: &ResponseHeader) -> pingora::Result<()> {
+    let mut codings = response.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else {
+        return Ok(());
+    };
+    let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if chunked && codings.next().is_none() && response.version >= Version::HTTP_11 {
+        return Ok(());
+    }
+    Err(Error::explain(ErrorType::InvalidHTTPHeader, "unfit Transfer-Encoding").into_up())
 }

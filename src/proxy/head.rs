@@ -9,19 +9,17 @@ use http::{Version, header, request::Parts};
 /// # Errors
 /// The [`Denial`] that answers it.
 pub fn check_head(request: &Parts, host: &str, limit: usize) -> Result<(), Denial> {
+    let mut hosts = request.headers.get_all(header::HOST).iter();
+    if hosts.next().is_some_and(|host| host.to_str().is_err()) {
+        return Err(Denial::new(Code::InvalidRequest, "not_a_host"));
+    }
     if host.is_empty() && request.version >= Version::HTTP_11 {
         return Err(Denial::new(Code::InvalidRequest, "no_host"));
     }
     if !host.is_empty() && !is_host(host) {
         return Err(Denial::new(Code::InvalidRequest, "not_a_host"));
     }
-    if request
-        .headers
-        .get_all(header::HOST)
-        .iter()
-        .nth(1)
-        .is_some()
-    {
+    if hosts.next().is_some() {
         return Err(Denial::new(Code::InvalidRequest, "host_twice"));
     }
     let cookies = request.headers.get_all(header::COOKIE).iter().count();

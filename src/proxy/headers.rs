@@ -88,6 +88,8 @@ impl Owned {
 pub struct Outgoing<'a> {
     /// The API.
     pub api: &'a Api,
+    /// The target's own name and port, for a client of HTTP/1.0 that asked for none.
+    pub target: &'a str,
     /// Host as the client sent it.
     pub host: &'a str,
     /// How the request came.
@@ -150,6 +152,7 @@ fn set_upstream_fields(
     fields.reserve(ADDED);
     let sent_host = fields.get(header::HOST).cloned();
     let sent_host = sent_host.or_else(|| HeaderValue::from_str(outgoing.host).ok());
+    let sent_host = sent_host.filter(|host| !host.is_empty());
     if fields.contains_key(header::COOKIE) {
         match other_cookies(fields, &state.owned) {
             Some(others) => fields.insert(header::COOKIE, others),
@@ -170,7 +173,9 @@ fn set_upstream_fields(
         fields.remove(name);
     }
     set_forwarding_fields(fields, sent_host.as_ref(), outgoing);
-    if let Some(host) = api.config.upstream.host.clone().or(sent_host) {
+    let host = api.config.upstream.host.clone().or(sent_host);
+    // RFC 9112 section 3.2: a request of HTTP/1.1 has one, and servers refuse it without.
+    if let Some(host) = host.or_else(|| HeaderValue::from_str(outgoing.target).ok()) {
         fields.insert(header::HOST, host);
     }
     if let Some(caller) = permit.caller() {

@@ -331,6 +331,8 @@ pub fn set_forwarding_fields(
     let host = told.and_then(|told| told.host.clone());
     if let Some(host) = host.or_else(|| sent_host.cloned()) {
         fields.insert(FORWARDED_HOST, host);
+    } else {
+        fields.remove(FORWARDED_HOST);
     }
     fields.insert(FORWARDED_PORT, HeaderValue::from(hop.port()));
     if let Some(told) = told {

@@ -16,7 +16,7 @@ use super::{
     logout,
     path::{self, Path, Target},
     route::Found,
-    upstream::Refusal,
+    upstream::{Refusal, config::Protocol},
 };
 
 /// What is done with a request that is not refused.
@@ -89,6 +89,11 @@ pub(super) async fn judge(
     {
         return Err(Denial::new(Code::BodyTooLarge, "content_length"));
     }
+    let upstream = &api.config.upstream;
+    if ctx.host.is_empty() && upstream.host.is_none() && upstream.protocol != Protocol::Http1 {
+        // HTTP/1.0 asks for no name, HTTP/2 does (RFC 9113 section 8.3.1).
+        return Err(Denial::new(Code::InvalidRequest, "no_host"));
+    }
     let permit = match &preflight {
         None => authenticate(&state, api, &view).await?,
         Some(preflight) => {
@@ -105,7 +110,17 @@ pub(super) async fn judge(
             match authenticate::pass(api, preflight, has_body) {
                 Some(permit) => permit,
                 None => {
-                    let permit = authenticate(&state, api, &view).await?;
+                    let permit = authenticate(&state, api, &view).await;
+                    // Browsers send no credential with it, so that is not what is missing.
+                    let permit = permit.map_err(|mut denial| {
+                        if denial.code == Code::CredentialsRequired {
+                            denial.reason = match api.cors {
+                                Some(_) => "preflight_origin",
+                                None => "preflight",
+                            };
+                        }
+                        denial
+                    })?;
                     cors::check_options(&place)?;
                     permit
                 }

@@ -31,6 +31,7 @@ pub mod state;
 pub mod strategy;
 pub mod trace;
 pub mod tunnel;
+mod upload;
 pub mod upstream;
 pub mod verified;
 
@@ -205,11 +206,11 @@ impl ProxyHttp for Gateway {
             .authentication_seconds
             .observe((judged - ctx.started).as_secs_f64());
         ctx.judged = Some(judged);
-        match verdict {
+        let answered = match verdict {
             Ok(Verdict::Permit(permit)) => {
                 ctx.permit = Some(permit);
                 ctx.code = Code::Permit;
-                Ok(false)
+                return Ok(false);
             }
             Ok(Verdict::Answer(headers, reason)) => {
                 ctx.code = Code::Permit;
@@ -219,14 +220,12 @@ impl ProxyHttp for Gateway {
                     headers,
                     body: Bytes::new(),
                 };
-                reply::send(session, ctx, answer).await?;
-                Ok(true)
+                reply::send(session, ctx, answer).await
             }
-            Err(denial) => {
-                reply::refuse(session, ctx, denial).await?;
-                Ok(true)
-            }
-        }
+            Err(denial) => reply::refuse(session, ctx, denial).await,
+        };
+        // Only a client that is gone cannot be answered.
+        answered.map(|()| true).map_err(|error| error.into_down())
     }
 
     /// The target that was picked when the request was judged, or the next one to try. Refuses
@@ -289,6 +288,9 @@ impl ProxyHttp for Gateway {
             error.set_retry(false);
             return error;
         }
+        if upload::stalled(session, ctx, &error) {
+            error.as_down();
+        }
         let repeatable = session.req_header().method.is_idempotent()
             && !session.as_ref().retry_buffer_truncated();
         match &mut ctx.exchange {
@@ -321,6 +323,7 @@ impl ProxyHttp for Gateway {
         };
         let outgoing = Outgoing {
             api,
+            target: ctx.exchange.as_ref().map_or("", Exchange::target),
             host: &ctx.host,
             hop: &ctx.hop,
             request_id: &ctx.id,
@@ -439,7 +442,11 @@ impl ProxyHttp for Gateway {
         let denial = failure(error);
         let code = denial.as_ref().map_or(0, |denial| denial.code.status());
         if let Some(denial) = denial {
-            if session.response_written().is_some() {
+            let is_interim = |status: StatusCode| {
+                status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+            };
+            let written = session.response_written().map(|response| response.status);
+            if written.is_some_and(|status| !is_interim(status)) {
                 // The client has seen the upstream's head; all that is left is to end early.
                 ctx.code = denial.code;
                 ctx.denial = Some(denial);
@@ -449,7 +456,9 @@ impl ProxyHttp for Gateway {
                 let _ = reply::refuse(session, ctx, denial).await;
             }
         } else {
-            ctx.denial = Some(Denial::new(Code::Permit, "client_gone"));
+            // What was judged stays judged, though nobody was left to hear it.
+            let denial = ctx.denial.get_or_insert(Denial::new(ctx.code, ""));
+            denial.reason = "client_gone";
         }
         FailToProxy {
             error_code: code,

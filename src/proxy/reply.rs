@@ -81,7 +81,11 @@ pub(super) fn failure(error: &Error) -> Option<Denial> {
         }
         (
             ErrorSource::Downstream,
-            ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed,
+            ErrorType::ReadError
+            | ErrorType::WriteError
+            | ErrorType::WriteTimedout
+            | ErrorType::ConnectionClosed
+            | ErrorType::H2Error,
         ) => return None,
         (ErrorSource::Downstream, ErrorType::ReadTimedout) => {
             Denial::new(Code::RequestTimeout, "body_too_slow")

@@ -230,21 +230,21 @@ impl Upstream {
 
     fn tell_ejection(&self, target: usize, endpoint: &Endpoint, reason: &str) {
         let target = &*self.targets[target].authority;
-        tracing::warn!(api = &*self.api, target, address = %endpoint.address, reason, "an upstream target fails requests and is left alone");
+        tracing::warn!(api = &*self.api, server = target, address = %endpoint.address, reason, "an upstream target fails requests and is left alone");
     }
 
     fn tell_return(&self, target: usize, endpoint: &Endpoint) {
         let target = &*self.targets[target].authority;
-        tracing::info!(api = &*self.api, target, address = %endpoint.address, "an upstream target answers requests again");
+        tracing::info!(api = &*self.api, server = target, address = %endpoint.address, "an upstream target answers requests again");
     }
 
     fn tell_health(&self, target: usize, endpoint: &Endpoint, healthy: bool, reason: &str) {
         let (api, target) = (&*self.api, &*self.targets[target].authority);
         let address = endpoint.address;
         if healthy {
-            tracing::info!(api, target, %address, "an upstream target is healthy again");
+            tracing::info!(api, server = target, %address, "an upstream target is healthy again");
         } else {
-            tracing::warn!(api, target, %address, reason, "an upstream target is unhealthy");
+            tracing::warn!(api, server = target, %address, reason, "an upstream target is unhealthy");
         }
     }
 }

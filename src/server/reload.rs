@@ -20,7 +20,10 @@ use crate::{
     config::{Config, Listener, watch::Watch},
     directory::file,
     model::fault::{Fault, Warning},
-    proxy::state::{Lasting, State},
+    proxy::{
+        connection::tls::Certificate,
+        state::{Lasting, State},
+    },
     telemetry::lines::Logs,
 };
 
@@ -186,6 +189,9 @@ impl Reloader {
         let old = self.state.load_full();
         self.configuration.replace(config.files.clone());
         if config == old.config {
+            if self.is_refused(What::Configuration) {
+                tracing::info!("the configuration is good again; nothing has changed");
+            }
             return self.outcome(What::Configuration, Ok(()));
         }
         for warning in &warnings {
@@ -204,23 +210,32 @@ impl Reloader {
         self.live.limits.store(Arc::new(super::limits(config)));
         self.live.grace_period.store(Arc::new(config.grace_period));
         for (shown, listener) in self.live.certificates.iter().zip(&config.listeners) {
-            if let (Some(shown), Some(new)) = (shown, &listener.certificates) {
-                shown.replace(new.clone());
+            if let (Some(shown), Some(new)) = (shown, &listener.certificates)
+                && shown.replace(new.clone())
+            {
+                let names: Vec<&str> = new.iter().flat_map(Certificate::names).collect();
+                let listener = listener.address;
+                tracing::info!(%listener, ?names, "new certificates are shown");
             }
         }
         self.state.store(Arc::clone(&state));
         tracing::info!("the configuration is live");
-        self.outcome(What::Configuration, Ok(()));
         if config.registry != old.config.registry {
             self.applications.replace([config.registry.clone()]);
             self.apply_applications();
         } else if config.known() != old.config.known() {
             self.apply_applications();
         }
+        // Told last: what is applied is applied whole.
+        self.outcome(What::Configuration, Ok(()));
     }
 
     fn outcome(&self, what: What, result: Result<(), &[Fault]>) {
         for fault in result.err().unwrap_or_default() {
+            if what.name() == "applications" && !self.lasting.directory.is_loaded() {
+                tracing::error!(fault = %fault, "the applications cannot be read; not ready until they can");
+                continue;
+            }
             tracing::error!(what = what.name(), fault = %fault, "refused; what was before stays");
         }
         let outcome = if result.is_ok() { "applied" } else { "refused" };
@@ -231,6 +246,12 @@ impl Reloader {
             .inc();
         let good = metrics.last_reload_good.with_label_values(&[what.name()]);
         good.set(i64::from(result.is_ok()));
+    }
+
+    /// Whether the last reading was refused.
+    fn is_refused(&self, what: What) -> bool {
+        let good = &self.lasting.metrics.last_reload_good;
+        good.with_label_values(&[what.name()]).get() == 0
     }
 
     fn warn(&mut self, warnings: &[Warning]) {

@@ -36,6 +36,9 @@ const QUIET: Duration = Duration::from_millis(250);
 /// How long a connection that was just accepted may take to be counted.
 const SETTLE: Duration = Duration::from_millis(50);
 
+/// A second signal so soon after the first is the same one.
+const TWICE: Duration = Duration::from_secs(1);
+
 /// How often the counters are looked at, which happens only while stopping.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -195,9 +198,14 @@ impl ShutdownSignalWatch for Signals {
             () = self.shutdown.requested() => {}
             () = signalled() => {}
         }
+        // Whoever ends a process and its group sends the same signal twice.
+        let again = async {
+            sleep(TWICE).await;
+            signalled().await;
+        };
         tokio::select! {
             () = self.drain() => {}
-            () = signalled() => tracing::warn!("stopping at once on a second signal"),
+            () = again => tracing::warn!("stopping at once on a second signal"),
         }
         // All waiting was done here; any other answer would make Pingora sleep.
         ShutdownSignal::FastShutdown

@@ -74,6 +74,9 @@ pub enum Error {
         "this is the first process of its container, which would end with it: run the gateway below an init, or replace the container"
     )]
     FirstProcess,
+    /// Nobody told this program by which path it was started.
+    #[error("the program has no name: start the new process with --upgrade, then send SIGQUIT")]
+    Nameless,
     /// There is nobody to hand over to.
     #[error("{}: nobody waits there: start the new process with --upgrade first, or send SIGUSR2", .0.display())]
     Nobody(PathBuf),
@@ -110,7 +113,15 @@ pub enum Error {
     #[error(transparent)]
     Socket(#[from] socket::Error),
     /// The program cannot be started.
-    #[error("the new process cannot be started: {0}")]
+    #[error("{}: the new process cannot be started: {source}", program.display())]
+    Program {
+        /// Its path, as this program was started by.
+        program: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The started program cannot be waited for.
+    #[error("the new process cannot be waited for: {0}")]
     Start(#[source] io::Error),
     /// This process was told to stop meanwhile.
     #[error("this process stops")]
@@ -139,6 +150,17 @@ fn place(config: &Config) -> Result<PathBuf, Error> {
     let first = std::env::split_paths(&directories).next();
     let first = first.filter(|first| first.is_absolute());
     Ok(first.ok_or(Error::NoSocket)?.join(SOCKET))
+}
+
+/// Checks the configured place of the socket before it is needed.
+///
+/// # Errors
+/// Why nobody could meet there.
+pub(super) fn check(config: &Config) -> Result<(), Error> {
+    if let Some(path) = &config.upgrade_socket {
+        channel::address(path)?;
+    }
+    Ok(())
 }
 
 /// Says hello and hears it.

@@ -359,6 +359,8 @@ fn configure(setup: &mut Setup, pair: &Pair, [steady, half, faulted]: [&Site; 3]
     config["log"] = json!({"access": "off"});
     config["upgrade_socket"] = json!("upgrade.sock");
     config["identity_providers"][0]["jwks"] = json!({"unknown_kid_interval": "100ms"});
+    // The stand-in shares its threads with all callers, and a busy machine makes it slow.
+    config["identity_providers"][0]["timeout"] = json!("30s");
     let guarded = |name: &str, sites: &[&Site]| {
         let targets: Vec<Value> = sites
             .iter()

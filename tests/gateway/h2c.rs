@@ -1,8 +1,9 @@
 //! HTTP/2 by prior knowledge on the plain listener: the same answers as over HTTP/1.1.
 
 use http::Version;
+use serde_json::json;
 
-use crate::harness::{APP, SECRET, World, h2c::H2c};
+use crate::harness::{APP, SECRET, World, eventually, h2c::H2c, idp::Endpoint, stage::Stage};
 
 #[tokio::test]
 async fn requests_pass_side_by_side() {
@@ -95,4 +96,64 @@ async fn a_refused_stream_does_not_end_the_connection() {
         let good = H2c::request("GET", "/flights").header("authorization", format!("Basic {pair}"));
         assert_eq!(client.send(good, &[]).await.unwrap().status, 200);
     }
+}
+
+#[tokio::test]
+async fn a_stream_that_its_client_breaks_keeps_its_verdict() {
+    let world = World::start().await;
+    let mut client = H2c::open(world.gateway.proxy).await;
+    world.idp.hold();
+    let pair = base64::Engine::encode(
+        &base64::prelude::BASE64_STANDARD,
+        format!("{APP}:not {SECRET}"),
+    );
+    let request = H2c::request("GET", "/flights").header("authorization", format!("Basic {pair}"));
+    let (answer, mut stream) = client
+        .sender
+        .send_request(request.body(()).unwrap(), true)
+        .unwrap();
+    eventually!(world.idp.hits(Endpoint::Token) == 1, "it is being judged");
+    stream.send_reset(h2::Reason::CANCEL);
+    drop(answer);
+    // Frames are read in order: once this one is answered, the reset has arrived.
+    let other = client.send(H2c::request("GET", "/open"), &[]).await;
+    assert_eq!(other.unwrap().status, 200);
+    world.idp.release();
+    eventually!(world.gateway.access_log().len() == 2, "both are logged");
+    let line = world.gateway.access_log().pop().unwrap();
+    assert_eq!(
+        (&line["code"], &line["reason"], &line["strategy"]),
+        (
+            &json!("invalid_client"),
+            &json!("client_gone"),
+            &json!("partners")
+        ),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_its_client_breaks_while_it_is_forwarded_is_nobodys_failure() {
+    let stage = Stage::start().await;
+    let world = World::with(|setup| {
+        stage.stand_behind(setup);
+        setup.config["apis"][1]["upstream"]["passive_health"] = json!({"failures": 1});
+    })
+    .await;
+    let mut client = H2c::open(world.gateway.proxy).await;
+    let request = H2c::request("GET", "/open").body(()).unwrap();
+    let (answer, mut stream) = client.sender.send_request(request, true).unwrap();
+    let mut upstream = stage.accept().await;
+    upstream.whole_head().await.unwrap();
+    stream.send_reset(h2::Reason::CANCEL);
+    drop(answer);
+    eventually!(world.gateway.access_log().len() == 1, "it is logged");
+    let line = world.gateway.access_log().pop().unwrap();
+    assert_eq!(
+        (&line["code"], &line["reason"]),
+        (&json!("permit"), &json!("client_gone")),
+        "{line}"
+    );
+    let ready = world.gateway.status("/readyz").await.text();
+    assert!(!ready.contains("failing upstream"), "{ready}");
 }

@@ -2,7 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{World, client::Connection, public};
+use crate::harness::{
+    World,
+    backend::{Backend, Speaks},
+    client::Connection,
+    public,
+};
 
 #[tokio::test]
 async fn the_longest_prefix_on_a_segment_boundary_wins() {
@@ -266,6 +271,64 @@ async fn a_request_names_exactly_one_host() {
         assert_eq!(response.status, 400, "{case}: {response:?}");
     }
     assert_eq!(world.upstream.hits(), 0);
+}
+
+#[tokio::test]
+async fn a_client_of_http_1_0_needs_no_host_but_none_that_cannot_be_read() {
+    let world = World::start().await;
+    let own = world.upstream.address.to_string();
+    for host in ["", "Host:\r\n", "Host: \r\n"] {
+        let mut connection = Connection::open(world.gateway.proxy).await;
+        connection
+            .send(format!("GET /open HTTP/1.0\r\n{host}\r\n"))
+            .await;
+        let response = connection.response().await.expect("an answer");
+        response.assert_status(200);
+        let seen = world.upstream.last();
+        assert_eq!(seen.headers("host"), [own.as_str()], "{host:?}");
+        assert_eq!(seen.header("x-forwarded-host"), None, "{host:?}");
+    }
+    let hits = world.upstream.hits();
+    for version in ["1.0", "1.1"] {
+        let mut connection = Connection::open(world.gateway.proxy).await;
+        let head = format!("GET /open HTTP/{version}\r\nHost: e");
+        connection.send(head).await;
+        connection.send(b"\xffx\r\n\r\n").await;
+        let response = connection.response().await.expect("an answer");
+        assert_eq!(
+            (response.status, response.code().as_str()),
+            (400, "invalid_request"),
+            "{version}"
+        );
+    }
+    assert_eq!(world.upstream.hits(), hits);
+}
+
+#[tokio::test]
+async fn an_upstream_of_http_2_needs_a_host() {
+    let backend = Backend::speaking("a", Speaks::Http2, None).await;
+    let world = World::with(|s| {
+        s.config["apis"][1]["upstream"] =
+            json!({"targets": [{"address": backend.address.to_string()}], "protocol": "h2c"});
+    })
+    .await;
+    let ask = async || {
+        let mut connection = Connection::open(world.gateway.proxy).await;
+        connection.send("GET /open HTTP/1.0\r\n\r\n").await;
+        connection.response().await.expect("an answer")
+    };
+    let response = ask().await;
+    assert_eq!(
+        (response.status, response.code().as_str()),
+        (400, "invalid_request")
+    );
+    assert_eq!(backend.hits(), 0);
+    world
+        .gateway
+        .reconfigure(|c| c["apis"][1]["upstream"]["host"] = json!("flights.internal"))
+        .await;
+    ask().await.assert_status(200);
+    assert_eq!(backend.seen().pop().unwrap().host, "flights.internal");
 }
 
 #[tokio::test]

@@ -188,7 +188,7 @@ async fn bodies_of_http_1_pass_in_bounded_memory() {
 }
 
 /// Sends so many zeros as the other side takes them; counts what was handed over.
-async fn pour(stream: &mut SendStream<Bytes>, length: u64, poured: &AtomicU64) {
+pub(crate) async fn pour(stream: &mut SendStream<Bytes>, length: u64, poured: &AtomicU64) {
     let mut left = length;
     while left > 0 {
         let wanted = usize::try_from(left.min(MIB)).unwrap();
@@ -295,7 +295,7 @@ async fn bodies_pass_from_http_2_to_http_1_and_back_in_bounded_memory() {
 }
 
 /// Waits until a count stands still, and gives it back.
-async fn stuck(count: &AtomicU64) -> u64 {
+pub(crate) async fn stuck(count: &AtomicU64) -> u64 {
     let mut last = u64::MAX;
     eventually!(
         {

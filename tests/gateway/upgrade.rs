@@ -75,6 +75,23 @@ async fn the_program_starts_its_own_successor_and_that_one_its_own() {
 }
 
 #[tokio::test]
+async fn the_successor_is_what_now_stands_where_the_program_was_started_from() {
+    let releases = tempfile::tempdir().unwrap();
+    let current = releases.path().join("current");
+    let built = env!("CARGO_BIN_EXE_dcr-gateway");
+    std::os::unix::fs::symlink(built, &current).unwrap();
+    let world = upgradable(|s| s.program.clone_from(&current)).await;
+    let next = releases.path().join("next");
+    std::fs::copy(built, &next).unwrap();
+    std::fs::remove_file(&current).unwrap();
+    std::os::unix::fs::symlink(&next, &current).unwrap();
+    world.gateway.signal("USR2").await;
+    let successor = served_by_another(&world, 1).await;
+    let runs = std::fs::read_link(format!("/proc/{}/exe", successor.0)).unwrap();
+    assert_eq!(runs, next);
+}
+
+#[tokio::test]
 async fn http2_clients_are_told_to_go_and_find_the_new_process() {
     let mut world = upgradable(|_| {}).await;
     world
@@ -184,7 +201,7 @@ async fn without_anybody_waiting_the_old_process_goes_on() {
     let successor = world.gateway.successor().await;
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let mut third = Process::start(world.gateway.directory.path(), &[], &["--upgrade"]);
+    let mut third = world.gateway.process(&["--upgrade"]);
     assert!(!third.ended().await.success(), "one waits already");
     assert!(third.logged(&["another new process waits there already"]));
     world.gateway.signal("QUIT").await;
@@ -208,7 +225,7 @@ async fn without_a_socket_the_program_says_what_to_set() {
         "it says why"
     );
     still_serves(&world).await;
-    let mut successor = Process::start(world.gateway.directory.path(), &[], &["--upgrade"]);
+    let mut successor = world.gateway.process(&["--upgrade"]);
     assert!(!successor.ended().await.success());
     assert!(successor.logged(&["upgrade_socket: expected", "RUNTIME_DIRECTORY"]));
 }

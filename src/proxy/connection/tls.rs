@@ -19,13 +19,22 @@ use rustls::{
     sign::CertifiedKey,
 };
 use tokio::io::AsyncReadExt as _;
-use x509_parser::{extensions::GeneralName, prelude::parse_x509_certificate};
+use x509_parser::{
+    extensions::GeneralName,
+    prelude::{X509Version, parse_x509_certificate},
+};
 
 use crate::model::time::Timestamp;
 
 /// Why certificate and key are of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
+    /// The first certificate is of version 1, which names no hosts and which no client takes.
+    #[error(
+        "an X.509 certificate of version 3 with a subjectAltName (this one is older; \
+         `openssl x509 -req` makes one with -extfile)"
+    )]
+    Age,
     /// There is no certificate, or one of them cannot be read.
     #[error("PEM certificates, the server's own first")]
     Certificate,
@@ -46,6 +55,8 @@ pub struct Certificate {
     key: Arc<CertifiedKey>,
     /// In lower case; `*.example.com` stands for one label.
     names: Vec<Box<str>>,
+    /// Whether there are names or addresses.
+    has_names: bool,
     not_after: Timestamp,
     /// SHA-256 over chain and key, to tell one from another.
     digest: [u8; 32],
@@ -95,8 +106,14 @@ impl Certificate {
         let certificates = certificates.map_err(|_| Error::Certificate)?;
         let first = certificates.first().ok_or(Error::Certificate)?;
         let (_, parsed) = parse_x509_certificate(first).map_err(|_| Error::Certificate)?;
-        let names = parsed.subject_alternative_name();
-        let names = names.ok().flatten().map(|names| {
+        if parsed.version() != X509Version::V3 {
+            return Err(Error::Age);
+        }
+        let names = parsed.subject_alternative_name().ok().flatten();
+        let has_names = names
+            .as_ref()
+            .is_some_and(|names| !names.value.general_names.is_empty());
+        let names = names.map(|names| {
             let names = names.value.general_names.iter();
             names.filter_map(|name| match name {
                 GeneralName::DNSName(name) => Some(name.to_ascii_lowercase().into()),
@@ -123,6 +140,7 @@ impl Certificate {
         Ok(Self {
             key: Arc::new(key),
             names,
+            has_names,
             not_after,
             digest,
         })
@@ -131,6 +149,11 @@ impl Certificate {
     /// The host names that it is for, in lower case; `*.example.com` stands for one label.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(|name| &**name)
+    }
+
+    /// Whether it is for any host or address at all.
+    pub const fn has_names(&self) -> bool {
+        self.has_names
     }
 
     /// When it ends.
@@ -177,9 +200,13 @@ impl Certificates {
         Arc::new(Self(ArcSwap::from_pointee(certificates)))
     }
 
-    /// Shows these from the next handshake on.
-    pub fn replace(&self, certificates: Vec<Certificate>) {
+    /// Shows these from the next handshake on. Tells whether they are others than before.
+    pub fn replace(&self, certificates: Vec<Certificate>) -> bool {
+        if **self.0.load() == certificates {
+            return false;
+        }
         self.0.store(Arc::new(certificates));
+        true
     }
 }
 

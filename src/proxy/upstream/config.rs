@@ -94,7 +94,8 @@ pub struct Timeouts {
     /// Each wait for bytes of the answer; what the client sends meanwhile begins it anew towards
     /// HTTP/1.1, not towards HTTP/2, where an upload or a stream of calls that the upstream listens
     /// to in silence needs more. A tunnel of which neither side says anything ends after it, too.
-    /// Default 60 s.
+    /// A client that keeps the upstream waiting for the rest of a body is refused with 408, and
+    /// nothing counts against the upstream. Default 60 s.
     pub read: Duration,
     /// Each wait to send. Default 60 s.
     pub write: Duration,

@@ -45,6 +45,12 @@ impl Exchange {
         self.endpoint.address
     }
 
+    /// The target of this try, as configured.
+    pub fn target(&self) -> &str {
+        let target = self.upstream.targets.get(self.target);
+        target.map_or("", |target| &target.authority)
+    }
+
     /// How often the request was tried, counted from 1.
     pub fn tries(&self) -> usize {
         self.tries

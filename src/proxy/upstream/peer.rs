@@ -19,6 +19,11 @@ use super::config::{Config, Protocol, TargetConfig};
 /// Requests on one HTTP/2 connection at once; RFC 9113 section 6.5.2 recommends that servers allow
 /// no fewer.
 const STREAMS: usize = 100;
+/// Bytes of an answer that its stream may hold before a client takes them (RFC 9113 section 5.2).
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// The same for a connection: more than all of its streams together may hold, so that clients who
+/// read nothing stop no other's answer.
+const CONNECTION_WINDOW: u32 = (STREAMS as u32 + 1) * STREAM_WINDOW;
 
 /// Pingora's pool does not tell connections apart by the authorities that vouched for them, so each
 /// upstream as started has a number of its own.
@@ -46,6 +51,8 @@ pub(super) fn templates(config: &Config) -> Vec<HttpPeer> {
             Protocol::H2 | Protocol::H2c => ALPN::H2,
         };
         options.max_h2_streams = STREAMS;
+        options.h2_stream_window_size = Some(STREAM_WINDOW);
+        options.h2_connection_window_size = Some(CONNECTION_WINDOW);
         options.connection_timeout = Some(config.timeouts.connect);
         options.total_connection_timeout = Some(config.timeouts.connect);
         options.read_timeout = Some(config.timeouts.read);

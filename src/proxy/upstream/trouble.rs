@@ -37,6 +37,7 @@ impl Trouble {
             ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed => {
                 (Code::UpstreamFailed, "connection_lost")
             }
+            ErrorType::Custom(reason) => (Code::UpstreamFailed, *reason),
             // The system gave no socket: too many open files, no free port.
             ErrorType::InternalError => (Code::Internal, "no_socket"),
             _ => (Code::UpstreamFailed, "upstream"),

@@ -254,13 +254,23 @@ fn socket() -> io::Result<OwnedFd> {
 }
 
 /// The address of a path whose directory only we can write to.
-fn address(path: &Path) -> Result<SocketAddrUnix, Error> {
+/// The address of a socket whose directory is ours alone.
+pub(super) fn address(path: &Path) -> Result<SocketAddrUnix, Error> {
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let found = std::fs::metadata(directory).map_err(|source| Error::Path {
-        path: directory.to_owned(),
-        source,
-    })?;
-    if !found.is_dir() || found.uid() != our_user() || found.mode() & 0o022 != 0 {
+    let found = match std::fs::metadata(directory) {
+        Ok(found) => Some(found),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(source) => {
+            return Err(Error::Path {
+                path: directory.to_owned(),
+                source,
+            });
+        }
+    };
+    let is_ours = |found: &std::fs::Metadata| {
+        found.is_dir() && found.uid() == our_user() && found.mode() & 0o022 == 0
+    };
+    if !found.is_some_and(|found| is_ours(&found)) {
         return Err(Error::Directory {
             directory: directory.to_owned(),
             user: our_user(),

@@ -2,8 +2,8 @@
 
 use std::{
     env, io,
-    os::{fd::AsFd, unix::process::CommandExt},
-    path::{Path, PathBuf},
+    os::fd::AsFd,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
     thread,
@@ -221,28 +221,21 @@ pub(super) fn is_usable(provider: &Provider, now: Timestamp) -> bool {
     provider.keys(now).is_some() || provider.state(now).is_ok()
 }
 
-/// Starts what now stands at this program's own path, with the same arguments.
+/// Starts what now stands where this program was started from, with the same arguments.
 fn start() -> Result<Child, Error> {
-    let program = own_path(&env::current_exe().map_err(Error::Start)?);
     let mut arguments = env::args_os();
-    let name = arguments.next();
-    let mut command = Command::new(program);
+    // By that name it is looked for, in PATH or through links, as it was the first time: the system
+    // knows this program by its inode, which follows it when it is moved out of the way.
+    let program = arguments.next().ok_or(Error::Nameless)?;
+    let mut command = Command::new(&program);
     command.args(arguments.filter(|argument| argument != "--upgrade"));
-    if let Some(name) = name {
-        command.arg0(name);
-    }
     // It writes where this process writes.
     command.arg("--upgrade").stdin(Stdio::null());
-    command.spawn().map_err(Error::Start)
-}
-
-/// The path of a program that may have been replaced since it was started, which the system tells
-/// by adding to it.
-fn own_path(told: &Path) -> PathBuf {
-    let stripped = told
-        .to_str()
-        .and_then(|told| told.strip_suffix(" (deleted)"));
-    stripped.map_or_else(|| told.to_owned(), PathBuf::from)
+    tracing::info!(program = %Path::new(&program).display(), "starting the new process");
+    command.spawn().map_err(|source| Error::Program {
+        program: program.into(),
+        source,
+    })
 }
 
 /// Waits until the started program waits for the listeners.
@@ -281,20 +274,5 @@ fn part(mut child: Child) {
     tracing::warn!(pid, "the started program does not end; it is killed");
     if let Err(error) = child.kill().and_then(|()| child.wait()) {
         tracing::error!(%error, pid, "the started program cannot be killed");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_replaced_program_is_found_at_its_path() {
-        for (told, path) in [
-            ("/usr/bin/dcr-gateway", "/usr/bin/dcr-gateway"),
-            ("/usr/bin/dcr-gateway (deleted)", "/usr/bin/dcr-gateway"),
-        ] {
-            assert_eq!(own_path(Path::new(told)), Path::new(path));
-        }
     }
 }

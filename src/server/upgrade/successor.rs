@@ -75,7 +75,7 @@ pub(crate) struct Word {
 pub(crate) fn receive(config: &Config) -> Result<Inheritance, Error> {
     let path = place(config)?;
     let door = Door::open(&path)?;
-    tracing::info!(socket = %path.display(), "waiting for the old process's listeners");
+    tracing::info!(socket = %path.display(), "waiting for the old process's listeners: send it SIGQUIT now");
     let channel = loop {
         let channel = door.wait(WAIT).map_err(|error| match error {
             channel::Error::Silent => Error::NotCalled(path.clone()),

@@ -1,7 +1,7 @@
 //! The value of an Authorization line.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use dcr_gateway::model::credential::{Credential, Malformed};
+use dcr_gateway::model::credential::{Credential, Malformed, Secret, Token};
 
 /// A line is read as one credential that says what the line says, or as none.
 pub(super) fn run(line: &[u8]) {
@@ -19,8 +19,18 @@ pub(super) fn run(line: &[u8]) {
                 assert!(!part.chars().any(char::is_control), "a control character");
             }
             assert!(!id.contains(':'), "the id ends at the first colon");
-            let again = format!("Basic {}", BASE64_STANDARD.encode(format!("{id}:{secret}")));
-            assert_eq!(Credential::parse(again.as_bytes()), parsed, "printed back");
+            let value = BASE64_STANDARD.encode(format!("{id}:{secret}"));
+            let again = format!("Basic {value}");
+            // As it stands a pair is shorter than in base64, and may just fit.
+            let expected = match value.len() {
+                0..=8192 => parsed.clone(),
+                _ => Err(Malformed::TooLong),
+            };
+            assert_eq!(
+                Credential::parse(again.as_bytes()),
+                expected,
+                "printed back"
+            );
         }
         Ok(Credential::Bearer(token)) => {
             assert!(scheme("bearer "));
@@ -37,21 +47,14 @@ pub(super) fn run(line: &[u8]) {
         Err(Malformed::TooLong) => assert!(line.len() > 8 * 1024),
         Err(_) => {}
     }
-    let shown = format!("{parsed:?}");
-    match &parsed {
-        Ok(Credential::Basic(id, secret)) => hidden(&shown, secret.expose(), id.as_str()),
-        Ok(Credential::Bearer(token)) => hidden(&shown, token.expose(), ""),
-        _ => {}
-    }
-}
-
-/// A secret is in no `Debug` output, unless the id beside it or the words around it hold it too.
-fn hidden(shown: &str, secret: &str, id: &str) {
-    assert!(shown.contains("(hidden)"), "{shown}");
-    let apart =
-        !id.contains(secret) && !"Ok(Basic(, (hidden)))Ok(Bearer((hidden)))".contains(secret);
-    // What Debug escapes in an id can spell anything short.
-    if apart && secret.len() > 12 {
-        assert!(!shown.contains(secret), "{shown}");
-    }
+    // What is shown depends on everything but the secret.
+    let other = match &parsed {
+        Ok(Credential::Basic(id, _)) => Credential::Basic(id.clone(), Secret::new("other")),
+        Ok(Credential::Bearer(_)) => Credential::Bearer(Token::new("other")),
+        _ => return,
+    };
+    assert_eq!(
+        format!("{parsed:?}"),
+        format!("{:?}", Ok::<_, Malformed>(other))
+    );
 }

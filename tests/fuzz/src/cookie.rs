@@ -108,7 +108,9 @@ fn sealed_here(input: &[u8]) {
         Ok(value) => value,
         Err(error) => {
             assert_eq!(error, Error::SessionTooLarge);
-            assert!(size(&session) > VALUE_LIMIT, "not large at all");
+            // Their number is written in one byte.
+            let many = session.header_claims.len() > 255;
+            assert!(many || size(&session) > VALUE_LIMIT, "not large at all");
             return;
         }
     };

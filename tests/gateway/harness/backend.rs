@@ -346,9 +346,13 @@ async fn converse_http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
                 sni,
                 body,
             });
-            let Mood::Answers(status) = mood else {
-                respond.send_reset(h2::Reason::INTERNAL_ERROR);
-                return;
+            let status = match mood {
+                Mood::Answers(status) => status,
+                Mood::Silent => {
+                    shared.cheered.notified().await;
+                    200
+                }
+                _ => return respond.send_reset(h2::Reason::INTERNAL_ERROR),
             };
             let answer = http::Response::builder().status(status).body(()).unwrap();
             if let Ok(mut stream) = respond.send_response(answer, false) {

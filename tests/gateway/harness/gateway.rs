@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -31,6 +31,8 @@ pub(crate) struct Setup {
     pub(crate) applications: Value,
     /// Further files: name and content.
     pub(crate) files: Vec<(String, String)>,
+    /// By which path it is started; the built program's own unless a test links it elsewhere.
+    pub(crate) program: PathBuf,
     /// What is added to the environment.
     pub(crate) environment: Vec<(String, String)>,
     /// How far to wait for it.
@@ -53,6 +55,7 @@ pub(crate) struct Gateway {
     pub(crate) directory: TempDir,
     state: Mutex<(Value, Value)>,
     process: Process,
+    program: PathBuf,
     environment: Vec<(String, String)>,
 }
 
@@ -79,7 +82,7 @@ impl Gateway {
         if !setup.applications.is_null() {
             write(&at("applications.yaml"), &pretty(&setup.applications));
         }
-        let mut process = Process::start(directory.path(), &setup.environment, &[]);
+        let mut process = Process::start(&setup.program, directory.path(), &setup.environment, &[]);
         let (proxy, admin) = addresses(&process.log, &mut process.child).await;
         let state = Mutex::new((setup.config, setup.applications));
         let gateway = Self {
@@ -88,6 +91,7 @@ impl Gateway {
             directory,
             state,
             process,
+            program: setup.program,
             environment: setup.environment,
         };
         if setup.wait == Wait::Ready {
@@ -195,13 +199,19 @@ impl Gateway {
 
     /// Starts a second process with the same files, which waits to take the first one's place.
     pub(crate) async fn successor(&self) -> Process {
-        let process = Process::start(self.directory.path(), &self.environment, &["--upgrade"]);
+        let process = self.process(&["--upgrade"]);
         super::eventually!(
             process.logged(&["waiting for the old process"]),
             "it waits: {:?}",
             process.log.lines()
         );
         process
+    }
+
+    /// Starts a second process with the same files.
+    pub(crate) fn process(&self, arguments: &[&str]) -> Process {
+        let directory = self.directory.path();
+        Process::start(&self.program, directory, &self.environment, arguments)
     }
 
     /// Waits for the program to end.
@@ -268,12 +278,13 @@ impl Gateway {
 
 impl Process {
     /// Starts the program with the files of a directory.
-    pub(crate) fn start(
+    fn start(
+        program: &Path,
         directory: &Path,
         environment: &[(String, String)],
         arguments: &[&str],
     ) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_dcr-gateway"))
+        let mut child = Command::new(program)
             .args(["serve", "--config"])
             .arg(directory.join("gateway.yaml"))
             .args(arguments)

@@ -203,6 +203,7 @@ pub(crate) fn setup(issuer: &str, upstream: &Upstream) -> Setup {
         config,
         applications,
         files,
+        program: env!("CARGO_BIN_EXE_dcr-gateway").into(),
         environment: Vec::new(),
         wait: Wait::Ready,
     }

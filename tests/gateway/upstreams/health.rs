@@ -37,6 +37,10 @@ fn told(world: &World, texts: &[&str]) -> usize {
 async fn told_once(world: &World, texts: &[&str]) {
     eventually!(told(world, texts) > 0, "{texts:?} is told");
     assert_eq!(told(world, texts), 1, "{texts:?}");
+    // A reader of JSON keeps one of two equal keys.
+    for line in world.gateway.log() {
+        assert!(line.matches("\"target\":").count() <= 1, "{line}");
+    }
 }
 
 #[tokio::test]
