@@ -110,7 +110,13 @@ async fn a_stopped_one_is_done_without() {
     for _ in 0..4 {
         get.send().await.assert_status(200);
     }
+    let address = a.address;
     drop(a);
+    // One that is just ending may still take a request and not answer it.
+    eventually!(
+        tokio::net::TcpStream::connect(address).await.is_err(),
+        "it has stopped"
+    );
     // Kept connections to it are closed, new ones refused; no request is lost by that.
     for _ in 0..20 {
         get.send().await.assert_status(200);
