@@ -23,8 +23,8 @@
 //!
 //! # Life of a request
 //!
-//! 1. [`proxy::connection`] accepts, counts the connection, and reads the head within its limits and
-//!    its deadline; only then does Pingora see it.
+//! 1. [`proxy::connection`] counts the connection, makes the TLS handshake where the listener speaks
+//!    TLS, and reads the head within its limits and its deadline; only then does Pingora see it.
 //! 2. [`proxy::Gateway`] takes the [`proxy::state::State`] of the moment, which the request keeps,
 //!    however often the configuration changes meanwhile.
 //! 3. [`proxy::path`] refuses paths that can be read in two ways; [`proxy::route`] finds the API.
