@@ -18,7 +18,11 @@ pub(crate) mod world;
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
-use tokio::{runtime, sync::oneshot};
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -46,7 +50,7 @@ use crate::{
 use admin::Admin;
 use reload::Reloader;
 use service::{Live, Settings};
-use shutdown::Shutdown;
+use shutdown::{Shutdown, Stops};
 use socket::{Duplicates, Listener};
 use upgrade::{Inheritance, Predecessor, Word};
 
@@ -146,9 +150,11 @@ fn serve(
         .thread_name("control")
         .enable_all()
         .build()?;
-    let signals = {
+    // Before anybody is told that the program is ready: unheard, each of them would end it.
+    let (signals, mut stops, hangup) = {
         let _context = runtime.enter();
-        upgrade::Signals::listen()?
+        let hangup = signal(SignalKind::hangup())?;
+        (upgrade::Signals::listen()?, Stops::listen()?, hangup)
     };
     let metrics = Arc::new(Metrics::new()?);
     #[expect(
@@ -235,7 +241,12 @@ fn serve(
     if let Some(status) = status {
         runtime.spawn(operators.serve(status, admin::Surface::Status));
     }
-    runtime.spawn(reloader.run());
+    runtime.spawn(reloader.run(hangup));
+    let stop = shutdown.clone();
+    runtime.spawn(async move {
+        stops.next().await;
+        stop.request();
+    });
     let (failed, mut failure) = oneshot::channel();
     let heir = Predecessor {
         state: Arc::clone(&state),

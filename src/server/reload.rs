@@ -13,7 +13,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 
 use crate::{
     clock,
@@ -104,23 +104,14 @@ impl Reloader {
         self
     }
 
-    /// Applies every change, until the program ends.
-    pub async fn run(mut self) {
-        let mut hangup = signal(SignalKind::hangup())
-            .inspect_err(|error| tracing::error!(%error, "SIGHUP is not listened for"))
-            .ok();
+    /// Applies every change, until the program ends. At each `hangup` everything is read again.
+    pub async fn run(mut self, mut hangup: Signal) {
         let mut tidy = tokio::time::interval(TIDY);
         loop {
-            let hung_up = async {
-                match &mut hangup {
-                    Some(signal) => signal.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
             let what: &[What] = tokio::select! {
                 () = self.configuration.changed() => &[What::Configuration],
                 () = self.applications.changed() => &[What::Applications],
-                _ = hung_up => &[What::Configuration, What::Applications],
+                _ = hangup.recv() => &[What::Configuration, What::Applications],
                 _ = tidy.tick() => {
                     self.lasting.revocations.tidy(clock::now());
                     continue;

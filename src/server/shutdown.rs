@@ -18,7 +18,7 @@ use std::{sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     time::{Instant, sleep},
 };
@@ -194,10 +194,7 @@ impl Signals {
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        tokio::select! {
-            () = self.shutdown.requested() => {}
-            () = signalled() => {}
-        }
+        self.shutdown.requested().await;
         // Whoever ends a process and its group sends the same signal twice.
         let again = async {
             sleep(TWICE).await;
@@ -212,17 +209,39 @@ impl ShutdownSignalWatch for Signals {
     }
 }
 
+/// SIGINT and SIGTERM.
+#[derive(Debug)]
+pub(super) struct Stops {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stops {
+    /// Listens for them from now on: neither ends the process any more.
+    ///
+    /// # Errors
+    /// The system says no.
+    pub(super) fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for one of them.
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
 /// Waits for SIGINT or SIGTERM.
 async fn signalled() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
+    let Ok(mut stops) = Stops::listen() else {
         // Without handlers the signals keep their default, which is to end the process.
         return std::future::pending().await;
     };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    stops.next().await;
 }
