@@ -1,16 +1,16 @@
 //! A real browser, Debian's Chromium, driven through `playwright-core`.
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout, Command},
+    process::{Child, ChildStdin, ChildStdout},
     sync::Mutex,
     time::timeout,
 };
 
-use super::certificates::Pair;
+use super::{certificates::Pair, peer::node};
 
 /// Longest wait for one step.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,16 +34,7 @@ impl Browser {
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers");
         let keys: Vec<&str> = certificates.iter().map(|pair| &*pair.public_key).collect();
         let options = json!({"executable": "/usr/bin/chromium", "keys": keys});
-        let mut child = Command::new("node")
-            .args(["--no-warnings", "browser.mjs", &options.to_string()])
-            .current_dir(directory)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            // Node makes an inherited stderr non-blocking, ours too, and then our writes fail.
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("node starts: run tests/run.sh");
+        let mut child = node(directory, "browser.mjs", &[&options.to_string()]);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = timeout(PATIENCE, lines.next_line()).await.unwrap();
         first

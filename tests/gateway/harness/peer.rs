@@ -19,26 +19,52 @@ pub(crate) struct Peer {
     _child: Child,
 }
 
+/// Starts a program of Node.js in the package at `directory`. It ends with its handle.
+pub(crate) fn node(directory: &str, script: &str, arguments: &[&str]) -> Child {
+    let installed = std::path::Path::new(directory).join("node_modules");
+    assert!(
+        installed.exists(),
+        "{directory}: its packages are not installed: run tests/run.sh"
+    );
+    Command::new("node")
+        .args(["--no-warnings", script])
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        // Node makes an inherited stderr non-blocking, ours too, and then our writes fail.
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("node starts: run tests/run.sh")
+}
+
+/// Lets h2load send so many requests with this Authorization, 50 at once on each of four
+/// connections. Every one of them is answered with a 2xx. Gives what it printed.
+pub(crate) async fn h2load(url: &str, authorization: &str, requests: usize) -> String {
+    let output = Command::new("h2load")
+        .arg(format!("--requests={requests}"))
+        .args(["--clients=4", "--max-concurrent-streams=50"])
+        .args(["--header", &format!("authorization: {authorization}"), url])
+        .output()
+        .await
+        .expect("h2load starts: run tests/run.sh");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let n = requests;
+    for line in [
+        format!("{n} total, {n} started, {n} done, {n} succeeded, 0 failed, 0 errored, 0 timeout"),
+        format!("status codes: {n} 2xx, 0 3xx, 0 4xx, 0 5xx"),
+    ] {
+        assert!(text.contains(&line), "{line}: {text}");
+    }
+    text
+}
+
 impl Peer {
     /// Starts `tests/peers/<script>`.
     pub(crate) fn start(script: &str, arguments: &[&str]) -> Self {
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers");
-        let installed = std::path::Path::new(directory).join("node_modules");
-        assert!(
-            installed.exists(),
-            "the peers are not installed: run tests/run.sh"
-        );
-        let mut child = Command::new("node")
-            .arg(script)
-            .args(arguments)
-            .current_dir(directory)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            // Node makes an inherited stderr non-blocking, ours too, and then our writes fail.
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("node starts: run tests/run.sh");
+        let mut child = node(directory, script, arguments);
         Self {
             lines: BufReader::new(child.stdout.take().unwrap()).lines(),
             stdin: child.stdin.take().unwrap(),

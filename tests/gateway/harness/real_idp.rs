@@ -1,12 +1,12 @@
 //! A real identity provider, the npm package `oidc-provider`, as a process of its own.
 
-use std::process::Stdio;
-
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::{Child, ChildStdin, Command},
+    process::{Child, ChildStdin},
 };
+
+use super::peer::node;
 
 /// Audience whose tokens are JWTs.
 pub(crate) const JWT: &str = "https://api.test/jwt";
@@ -33,21 +33,7 @@ pub(crate) struct Registered {
 impl RealIdp {
     pub(crate) async fn start() -> Self {
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/idp/oidc-provider");
-        let installed = std::path::Path::new(directory).join("node_modules/oidc-provider");
-        assert!(
-            installed.exists(),
-            "oidc-provider is not installed: run tests/run.sh"
-        );
-        let mut child = Command::new("node")
-            .args(["--no-warnings", "idp.mjs"])
-            .current_dir(directory)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            // Node makes an inherited stderr non-blocking, ours too, and then our writes fail.
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("node starts: run tests/run.sh");
+        let mut child = node(directory, "idp.mjs", &[]);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let told = async {
             while let Some(line) = lines.next_line().await.unwrap() {
