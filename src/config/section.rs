@@ -290,9 +290,7 @@ pub(crate) struct Section<'a> {
 impl<'a> Section<'a> {
     /// The value of a key, unless it is absent or has none.
     pub(crate) fn get(&mut self, key: &'static str) -> Option<At<'a>> {
-        self.known.push(key);
-        let entry = self.entries.iter().find(|entry| entry.key == key)?;
-        Some(self.at.below(entry)).filter(|at| !at.is_null())
+        self.present(key).filter(|at| !at.is_null())
     }
 
     /// The value of a key whose mere presence means something: one that says nothing is there too.
