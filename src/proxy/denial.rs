@@ -119,6 +119,8 @@ pub struct Denial {
     pub code: Code,
     /// The detail, for the log alone: a fixed word.
     pub reason: &'static str,
+    /// What an operator can do about it, where that is known; for the log alone.
+    pub cure: Option<&'static str>,
     /// The strategy that judged, where one did.
     pub strategy: Option<Arc<Strategy>>,
     /// The method that was tried, where one was.
@@ -141,6 +143,7 @@ impl Denial {
         Self {
             code,
             reason,
+            cure: None,
             strategy: None,
             method: None,
             client_id: None,

@@ -1,14 +1,15 @@
-//! A request's way to its verdict: path, route, credential, application, and a place upstream.
+//! A request's way to its verdict: path, route, credential, application; then a place upstream.
 //!
 //! The order is the design's: what can be refused without looking at a credential is refused first,
 //! and nothing is asked of anybody for a request that no route takes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use http::{Method, request::Parts};
 
 use super::{
     Ctx,
+    api::Api,
     authenticate::{self, Permit, Request, authenticate},
     cors::{self, Fields, Preflight},
     denial::{Code, Denial},
@@ -16,7 +17,7 @@ use super::{
     logout,
     path::{self, Path, Target},
     route::Found,
-    upstream::{Refusal, config::Protocol},
+    upstream::{Refusal, config::Protocol, exchange::Exchange},
 };
 
 /// What is done with a request that is not refused.
@@ -27,7 +28,7 @@ pub(super) enum Verdict {
     Permit(Permit),
 }
 
-/// Routes and judges a request, and finds it a place at its upstream. `raw_path` is the target as it
+/// Routes and judges a request. `raw_path` is the target as it
 /// came, before anything was made of it; `has_body` counts for preflights.
 ///
 /// # Errors
@@ -127,15 +128,19 @@ pub(super) async fn judge(
             }
         }
     };
-    ctx.exchange = Some(api.upstream.admit(ctx.started).map_err(no_upstream)?);
     Ok(Verdict::Permit(permit))
 }
 
-/// Why a request cannot be sent to its upstream.
-fn no_upstream(refusal: Refusal) -> Denial {
-    match refusal {
-        Refusal::Full => Denial::new(Code::Overloaded, "upstream_connections"),
-        Refusal::NoAddress => Denial::new(Code::UpstreamUnavailable, "no_address"),
-        Refusal::Unhealthy => Denial::new(Code::UpstreamUnavailable, "unhealthy"),
-    }
+/// Finds a request that may pass its place at the API's upstream.
+///
+/// # Errors
+/// Why it cannot be sent there. Nothing was sent then.
+pub(super) fn place(api: &Api, started: Instant) -> Result<Exchange, Denial> {
+    api.upstream
+        .admit(started)
+        .map_err(|refusal| match refusal {
+            Refusal::Full => Denial::new(Code::Overloaded, "upstream_connections"),
+            Refusal::NoAddress => Denial::new(Code::UpstreamUnavailable, "no_address"),
+            Refusal::Unhealthy => Denial::new(Code::UpstreamUnavailable, "unhealthy"),
+        })
 }

@@ -200,7 +200,13 @@ impl ProxyHttp for Gateway {
         let has_body = session.req_header().method == Method::OPTIONS
             && !session.as_downstream_mut().is_body_empty();
         let request = session.req_header();
-        let verdict = judge::judge(request, request.raw_path(), has_body, ctx).await;
+        let mut verdict = judge::judge(request, request.raw_path(), has_body, ctx).await;
+        if let (Ok(Verdict::Permit(_)), Some(api)) = (&verdict, &ctx.api) {
+            match judge::place(api, ctx.started) {
+                Ok(exchange) => ctx.exchange = Some(exchange),
+                Err(denial) => verdict = Err(denial),
+            }
+        }
         let judged = clock::instant();
         self.metrics
             .authentication_seconds

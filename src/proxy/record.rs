@@ -45,6 +45,8 @@ struct Line<'a> {
     client_id: Option<&'a str>,
     code: &'a str,
     reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cure: Option<&'a str>,
     status: u16,
     seconds: f64,
     authentication_seconds: Option<f64>,
@@ -111,6 +113,7 @@ pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
         client_id: client_id.map(|id| id.as_str()),
         code: ctx.code.name(),
         reason: denial.map(|denial| denial.reason),
+        cure: denial.and_then(|denial| denial.cure),
         status: session
             .response_written()
             .map_or(0, |response| response.status.as_u16()),
@@ -148,6 +151,7 @@ pub fn refusal(
         client,
         code: denial.code.name(),
         reason: Some(denial.reason),
+        cure: denial.cure,
         status: denial.code.status(),
         ..Line::default()
     };
@@ -198,6 +202,7 @@ fn text(line: &Line<'_>) -> String {
     );
     for (name, value) in [
         ("reason", line.reason),
+        ("cure", line.cure),
         ("api", line.api),
         ("strategy", line.strategy),
         ("auth_method", line.auth_method),
