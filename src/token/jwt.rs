@@ -76,10 +76,11 @@ pub fn verify(
     }
     let (header, payload, signature) = parts(token).ok_or(Error::NotJwt)?;
     let message = &token[..header.len() + 1 + payload.len()];
-    let members = json::object(&decode(header)?).map_err(Error::Json)?;
+    // All parts before any is looked into: what is told of a refusal names the first of the checks
+    // in `Check::OF_JWT` that fails.
+    let (header, payload, signature) = (decode(header)?, decode(payload)?, decode(signature)?);
+    let members = json::object(&header).map_err(Error::Json)?;
     let header = Header::read(&members)?;
-    let payload = decode(payload)?;
-    let signature = decode(signature)?;
     let key = keys.verify(
         header.kid,
         header.alg,
@@ -88,7 +89,7 @@ pub fn verify(
         &signature,
     )?;
 
-    let claims = json::object(&payload).map_err(Error::Json)?;
+    let claims = json::object(&payload).map_err(Error::Payload)?;
     let issuer = rules::text(&claims, "iss")?.ok_or(Error::Issuer)?;
     if !issuers.iter().any(|known| known == issuer) {
         return Err(Error::Issuer);
@@ -124,12 +125,14 @@ impl<'h> Header<'h> {
             Some(Value::String(text)) => Ok(Some(text.as_str())),
             Some(_) => Err(Error::Header),
         };
+        let (alg, kid) = (text("alg")?.ok_or(Error::Header)?, text("kid")?);
+        let kind = text("typ")?;
         // No extension is understood, so each that must be is one too many.
         let attached = members.get("b64").is_none_or(|b64| *b64 == true);
         if members.contains_key("crit") || !attached {
             return Err(Error::Critical);
         }
-        if let Some(kind) = text("typ")? {
+        if let Some(kind) = kind {
             let prefix = kind
                 .get(..12)
                 .filter(|p| p.eq_ignore_ascii_case("application/"));
@@ -141,10 +144,7 @@ impl<'h> Header<'h> {
                 return Err(Error::Type);
             }
         }
-        Ok(Self {
-            alg: text("alg")?.ok_or(Error::Header)?,
-            kid: text("kid")?,
-        })
+        Ok(Self { alg, kid })
     }
 }
 
