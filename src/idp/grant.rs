@@ -5,13 +5,16 @@ use serde_json::Value;
 use super::{
     AuthMethod, Provider,
     call::{Answer, Endpoint, Trouble, Unavailable},
+    told,
 };
 use crate::{
     model::{
+        check::Check,
         claims::Claims,
         credential::{ClientId, Secret},
         time::Timestamp,
     },
+    telemetry::checks::Checks,
     token::json,
 };
 
@@ -58,16 +61,35 @@ pub async fn exchange<'a>(
     secret: &'a Secret,
     mut fields: Fields<'a>,
     asked: Timestamp,
+    checks: &Checks,
 ) -> Result<Granted, Error> {
-    let metadata = provider.metadata().await?;
-    let url = provider.address(&metadata, Endpoint::Token)?;
+    let (metadata, url) = provider.endpoint(Endpoint::Token, checks).await?;
     let method = (provider.config().token_endpoint_auth_method)
         .or(metadata.token_auth)
         .unwrap_or(AuthMethod::ClientSecretPost);
     fields.insert(0, ("grant_type", "client_credentials"));
+    told::request(checks, Check::TokenRequest, &url, method, &fields);
     let request = provider.form(url, method, client_id, secret, fields);
-    let answer = provider.caller().send(Endpoint::Token, request).await?;
-    read(&answer, asked)
+    let answer = provider.caller().send(Endpoint::Token, request).await;
+    let granted = match &answer {
+        Ok(answer) => read(answer, asked),
+        Err(unavailable) => Err(unavailable.clone().into()),
+    };
+    let problem = granted.as_ref().err().map(Error::to_string);
+    let hidden = || {
+        vec![
+            secret.expose().to_owned(),
+            format!("{client_id}:{}", secret.expose()),
+        ]
+    };
+    told::answer(
+        checks,
+        Check::TokenAnswer,
+        answer.as_ref(),
+        problem.as_deref(),
+        hidden,
+    );
+    granted
 }
 
 /// Reads the token endpoint's answer (RFC 6749 sections 5.1 and 5.2), tolerantly in what does not

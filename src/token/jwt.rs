@@ -57,6 +57,17 @@ pub fn issuer(token: &str) -> Option<String> {
         .map(|Payload { iss }| iss.into_owned())
 }
 
+/// Header and payload as they were presented, for showing to people and for nothing else: nothing
+/// of them is verified. `None` where they cannot be read.
+pub fn unverified(token: &str) -> Option<(Claims, Claims)> {
+    if token.len() > TOKEN_LIMIT {
+        return None;
+    }
+    let (header, payload, _) = parts(token)?;
+    let object = |part| json::object(&decode(part).ok()?).ok();
+    Some((object(header)?, object(payload)?))
+}
+
 /// Verifies an access token with an identity provider's keys: size, form, header, signature,
 /// issuer, then all that [`Rules`] ask. `issuers` are the provider's `iss` values, compared byte
 /// for byte. The key that verified it is told so that a cached verdict can end with it.

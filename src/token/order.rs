@@ -64,12 +64,8 @@ const OF_JWT: &[Fault<Draft>] = &[
         d.claims["nbf"] = json!("x")
     }),
     (Check::Times, "expired", |d| d.claims["exp"] = json!(1)),
-    (Check::Times, "nbf", |d| {
-        d.claims["nbf"] = json!(2_000_000)
-    }),
-    (Check::Audience, "aud", |d| {
-        d.claims["aud"] = json!("other")
-    }),
+    (Check::Times, "nbf", |d| d.claims["nbf"] = json!(2_000_000)),
+    (Check::Audience, "aud", |d| d.claims["aud"] = json!("other")),
 ];
 
 const OF_ANSWER: &[Fault<Value>] = &[
@@ -122,11 +118,7 @@ fn of_jwt(mints: &(Mint, Mint), faults: &[&Fault<Draft>]) -> Option<Check> {
     };
     faults.iter().for_each(|(_, _, spoil)| spoil(&mut draft));
     let payload = format!("{}{}", draft.claims, draft.payload);
-    let message = format!(
-        "{}.{}",
-        base64(draft.header.to_string()),
-        base64(&payload)
-    );
+    let message = format!("{}.{}", base64(draft.header.to_string()), base64(&payload));
     let signer = if draft.forged { &mints.1 } else { &mints.0 };
     let signature = base64(signer.sign("EdDSA", message.as_bytes()));
     let token = format!("{message}.{signature}{}", draft.suffix);
