@@ -13,6 +13,7 @@ pub mod cors;
 pub mod denial;
 mod details;
 pub mod exchange;
+pub mod explanation;
 pub mod forwarded;
 pub mod framing;
 pub mod guesses;
