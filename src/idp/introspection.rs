@@ -41,8 +41,8 @@ pub async fn ask(
         .or(metadata.introspection_auth)
         .unwrap_or(AuthMethod::ClientSecretPost);
     let fields = vec![
-        ("token", token.expose()),
-        ("token_type_hint", "access_token"),
+        ("token", token.expose().into()),
+        ("token_type_hint", "access_token".into()),
     ];
     told::request(checks, Check::IntrospectionRequest, &url, method, &fields);
     let request = provider.form(url, method, id, secret, fields);

@@ -12,7 +12,9 @@ use super::{
     AuthMethod, Provider,
     call::{Answer, Endpoint, Unavailable},
     discovery::Metadata,
+    grant,
     keys::{Keys, Newer},
+    vendor::Field,
 };
 use crate::{
     clock,
@@ -102,7 +104,7 @@ pub(super) fn request(
     check: Check,
     url: &Url,
     method: AuthMethod,
-    fields: &[(&str, &str)],
+    fields: &[Field<'_>],
 ) {
     checks.passed(check, || {
         let fields: Vec<String> = fields
@@ -119,6 +121,28 @@ pub(super) fn request(
         };
         format!("POST {url}, {method}, {}", fields.join(" "))
     });
+}
+
+/// Tells what the token endpoint answered, and what was read into it.
+pub(super) fn granted(
+    checks: &Checks,
+    found: Result<&Answer, &Unavailable>,
+    error: Option<&grant::Error>,
+    hidden: impl FnOnce() -> Vec<String>,
+) {
+    let problem = error.map(|error| match error {
+        grant::Error::GrantRefused(_) => "it denies this client the grant".to_owned(),
+        grant::Error::Misconfigured(_) => "it refuses what the gateway asks for".to_owned(),
+        grant::Error::Unavailable(unavailable) => unavailable.to_string(),
+        grant::Error::WrongSecret(_) => "it refuses the client id and secret".to_owned(),
+    });
+    answer(
+        checks,
+        Check::TokenAnswer,
+        found,
+        problem.as_deref(),
+        hidden,
+    );
 }
 
 /// Tells what an endpoint answered, and what is wrong with that. A description that repeats what is

@@ -357,6 +357,11 @@ const BY_REASON: &[(&str, &str, &str)] = &[
          environment may use the same kid.",
     ),
     (
+        "graph_token",
+        "The token is for Microsoft Graph, which nobody but Graph can verify.",
+        "Have the client ask for api://APP_ID/.default, the scope of this API at Azure.",
+    ),
+    (
         "unknown_key",
         "No key of the identity provider's set has the token's kid.",
         "Compare the token's kid with jwks_uri. After a rotation the set is fetched again after \

@@ -67,6 +67,10 @@ pub enum Error {
     /// There is no `exp`.
     #[error("the token does not say when it expires")]
     ExpiryMissing,
+    /// The header has a `nonce`, as that of tokens for Microsoft Graph, and the signature does not
+    /// fit: nobody but Graph can check it.
+    #[error("the token is for Microsoft Graph")]
+    GraphToken,
     /// A header member that is read has the wrong type, or `alg` is missing.
     #[error("the token's header is wrong")]
     Header,
@@ -149,6 +153,7 @@ impl Error {
             Self::Critical => "critical",
             Self::Expired => "expired",
             Self::ExpiryMissing => "expiry_missing",
+            Self::GraphToken => "graph_token",
             Self::Header => "header",
             Self::IssuedInFuture => "issued_in_future",
             Self::Issuer => "issuer",
@@ -181,7 +186,7 @@ impl Error {
             Self::Critical | Self::Header | Self::Json(_) => Check::TokenHeader,
             Self::Type => Check::TokenType,
             Self::Algorithm | Self::UnknownKey => Check::Key,
-            Self::Signature => Check::Signature,
+            Self::GraphToken | Self::Signature => Check::Signature,
             Self::Payload(_) => Check::Payload,
             Self::AnswerTooLarge | Self::AnswerUnreadable(_) | Self::AnswerWithoutActive => {
                 Check::IntrospectionAnswer

@@ -5,7 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Error, introspection, jwt, mint::Mint, mint::base64, rules::Rules};
+use super::{
+    Error, introspection,
+    jwk::KeyIssuer,
+    jwt,
+    mint::{Mint, base64},
+    rules::Rules,
+};
 use crate::model::{check::Check, claims::ClaimPath, time::Timestamp};
 
 const NOW: Timestamp = Timestamp::from_secs(1_000_000);
@@ -101,7 +107,9 @@ fn judged<T>(judge: impl FnOnce(&Rules<'_>) -> Result<T, Error>) -> Result<T, Er
         algorithms: &[],
         audience: &["api".to_owned()],
         leeway: Duration::from_secs(30),
-        credential_claim: &path("client_id"),
+        client_claims: &[path("client_id")],
+        introspected_client_claims: &[path("client_id")],
+        key_issuer: KeyIssuer::Ignored,
         scope_claims: &[path("scope")],
         header_claims: &[],
     })

@@ -9,7 +9,7 @@ use super::away;
 use crate::{
     model::{
         check::Check,
-        claims::{Claims, Facts},
+        claims::{ClaimPath, Claims, Facts},
         credential::Token,
         time::Timestamp,
     },
@@ -44,6 +44,7 @@ pub(in crate::proxy) fn signed<T>(
     if !checks.is_on() {
         return;
     }
+    let rules = strategy.rules();
     let (header, payload) = jwt::unverified(token.expose()).unwrap_or_default();
     let of_header = |check| match check {
         Check::TokenForm => format!(
@@ -74,7 +75,7 @@ pub(in crate::proxy) fn signed<T>(
             true => "its header has a nonce, as those of Microsoft Graph's tokens".to_owned(),
             false => format!("by the key {}", shown(&header, "kid")),
         },
-        check => of_claims(check, strategy, &payload, now),
+        check => of_claims(check, strategy, rules.client_claims, &payload, now),
     };
     tell(checks, &Check::OF_JWT, result.as_ref().err(), of_header);
 }
@@ -105,9 +106,10 @@ pub(in crate::proxy) fn introspected(
     let claims = json::object(body).unwrap_or_default();
     // The answer itself was told where it came in.
     let order = &Check::OF_ANSWER[1..];
+    let paths = strategy.rules().introspected_client_claims;
     tell(checks, order, result.as_ref().err(), |check| match check {
         Check::Active => "active: true".to_owned(),
-        check => of_claims(check, strategy, &claims, now),
+        check => of_claims(check, strategy, paths, &claims, now),
     });
 }
 
@@ -134,7 +136,13 @@ fn tell(
 }
 
 /// What a check of the claims looks at.
-fn of_claims(check: Check, strategy: &Strategy, claims: &Claims, now: Timestamp) -> String {
+fn of_claims(
+    check: Check,
+    strategy: &Strategy,
+    client: &[ClaimPath],
+    claims: &Claims,
+    now: Timestamp,
+) -> String {
     let rules = strategy.rules();
     match check {
         Check::Issuer => format!(
@@ -147,11 +155,15 @@ fn of_claims(check: Check, strategy: &Strategy, claims: &Claims, now: Timestamp)
             found => found,
         },
         Check::ClientClaim => {
-            let path = rules.credential_claim;
-            let found = path.find(claims).map_or("absent".to_owned(), value);
+            let told = client.iter().map(|path| {
+                let found = path.find(claims).map_or("absent".to_owned(), value);
+                format!("{path} {found}")
+            });
+            let told: Vec<String> = told.collect();
+            let there = some(claims, &CLIENT_CLAIMS);
             format!(
-                "credential_claim {path} is {found}; claims that may name a client: {}",
-                some(claims, &CLIENT_CLAIMS)
+                "credential_claim: {}; the usual claims: {there}",
+                told.join(", ")
             )
         }
         Check::Claims => format!(

@@ -29,6 +29,7 @@ fn token_errors() -> Vec<Error> {
         Critical,
         Expired,
         ExpiryMissing,
+        GraphToken,
         Header,
         IssuedInFuture,
         Issuer,
@@ -55,7 +56,7 @@ fn token_errors() -> Vec<Error> {
         match error {
             Algorithm | AnswerTooLarge | AnswerUnreadable(_) | AnswerWithoutActive | Audience
             | Base64 | ClaimType(_) | ClientConflict | ClientMissing | Critical | Expired
-            | ExpiryMissing | Header | IssuedInFuture | Issuer | Json(_) | KeySet
+            | ExpiryMissing | GraphToken | Header | IssuedInFuture | Issuer | Json(_) | KeySet
             | ManagementScope | NotAccessToken | NotJwt | NotYetValid | Payload(_) | Random
             | SenderConstrained | SessionEnded | SessionIdle | SessionKey | SessionTooLarge
             | SessionUnreadable | Signature | TooLarge | Type | UnknownKey => {}
