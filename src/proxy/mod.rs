@@ -36,6 +36,7 @@ pub mod tunnel;
 mod upload;
 pub mod upstream;
 pub mod verified;
+pub mod walk;
 
 use std::{
     any::Any,
