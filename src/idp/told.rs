@@ -145,8 +145,8 @@ pub(super) fn granted(
     );
 }
 
-/// Tells what an endpoint answered, and what is wrong with that. A description that repeats what is
-/// `hidden`, in whatever way, is not shown.
+/// Tells what an endpoint answered, and what is wrong with that. What is `hidden` is taken out
+/// of a text that repeats it.
 pub(super) fn answer(
     checks: &Checks,
     check: Check,
@@ -178,10 +178,7 @@ fn members(answer: &Answer, hidden: &[String]) -> Vec<String> {
         };
         return vec![kind];
     };
-    let text = |text: &str| match hidden.iter().any(|hidden| repeats(text, hidden)) {
-        true => "(not shown: it repeats what is secret)".to_owned(),
-        false => quoted(text),
-    };
+    let text = |text: &str| quoted(&without(text, hidden));
     let mut parts = Vec::new();
     for name in [
         "error",
@@ -216,13 +213,19 @@ fn check_is_token(claims: &crate::model::claims::Claims) -> bool {
     !claims.contains_key("active") && !claims.contains_key("error")
 }
 
-/// Whether a text holds another one, as it is or in a usual encoding.
-fn repeats(text: &str, hidden: &str) -> bool {
-    let encoded: String = form_urlencoded::byte_serialize(hidden.as_bytes()).collect();
-    let base64 = STANDARD.encode(hidden);
-    [hidden, &encoded, base64.trim_end_matches('=')]
-        .iter()
-        .any(|form| text.contains(form))
+/// A text in which what is hidden does not stand any more, as it is or in a usual encoding.
+fn without(text: &str, hidden: &[String]) -> String {
+    let mut text = text.to_owned();
+    for hidden in hidden {
+        let encoded: String = form_urlencoded::byte_serialize(hidden.as_bytes()).collect();
+        let base64 = STANDARD.encode(hidden);
+        for form in [hidden, &encoded, base64.trim_end_matches('=')] {
+            if !form.is_empty() {
+                text = text.replace(form, "(hidden)");
+            }
+        }
+    }
+    text
 }
 
 fn counted(keys: usize) -> String {

@@ -208,6 +208,7 @@ fn put_to_work(mut config: Config, runtime: &Runtime) -> Result<Arc<State>, Erro
     let lasting = Lasting {
         directory: directory.clone(),
         revocations: Arc::default(),
+        refusals: Arc::default(),
         metrics: Arc::new(Metrics::new()?),
         made_key: SessionKey::random().map_err(|_| Error::Randomness)?,
         checker: Checker::default(),

@@ -24,11 +24,11 @@ pub(in crate::proxy) fn credential<'a>(
             format!("Basic: client id {} and a secret", quoted(id.as_str()))
         }),
         Ok(Credential::Bearer(token)) => checks.passed(Check::Credential, || {
-            let kind = match jwt::looks_like_jwt(token.expose()) {
-                true => "a JWT",
-                false => "a token that is no JWT",
-            };
-            format!("Bearer: {kind} of {} bytes", token.expose().len())
+            let length = token.expose().len();
+            match jwt::looks_like_jwt(token.expose()) {
+                true => format!("Bearer: a JWT of {length} bytes"),
+                false => format!("Bearer: a token of {length} bytes, no JWT"),
+            }
         }),
         Ok(Credential::Unknown) => checks.failed(Check::Credential, || {
             "an Authorization line of another scheme than Basic and Bearer".to_owned()
