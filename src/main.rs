@@ -1,11 +1,11 @@
 //! The command line: `serve` runs the gateway, `check` reads its configuration and says what is
-//! wrong with it.
+//! wrong with it, `schema` tells editors what may stand there.
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use dcr_gateway::{
-    config::Config,
+    config::{self, Config},
     directory,
     server::{self, Start},
 };
@@ -33,6 +33,12 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Print the JSON Schema of a file, for editors and for checks before a gateway sees the file.
+    Schema {
+        /// Whose.
+        #[arg(value_enum, default_value_t = File::Gateway)]
+        file: File,
+    },
     /// Run the gateway until it is told to stop.
     Serve {
         /// The configuration. It is read again when it changes, and on SIGHUP.
@@ -46,9 +52,19 @@ enum Command {
     },
 }
 
+/// A file that has a schema.
+#[derive(Clone, Copy, ValueEnum)]
+enum File {
+    /// The applications.
+    Applications,
+    /// The configuration.
+    Gateway,
+}
+
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Check { config } => check(config),
+        Command::Schema { file } => schema(file),
         Command::Serve { config, upgrade } => {
             let start = match upgrade {
                 true => Start::Upgrade,
@@ -61,6 +77,23 @@ fn main() -> ExitCode {
                     ExitCode::FAILURE
                 }
             }
+        }
+    }
+}
+
+fn schema(file: File) -> ExitCode {
+    let text = match file {
+        File::Applications => directory::schema::json().map_err(|error| error.to_string()),
+        File::Gateway => config::schema::json().map_err(|error| error.to_string()),
+    };
+    match text {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
         }
     }
 }

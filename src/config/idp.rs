@@ -1,10 +1,11 @@
 //! `identity_providers`.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use url::Url;
 
 use super::{
+    schema::Asked,
     secret,
     section::{At, Section},
     value::{self, Plain},
@@ -23,8 +24,7 @@ const MOST_CA_BYTES: u64 = 4 * 1024 * 1024;
 /// Reads one entry; `None` where it has no usable name or issuer.
 pub(crate) fn read(at: At<'_>) -> Option<Config> {
     let mut section = at.section();
-    let name = section.required("name", value::NAME);
-    let name = name.and_then(|at| at.parse(|text| value::name(text).map(Arc::from), value::NAME));
+    let name = value::own_name(&mut section);
     if let Some(vendor) = section.get("vendor") {
         vendor_preset(&vendor);
     }
@@ -94,6 +94,7 @@ pub(crate) fn read(at: At<'_>) -> Option<Config> {
 }
 
 fn vendor_preset(at: &At<'_>) {
+    at.ask(|| Asked::Words(vec!["generic".to_owned()]));
     match at.as_text() {
         Some("generic") => {}
         Some(vendor @ ("auth0" | "okta" | "azure" | "curity" | "wso2")) => at.fault(format_args!(
@@ -128,6 +129,7 @@ fn is_discovery_url(issuer: &str) -> bool {
 }
 
 fn endpoint(at: &At<'_>, plain: Plain) -> Option<Url> {
+    at.ask(|| Asked::Pattern("^[Hh][Tt][Tt][Pp][Ss]?://"));
     let text = at.text("an absolute https URL")?;
     match value::url(text, plain) {
         Ok(url) => {

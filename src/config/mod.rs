@@ -6,11 +6,13 @@
 
 mod api;
 mod cors;
+mod docs;
 mod document;
 mod idp;
 mod listener;
 mod references;
 mod route;
+pub mod schema;
 mod secret;
 mod section;
 mod strategy;
