@@ -174,6 +174,10 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
                 "Further values of `iss` that this provider's keys vouch for, as with custom domains. None by default.",
             ),
             (
+                "tenants",
+                "Entra tenants whose tokens count, by id: for its issuers of many tenants (common, organizations), which have to have some.",
+            ),
+            (
                 "token_endpoint_auth_method",
                 "How client id and secret are sent. client_secret_basic form-encodes both (RFC 6749 section 2.3.1), basic_raw does not. Without it: client_secret_post where the metadata lists it.",
             ),
@@ -242,7 +246,7 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "credential_claim",
-                "The names that lead to the claim which holds the application's client id. Default: by vendor and kind of token; client_id with generic.",
+                "The names that lead to the claim which holds the application's client id. Default: by vendor and kind of token (auth0 azp or client_id, okta cid, azure appid or azp, curity sub, others and every introspection client_id).",
             ),
             (
                 "audience",
@@ -254,7 +258,7 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "scope_claims",
-                "Claims that hold scopes, each a name or the names that lead to it. Default: by vendor; scope and scp with generic.",
+                "Claims that hold scopes, each a name or the names that lead to it. Default: scope and scp; scp and roles with azure.",
             ),
             (
                 "token_request",
@@ -274,15 +278,15 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
         &[
             (
                 "scope",
-                "Scopes to ask for, separated by spaces. Default: by vendor.",
+                "Scopes to ask for, separated by spaces. Default: none; with azure the strategy's first audience and /.default.",
             ),
             (
                 "audience",
-                "`audience` of the request, for servers such as Auth0 that want it. Default: by vendor.",
+                "`audience` of the request. Default: none; with auth0 the strategy's first audience.",
             ),
             (
                 "parameters",
-                "Further fields of the request, as in {resource: …}.",
+                "Further fields of the request, as in {resource: …}. Default: none; with wso2 ext_token_type=JWT.",
             ),
         ],
     ),

@@ -10,6 +10,7 @@ mod docs;
 mod document;
 mod idp;
 mod listener;
+mod mistakes;
 mod references;
 mod route;
 pub mod schema;

@@ -288,19 +288,27 @@ fn a_key_that_is_unknown_or_missing_to_the_schema_is_so_to_the_reader() {
 #[test]
 fn a_default_is_what_the_reader_takes_for_nothing() {
     let world = World::new();
-    let mut defaults = 0;
+    let (mut with_default, mut taken) = (BTreeSet::new(), BTreeSet::new());
     for (pointer, schema, _) in world.values() {
         let Some(default) = schema.get("default") else {
             continue;
         };
-        defaults += 1;
+        // The same keys stand in each element of a list.
+        let key = pointer.replace(|c: char| c.is_ascii_digit(), "");
+        with_default.insert(key.clone());
         let said = world.with(&pointer, default.clone());
         assert!(world.validator.is_valid(&said), "{pointer}");
-        let (said, _) = world.load(&said).unwrap();
-        let (left_out, _) = world.load(&world.without(&pointer)).unwrap();
-        assert_eq!(said, left_out, "{pointer}: {default}");
+        let said = world.load(&said).map(|(config, _)| config);
+        let left_out = world.load(&world.without(&pointer));
+        let left_out = left_out.map(|(config, _)| config);
+        // One may not go with what the element says else, as generic with tenants.
+        if said.is_ok() {
+            taken.insert(key);
+        }
+        assert_eq!(said.ok(), left_out.ok(), "{pointer}: {default}");
     }
-    assert!(defaults >= 50, "{defaults}");
+    assert_eq!(with_default, taken);
+    assert!(taken.len() >= 40, "{}", taken.len());
 }
 
 #[test]
