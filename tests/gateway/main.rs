@@ -16,6 +16,7 @@ mod bearer;
 mod browser;
 mod chaos;
 mod check;
+mod conf;
 mod corpus;
 mod cors;
 mod forwarding;
