@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::harness::{
+    backend::{Speaks, acceptor},
+    certificates::Pair,
     http1::{self, Answer, Request},
     idp::Endpoint,
     keys::{Alg, Key},
@@ -34,6 +36,11 @@ pub(crate) trait Vendor: Send + Sized + 'static {
     /// Whether its clients' secrets have an end.
     const SECRETS_EXPIRE: bool = false;
 
+    /// The host by which it is reached, and its certificate where that is by https.
+    fn host() -> (&'static str, Option<Pair>) {
+        ("127.0.0.1", None)
+    }
+
     /// A vendor as it is by default, at an address such as `http://127.0.0.1:4711`.
     fn at(base: &str) -> Self;
 
@@ -46,6 +53,11 @@ pub(crate) trait Vendor: Send + Sized + 'static {
     /// What an operator writes for the identity provider beside name, vendor and issuer.
     fn identity_provider(&self, _account: &mut Account) -> Value {
         Value::Null
+    }
+
+    /// Files that this names, by name and content.
+    fn files(&self, _account: &Account) -> Vec<(String, String)> {
+        Vec::new()
     }
 
     /// What an operator writes for the strategy beside name, identity provider and methods.
@@ -94,6 +106,8 @@ pub(crate) struct Client {
 pub(crate) struct Account {
     /// `http://127.0.0.1:PORT`.
     pub(crate) base: String,
+    /// The server's own certificate, PEM, where it is reached by https.
+    pub(crate) certificate: Option<String>,
     pub(crate) clients: HashMap<String, Client>,
     /// The first signs; the next one is published before it does.
     pub(crate) keys: Vec<Key>,
@@ -198,10 +212,15 @@ impl<V: Vendor> Emulation<V> {
     /// Starts one as the vendor is by default.
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
+        let port = listener.local_addr().unwrap().port();
+        let (host, pair) = V::host();
+        let scheme = if pair.is_some() { "https" } else { "http" };
+        let base = format!("{scheme}://{host}:{port}");
+        let tls = pair.as_ref().map(|pair| acceptor(pair, Speaks::Http1));
         let vendor = V::at(&base);
         let account = Account {
             base: base.clone(),
+            certificate: pair.map(|pair| pair.certificate),
             clients: HashMap::new(),
             keys: vec![vendor.key(), vendor.key()],
             opaque: HashMap::new(),
@@ -219,7 +238,7 @@ impl<V: Vendor> Emulation<V> {
         Self {
             base,
             state,
-            task: http1::serve(listener, handler),
+            task: http1::serve_over(listener, tls, handler),
         }
     }
 

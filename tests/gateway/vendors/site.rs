@@ -176,6 +176,8 @@ fn configure<V: Vendor>(setup: &mut Setup, idp: &Emulation<V>, upstream: &Upstre
             vendor.issuer(),
         )
     });
+    let files = idp.turn(|account, vendor| vendor.files(account));
+    setup.files.extend(files);
     let mut entry = json!({"name": "idp", "vendor": V::NAME, "issuer": issuer, "timeout": "2s"});
     let mut strategy = json!({
         "name": "partners",
