@@ -151,7 +151,9 @@ impl Metadata {
         let token_auth = method("token_endpoint_auth_methods_supported").unwrap_or(preset.unlisted);
         self.token_auth.get_or_insert(token_auth);
         self.introspection_auth.get_or_insert(
-            method("introspection_endpoint_auth_methods_supported").unwrap_or(token_auth),
+            method("introspection_endpoint_auth_methods_supported")
+                .or(preset.introspection)
+                .unwrap_or(token_auth),
         );
     }
 }

@@ -31,6 +31,7 @@ pub async fn ask(provider: &Provider, token: Token<'_>) -> Result<Answer, Unavai
     };
     let method = (provider.config().token_endpoint_auth_method)
         .or(metadata.introspection_auth)
+        .or(provider.config().vendor.preset().introspection)
         .unwrap_or(AuthMethod::ClientSecretPost);
     let fields = vec![
         ("token", token.expose().into()),

@@ -62,6 +62,9 @@ pub struct Preset {
     pub basic: AuthMethod,
     /// How a pair is sent where the metadata lists nothing at all.
     pub unlisted: AuthMethod,
+    /// How the gateway's own pair is sent to the introspection endpoint where the metadata does not
+    /// list that: in the one way that the vendor documents, or as to the token endpoint.
+    pub introspection: Option<AuthMethod>,
     /// How a token request names the API that the token is for.
     pub names_api: NamesApi,
     /// Further form fields of a token request.
@@ -261,6 +264,7 @@ const PRESETS: [Preset; 6] = [
         issuer: IssuerForm::FinalSlash,
         basic: AuthMethod::BasicRaw,
         unlisted: AuthMethod::ClientSecretPost,
+        introspection: None,
         names_api: NamesApi::Audience,
         parameters: &[],
         opaque: Opaque::Never,
@@ -334,6 +338,7 @@ const PRESETS: [Preset; 6] = [
         issuer: IssuerForm::Tenant,
         basic: AuthMethod::ClientSecretBasic,
         unlisted: AuthMethod::ClientSecretPost,
+        introspection: None,
         names_api: NamesApi::DefaultScope,
         parameters: &[],
         opaque: Opaque::Never,
@@ -425,6 +430,7 @@ const PRESETS: [Preset; 6] = [
         issuer: IssuerForm::Exact,
         basic: AuthMethod::ClientSecretBasic,
         unlisted: AuthMethod::ClientSecretPost,
+        introspection: Some(AuthMethod::ClientSecretBasic),
         names_api: NamesApi::ByScope,
         parameters: &[],
         opaque: Opaque::Usually,
@@ -457,6 +463,7 @@ const PRESETS: [Preset; 6] = [
         basic: AuthMethod::ClientSecretBasic,
         // RFC 8414 section 2.
         unlisted: AuthMethod::ClientSecretBasic,
+        introspection: None,
         names_api: NamesApi::ByScope,
         parameters: &[],
         opaque: Opaque::Perhaps,
@@ -472,6 +479,7 @@ const PRESETS: [Preset; 6] = [
         issuer: IssuerForm::Exact,
         basic: AuthMethod::BasicRaw,
         unlisted: AuthMethod::ClientSecretPost,
+        introspection: None,
         names_api: NamesApi::ByScope,
         parameters: &[],
         opaque: Opaque::Never,
@@ -512,6 +520,7 @@ const PRESETS: [Preset; 6] = [
         issuer: IssuerForm::Exact,
         basic: AuthMethod::BasicRaw,
         unlisted: AuthMethod::ClientSecretPost,
+        introspection: Some(AuthMethod::BasicRaw),
         names_api: NamesApi::ByScope,
         // What a registration says too; the token endpoint of a server that does not read it
         // ignores it (RFC 6749 section 3.2).

@@ -10,4 +10,6 @@ mod table;
 
 mod auth0;
 //mod azure;
+mod curity;
 //mod okta;
+mod wso2;

@@ -368,5 +368,8 @@ fn unauthenticated() -> Answer {
 }
 
 fn refuse(status: u16, error: &str, description: &str) -> Answer {
-    Answer::json(status, &json!({"error_description": description, "error": error}))
+    Answer::json(
+        status,
+        &json!({"error_description": description, "error": error}),
+    )
 }
