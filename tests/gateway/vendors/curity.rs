@@ -33,6 +33,8 @@ pub(crate) struct Curity {
     pub(super) exposed: bool,
     /// The audiences of clients; by default a client is its own.
     pub(super) audience: Value,
+    /// Ways of sending a secret to the token endpoint, as the metadata lists them.
+    pub(super) lists: Vec<String>,
     /// What introspection says of a token that is not active.
     pub(super) inactive: Inactive,
     /// Ids of clients with the introspection capability.
@@ -66,6 +68,9 @@ impl Vendor for Curity {
             tokens: Format::Jwt,
             exposed: true,
             audience: Value::Null,
+            lists: ["client_secret_basic", "client_secret_post"]
+                .map(str::to_owned)
+                .into(),
             inactive: Inactive::Told,
             introspectors: HashSet::from([OWN.0.to_owned()]),
         }
@@ -118,7 +123,8 @@ impl Vendor for Curity {
         match endpoint {
             Endpoint::Discovery if !self.exposed => Answer::new(404, ""),
             Endpoint::Discovery => {
-                let document = document(&self.base);
+                let mut document = document(&self.base);
+                document["token_endpoint_auth_methods_supported"] = json!(self.lists);
                 Answer::json(200, &document).header("Cache-Control", "max-age=600")
             }
             Endpoint::Introspection => self.introspect(account, request),
@@ -257,7 +263,6 @@ fn document(base: &str) -> Value {
         "introspection_endpoint": at("introspect"),
         "revocation_endpoint": at("revoke"),
         "registration_endpoint": at("registration"),
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         "id_token_signing_alg_values_supported": ["RS256"],
     })
 }

@@ -356,7 +356,7 @@ pub(crate) fn random(length: usize) -> String {
 
 /// One form-encoded value (RFC 6749 appendix B).
 fn form_decode(text: &str) -> String {
-    let form = format!("v={text}");
+    let form = format!("v={}", text.replace('&', "%26"));
     let mut fields = url::form_urlencoded::parse(form.as_bytes());
     fields.next().unwrap().1.into_owned()
 }

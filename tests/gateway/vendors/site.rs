@@ -111,6 +111,16 @@ impl<V: Vendor> Site<V> {
         }
     }
 
+    /// What `dcr-gateway check` prints about the configuration.
+    pub(crate) fn check(&self) -> String {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_dcr-gateway"))
+            .args(["check", "--config"])
+            .arg(self.gateway.directory.path().join("gateway.yaml"))
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Sends a call that has to end so, written as in a table.
     #[track_caller]
     pub(crate) fn ends(&self, call: &Call, expected: &str) -> impl Future<Output = Verdict> {

@@ -69,6 +69,25 @@ const CREDENTIALS: [(&str, Credential); 9] = [
     ("wrong", Credential::Wrong),
 ];
 
+/// Secrets that arrive only where each side knows what the other does: with each character that
+/// some encoding treats as its own.
+pub(crate) const SECRETS: [&str; 14] = [
+    "plain-enough_0.9",
+    "a:b",
+    "a+b",
+    "a/b",
+    "a%b",
+    "a%41b",
+    "a~b",
+    "a=b",
+    "a@b",
+    "a[b]",
+    "a&client_id=b",
+    "a#b",
+    "a b",
+    ":+/%~=@[]&# ",
+];
+
 /// Plays a vendor's table: a head line, then a row for each credential, columns apart by `|`.
 pub(crate) async fn holds<V: Vendor>(table: &str) {
     let mut lines = table.trim().lines().map(cells);

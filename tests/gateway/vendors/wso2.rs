@@ -39,6 +39,8 @@ pub(crate) struct Wso2 {
     pub(super) reads_token_type: bool,
     /// Audiences beside the client itself.
     pub(super) audiences: Vec<&'static str>,
+    /// Ways of sending a secret to the token endpoint, as the metadata lists them.
+    pub(super) lists: Vec<String>,
     /// Whether JWTs have their scopes as a list.
     pub(super) scopes: Scopes,
     /// Who is the subject of an application's token.
@@ -46,7 +48,7 @@ pub(crate) struct Wso2 {
     /// The certificates of the keystore, by the thumbprint that their keys are named by.
     keystore: RefCell<HashMap<String, Vec<u8>>>,
     /// Keys of the keystore that sign nothing.
-    others: Vec<Key>,
+    pub(super) others: Vec<Key>,
 }
 
 /// What access tokens are.
@@ -87,6 +89,9 @@ impl Vendor for Wso2 {
             tokens: Format::Opaque,
             reads_token_type: true,
             audiences: Vec::new(),
+            lists: ["client_secret_basic", "client_secret_post"]
+                .map(str::to_owned)
+                .into(),
             scopes: Scopes::Text,
             subject: Subject::Client,
             keystore: RefCell::default(),
@@ -318,7 +323,7 @@ impl Wso2 {
             "webfinger_endpoint": format!("{}/.well-known/webfinger", self.base),
             "grant_types_supported": ["client_credentials", "authorization_code", "refresh_token"],
             "subject_types_supported": ["public", "pairwise"],
-            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "token_endpoint_auth_methods_supported": self.lists,
             "id_token_signing_alg_values_supported": ["RS256"],
         })
     }
