@@ -337,6 +337,65 @@ mod tests {
     }
 
     #[test]
+    fn the_documents_issuer_is_compared_in_the_vendors_way() {
+        use crate::idp::vendor::Vendor::{Auth0, Azure, Generic, Okta};
+        let slash = "https://idp.test/";
+        let template = "https://idp.test/{tenantid}/v2.0";
+        for (vendor, configured, found, expected) in [
+            (Generic, slash, slash, true),
+            (Generic, "https://idp.test", slash, false),
+            (Okta, slash, "https://idp.test", false),
+            (Auth0, "https://idp.test", slash, true),
+            (Auth0, slash, "https://idp.test", true),
+            (Auth0, slash, "https://idp.test//", false),
+            (Auth0, slash, "https://other.test/", false),
+            (Azure, "https://sts.test/t", "https://sts.test/t/", true),
+            (Azure, "https://idp.test/common/v2.0", template, true),
+            (
+                Azure,
+                "https://idp.test/organizations/v2.0/",
+                template,
+                true,
+            ),
+            (Azure, "https://idp.test/t/v2.0", template, false),
+            (Auth0, "https://idp.test/common/v2.0", template, false),
+        ] {
+            let config = Config {
+                vendor,
+                issuer: configured.to_owned(),
+                ..super::super::tests::config()
+            };
+            assert_eq!(
+                is_issuer(found, &config),
+                expected,
+                "{vendor:?} {configured} {found}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_document_for_many_tenants_counts_only_with_a_list_of_them() {
+        let place = Url::parse("https://idp.test/common/v2.0").unwrap();
+        let document = br#"{"issuer":"https://idp.test/{tenantid}/v2.0"}"#;
+        let mut config = Config {
+            vendor: crate::idp::vendor::Vendor::Azure,
+            issuer: place.to_string(),
+            ..super::super::tests::config()
+        };
+        assert!(Metadata::default().take(document, &place, &config).is_err());
+        config.tenants = vec!["a".to_owned(), "b".to_owned()];
+        let mut metadata = Metadata::default();
+        metadata.take(document, &place, &config).unwrap();
+        let issuers: Vec<String> = config.issuers_of(&metadata.issuer).collect();
+        assert_eq!(
+            issuers,
+            ["https://idp.test/a/v2.0", "https://idp.test/b/v2.0"]
+        );
+        let own: Vec<String> = config.issuers_of("https://sts.test/c/").collect();
+        assert_eq!(own, ["https://sts.test/c/"]);
+    }
+
+    #[test]
     fn what_was_known_fills_what_is_missing_and_nothing_else() {
         let url = |text: &str| Some(Url::parse(text).unwrap());
         let known = Metadata {
