@@ -17,6 +17,9 @@ use crate::harness::{
 /// A secret with most of what vendors put into theirs.
 pub(crate) const SECRET: &str = "V9s-q~T8.x_Kp/4+Zc=:%41&hn";
 
+/// The secret of the gateway's own client, for vendors that introspect: `secrets/own`.
+pub(crate) const OWN_SECRET: &str = "the-gateways-own";
+
 /// A gateway, the vendor behind it, an upstream, and one registered client.
 pub(crate) struct Site<V> {
     pub(crate) gateway: Gateway,
@@ -56,6 +59,8 @@ impl<V: Vendor> Site<V> {
         let mut setup = setup("https://unused.test", &upstream);
         configure(&mut setup, &idp, &upstream);
         setup.applications = json!({"applications": [application(&client)]});
+        let own = ("secrets/own".to_owned(), OWN_SECRET.to_owned());
+        setup.files.push(own);
         change(&mut setup);
         Self {
             gateway: Gateway::start(setup).await,
@@ -140,15 +145,18 @@ impl Verdict {
     }
 }
 
-/// Status, code and reason; then how often the identity provider was asked for a token (`t`), an
+/// Status, code, and reason where it is another word; then how often the identity provider was asked for a token (`t`), an
 /// introspection (`i`) or its keys (`k`); then whether the log names a cure. What is let through
 /// needs neither code nor reason.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.response.status)?;
         if self.response.status != 200 {
-            let reason = self.line["reason"].as_str().unwrap_or("-");
-            write!(f, " {} {reason}", self.response.code())?;
+            write!(f, " {}", self.response.code())?;
+            if self.line["reason"] != self.line["code"] {
+                let reason = self.line["reason"].as_str().unwrap_or("?");
+                write!(f, " {reason}")?;
+            }
         }
         for (letter, calls) in [
             ('t', self.tokens),
@@ -177,7 +185,8 @@ pub(crate) fn application(client_id: &str) -> Value {
     })
 }
 
-/// Puts the vendor into a configuration: what an operator has to write and no more.
+/// Puts the vendor into a configuration: three lines for the identity provider, and of the strategy
+/// what no preset can know.
 fn configure<V: Vendor>(setup: &mut Setup, idp: &Emulation<V>, upstream: &Upstream) {
     let (idp_more, strategy_more, issuer) = idp.turn(|account, vendor| {
         (
@@ -188,7 +197,7 @@ fn configure<V: Vendor>(setup: &mut Setup, idp: &Emulation<V>, upstream: &Upstre
     });
     let files = idp.turn(|account, vendor| vendor.files(account));
     setup.files.extend(files);
-    let mut entry = json!({"name": "idp", "vendor": V::NAME, "issuer": issuer, "timeout": "2s"});
+    let mut entry = json!({"name": "idp", "vendor": V::NAME, "issuer": issuer});
     let mut strategy = json!({
         "name": "partners",
         "identity_provider": "idp",
