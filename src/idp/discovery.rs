@@ -210,30 +210,53 @@ pub async fn read(
     if metadata.is_complete(config) && !config.issuer_is_discovery_url {
         return Ok(metadata);
     }
-    let mut last = None;
+    let mut failed = None;
     let mut found = false;
-    for place in places(config) {
-        let document = fetch(&place, caller).await;
-        match document.and_then(|document| metadata.take(&document, &place, config)) {
+    let places = places(config);
+    for place in &places {
+        let document = fetch(place, caller).await;
+        match document.and_then(|document| metadata.take(&document, place, config)) {
             Ok(()) => {
                 found = true;
                 if metadata.is_complete(config) {
                     break;
                 }
             }
-            Err(unavailable) => last = Some(unavailable),
+            // That nothing lies at one place tells less than what went wrong at another.
+            Err(unavailable) => match unavailable.kind {
+                Trouble::NoMetadata(_) if failed.is_some() => {}
+                _ => failed = Some(unavailable),
+            },
         }
     }
     if found && config.vendor.preset().issuer == IssuerForm::Tenant {
         read_other(&mut metadata, config, caller).await;
     }
-    match last {
-        Some(unavailable) if !found => return Err(unavailable),
+    match failed {
+        Some(unavailable) if !found => {
+            report(&unavailable, &places, config);
+            return Err(unavailable);
+        }
         Some(_) if !metadata.is_complete(config) => metadata.read = Timestamp::default(),
         _ if metadata.lacks_issuer => metadata.read = Timestamp::default(),
         _ => {}
     }
     Ok(metadata)
+}
+
+/// Says where metadata was looked for in vain. Whatever else may be wrong was said where it showed.
+fn report(unavailable: &Unavailable, places: &[Url], config: &Config) {
+    let Trouble::NoMetadata(status) = unavailable.kind else {
+        return;
+    };
+    let asked: Vec<&str> = places.iter().map(Url::as_str).collect();
+    tracing::error!(
+        identity_provider = &*config.name,
+        asked = asked.join(" "),
+        status,
+        cure = config.vendor.preset().cure(unavailable.kind.reason()),
+        "there is no metadata where the issuer has it: check `issuer`, or set `discovery_url`"
+    );
 }
 
 /// Reads the issuer of the tenant's other document. One that does not exist names none; one that
@@ -246,7 +269,7 @@ async fn read_other(metadata: &mut Metadata, config: &Config, caller: &Caller) {
     let document = match fetch(&place, caller).await {
         Ok(document) => document,
         Err(Unavailable {
-            kind: Trouble::Status(400..500),
+            kind: Trouble::NoMetadata(400..500),
             ..
         }) => return,
         Err(_) => {
@@ -268,7 +291,7 @@ async fn fetch(place: &Url, caller: &Caller) -> Result<Vec<u8>, Unavailable> {
         .header("accept", "application/json");
     let answer = caller.send(Endpoint::Discovery, request).await?;
     if !answer.status.is_success() {
-        return Err(Trouble::Status(answer.status.as_u16()).after(RETRY));
+        return Err(Trouble::NoMetadata(answer.status.as_u16()).after(RETRY));
     }
     Ok(answer.body)
 }

@@ -439,6 +439,11 @@ const PRESETS: [Preset; 6] = [
         advice: &[],
         cures: &[
             (
+                "no_metadata",
+                "Curity exposes no metadata until \"expose metadata\" is set in the token service \
+                 profile: set it, or name token_endpoint, jwks_uri and introspection_endpoint",
+            ),
+            (
                 "not_a_jwt",
                 "Curity's tokens are opaque: give the identity provider a `client` with the \
                  introspection capability, or switch on \"Use Access Token as JWT\" there",
@@ -530,6 +535,11 @@ const PRESETS: [Preset; 6] = [
         answers: &[],
         advice: &[],
         cures: &[
+            (
+                "no_metadata",
+                "WSO2's issuer is its token endpoint: https://HOST:9443/oauth2/token, or of a \
+                 tenant https://HOST:9443/t/TENANT/oauth2/token",
+            ),
             (
                 "not_a_jwt",
                 "the application's tokens are opaque: set its token type to JWT (ext_token_type \

@@ -161,7 +161,7 @@ impl Key {
         let key = rcgen::KeyPair::try_from(&private).unwrap();
         let mut params = rcgen::CertificateParams::default();
         // The same bytes each time, and another thumbprint for the same key under another name.
-        let unique = self.kid.len() - 12;
+        let unique = self.kid.len().saturating_sub(12);
         params.serial_number = Some(self.kid.as_bytes()[unique..].to_vec().into());
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after = rcgen::date_time_ymd(2999, 1, 1);

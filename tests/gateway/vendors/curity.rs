@@ -7,7 +7,10 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::emulation::{Account, Client, Decoding, Presented, Vendor, certified, random};
+use super::{
+    emulation::{Account, Client, Decoding, Presented, Vendor, certified, random},
+    site::OWN_SECRET,
+};
 use crate::harness::{
     http1::{Answer, Request},
     idp::Endpoint,
@@ -19,8 +22,8 @@ use crate::harness::{
 /// The anonymous endpoint, and so the issuer, as the setup wizard names it.
 const ANONYMOUS: &str = "/oauth/v2/oauth-anonymous";
 const CONFIGURATION: &str = "/.well-known/openid-configuration";
-/// The id and the secret of the client with the introspection capability.
-const OWN: (&str, &str) = ("gateway-client", "the-gateways-own-secret");
+/// The client with the introspection capability.
+const OWN: &str = "gateway-client";
 /// Life of access tokens in seconds, as in the product's examples.
 const LIFE: i64 = 900;
 
@@ -72,7 +75,7 @@ impl Vendor for Curity {
                 .map(str::to_owned)
                 .into(),
             inactive: Inactive::Told,
-            introspectors: HashSet::from([OWN.0.to_owned()]),
+            introspectors: HashSet::from([OWN.to_owned()]),
         }
     }
 
@@ -85,13 +88,9 @@ impl Vendor for Curity {
     }
 
     fn identity_provider(&self, account: &mut Account) -> Value {
-        let own = Client::new(OWN.1, "");
-        account.clients.insert(OWN.0.to_owned(), own);
-        json!({"client": {"id": OWN.0, "secret": {"file": "secrets/own"}}})
-    }
-
-    fn files(&self, _account: &Account) -> Vec<(String, String)> {
-        vec![("secrets/own".to_owned(), OWN.1.to_owned())]
+        let own = Client::new(OWN_SECRET, "");
+        account.clients.insert(OWN.to_owned(), own);
+        json!({"client": {"id": OWN, "secret": {"file": "secrets/own"}}})
     }
 
     /// By default a client is its own audience, so there is none to ask for.

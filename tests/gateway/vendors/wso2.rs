@@ -12,7 +12,10 @@ use base64::{
 };
 use serde_json::{Value, json};
 
-use super::emulation::{Account, Client, Decoding, Presented, Vendor, random};
+use super::{
+    emulation::{Account, Client, Decoding, Presented, Vendor, random},
+    site::OWN_SECRET,
+};
 use crate::harness::{
     certificates::Pair,
     http1::{Answer, Request},
@@ -23,8 +26,8 @@ use crate::harness::{
 };
 
 const HOST: &str = "localhost";
-/// The id and the secret of an application that may introspect.
-const OWN: (&str, &str) = ("OwnApplicationOfTheGateway00", "the-gateways-own-secret");
+/// An application that may introspect.
+const OWN: &str = "OwnApplicationOfTheGateway00";
 /// Life of access tokens in seconds.
 const LIFE: i64 = 3_600;
 
@@ -110,20 +113,17 @@ impl Vendor for Wso2 {
     }
 
     fn identity_provider(&self, account: &mut Account) -> Value {
-        let own = Client::new(OWN.1, "");
-        account.clients.insert(OWN.0.to_owned(), own);
+        let own = Client::new(OWN_SECRET, "");
+        account.clients.insert(OWN.to_owned(), own);
         json!({
-            "client": {"id": OWN.0, "secret": {"file": "secrets/own"}},
+            "client": {"id": OWN, "secret": {"file": "secrets/own"}},
             "ca_file": "wso2.pem",
         })
     }
 
     fn files(&self, account: &Account) -> Vec<(String, String)> {
         let certificate = account.certificate.clone().unwrap();
-        vec![
-            ("secrets/own".to_owned(), OWN.1.to_owned()),
-            ("wso2.pem".to_owned(), certificate),
-        ]
+        vec![("wso2.pem".to_owned(), certificate)]
     }
 
     /// A client is its own audience, so there is none to ask for; scopes have to be asked for.
@@ -347,7 +347,7 @@ fn introspect(account: &Account, request: &Request) -> Answer {
     let Presented::Pair(id, secret) = account.presented(request, Decoding::Raw) else {
         return unauthenticated();
     };
-    if (id.as_str(), secret.as_str()) != OWN {
+    if (id.as_str(), secret.as_str()) != (OWN, OWN_SECRET) {
         return unauthenticated();
     }
     let token = request.field("token").unwrap_or_default();

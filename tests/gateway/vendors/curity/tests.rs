@@ -24,16 +24,16 @@ const API: &str = "api.example.net";
 #[tokio::test]
 async fn each_credential_in_each_way() {
     table::holds::<Curity>(
-        "credential     | basic                                               | jwt                                              | opaque                                              | session
-         right          | 200 t1                                              | 200                                              | 200 i1                                              | 200
-         wrong          | 401 invalid_client wrong_secret t1                  | 401 invalid_token signature                      | 401 invalid_token inactive i1                       | 401 invalid_session session_unreadable
-         rotated        | 401 invalid_client wrong_secret t1                  | 401 invalid_token unknown_key                    | 401 invalid_token credentials_changed               | 401 invalid_session credentials_changed
-         expired        | -                                                   | 401 invalid_token expired                        | 401 invalid_token inactive i1                       | 401 invalid_session session_idle
-         unknown here   | 401 invalid_client unknown_client                   | 403 unknown_application unknown_application      | 403 unknown_application unknown_application i1      | 403 unknown_application unknown_application
-         unknown there  | 401 invalid_client wrong_secret t1                  | 200                                              | 401 invalid_token inactive i1                       | 200
-         without scope  | 403 insufficient_scope insufficient_scope t1        | 403 insufficient_scope insufficient_scope        | 403 insufficient_scope insufficient_scope i1        | 403 insufficient_scope insufficient_scope
-         without grant  | 403 grant_refused grant_refused t1                  | -                                                | -                                                   | -
-         not registered | 403 registration_required registration_required t1  | 403 registration_required registration_required  | 403 registration_required registration_required i1  | 403 registration_required registration_required",
+        "credential     | basic                              | jwt                           | opaque                                | session
+         right          | 200 t1                             | 200                           | 200 i1                                | 200
+         wrong          | 401 invalid_client wrong_secret t1 | 401 invalid_token signature   | 401 invalid_token inactive i1         | 401 invalid_session session_unreadable
+         rotated        | 401 invalid_client wrong_secret t1 | 401 invalid_token unknown_key | 401 invalid_token credentials_changed | 401 invalid_session credentials_changed
+         expired        | -                                  | 401 invalid_token expired     | 401 invalid_token inactive i1         | 401 invalid_session session_idle
+         unknown here   | 401 invalid_client unknown_client  | 403 unknown_application       | 403 unknown_application i1            | 403 unknown_application
+         unknown there  | 401 invalid_client wrong_secret t1 | 200                           | 401 invalid_token inactive i1         | 200
+         without scope  | 403 insufficient_scope t1          | 403 insufficient_scope        | 403 insufficient_scope i1             | 403 insufficient_scope
+         without grant  | 403 grant_refused t1               | -                             | -                                     | -
+         not registered | 403 registration_required t1       | 403 registration_required     | 403 registration_required i1          | 403 registration_required",
     )
     .await;
 }
@@ -90,10 +90,15 @@ async fn metadata_that_is_not_exposed_is_waited_for_or_named_in_the_configuratio
     })
     .await;
     for call in [site.basic(), site.bearer(|token| token)] {
-        let verdict = site.verdict(&call).await;
-        let response = verdict.response;
-        response.assert_problem(503, "identity_provider_unavailable");
+        let expected = "503 identity_provider_unavailable no_metadata cure";
+        let verdict = site.ends(&call, expected).await;
+        assert!(verdict.cure().contains("expose metadata"), "{verdict:?}");
     }
+    assert!(
+        site.gateway
+            .logged(&["ERROR", "no metadata", "404", "expose metadata"]),
+        "an alarm"
+    );
     site.idp.turn(|_, curity| curity.exposed = true);
     eventually!(
         site.bearer(|token| token).send().await.status == 200,
@@ -171,8 +176,7 @@ async fn opaque_tokens_without_introspection_are_refused_with_the_cure() {
     site.ends(&site.orders().cookie(&cookie), "200").await;
     let ledger = site.gateway.get("/ledger");
     let call = ledger.basic(&site.client, crate::vendors::site::SECRET);
-    site.ends(&call, "403 insufficient_scope insufficient_scope")
-        .await;
+    site.ends(&call, "403 insufficient_scope").await;
     let told = site.check();
     for text in ["warning", "opaque", "client for introspection"] {
         assert!(told.contains(text), "{text}: {told}");
@@ -182,7 +186,7 @@ async fn opaque_tokens_without_introspection_are_refused_with_the_cure() {
 #[tokio::test]
 async fn an_introspection_client_that_curity_refuses_is_no_fault_of_the_caller() {
     let other = ("client-without-the-capability", "its-secret");
-    for (id, secret) in [(OWN.0, "not-the-secret"), other] {
+    for (id, secret) in [(OWN, "not-the-secret"), other] {
         let idp = Emulation::<Curity>::start().await;
         let capable_of_nothing = Client::new(other.1, "");
         idp.turn(|account, _| {
@@ -291,7 +295,7 @@ async fn a_user_does_not_become_the_application_of_its_name() {
     site.gateway
         .reconfigure(|c| c["auth_strategies"][0]["credential_claim"] = json!(["client_id"]))
         .await;
-    let expected = "403 unknown_application unknown_application";
+    let expected = "403 unknown_application";
     site.ends(&theirs("client_id"), expected).await;
     let client = site.client.as_str();
     let ours = site.bearer(|token| token.claim("sub", "dana").claim("client_id", client));

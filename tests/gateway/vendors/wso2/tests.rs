@@ -21,16 +21,16 @@ use crate::{
 #[tokio::test]
 async fn each_credential_in_each_way() {
     table::holds::<Wso2>(
-        "credential     | basic                                               | jwt                                              | opaque                                              | session
-         right          | 200 t1                                              | 200                                              | 200 i1                                              | 200
-         wrong          | 401 invalid_client wrong_secret t1                  | 401 invalid_token signature                      | 401 invalid_token inactive i1                       | 401 invalid_session session_unreadable
-         rotated        | 401 invalid_client wrong_secret t1                  | 401 invalid_token unknown_key                    | 401 invalid_token credentials_changed               | 401 invalid_session credentials_changed
-         expired        | -                                                   | 401 invalid_token expired                        | 401 invalid_token inactive i1                       | 401 invalid_session session_idle
-         unknown here   | 401 invalid_client unknown_client                   | 403 unknown_application unknown_application      | 403 unknown_application unknown_application i1      | 403 unknown_application unknown_application
-         unknown there  | 401 invalid_client wrong_secret t1                  | 200                                              | 401 invalid_token inactive i1                       | 200
-         without scope  | 403 insufficient_scope insufficient_scope t1        | 403 insufficient_scope insufficient_scope        | 403 insufficient_scope insufficient_scope i1        | 403 insufficient_scope insufficient_scope
-         without grant  | 403 grant_refused grant_refused t1                  | -                                                | -                                                   | -
-         not registered | 403 registration_required registration_required t1  | 403 registration_required registration_required  | 403 registration_required registration_required i1  | 403 registration_required registration_required",
+        "credential     | basic                              | jwt                           | opaque                                | session
+         right          | 200 t1                             | 200                           | 200 i1                                | 200
+         wrong          | 401 invalid_client wrong_secret t1 | 401 invalid_token signature   | 401 invalid_token inactive i1         | 401 invalid_session session_unreadable
+         rotated        | 401 invalid_client wrong_secret t1 | 401 invalid_token unknown_key | 401 invalid_token credentials_changed | 401 invalid_session credentials_changed
+         expired        | -                                  | 401 invalid_token expired     | 401 invalid_token inactive i1         | 401 invalid_session session_idle
+         unknown here   | 401 invalid_client unknown_client  | 403 unknown_application       | 403 unknown_application i1            | 403 unknown_application
+         unknown there  | 401 invalid_client wrong_secret t1 | 200                           | 401 invalid_token inactive i1         | 200
+         without scope  | 403 insufficient_scope t1          | 403 insufficient_scope        | 403 insufficient_scope i1             | 403 insufficient_scope
+         without grant  | 403 grant_refused t1               | -                             | -                                     | -
+         not registered | 403 registration_required t1       | 403 registration_required     | 403 registration_required i1          | 403 registration_required",
     )
     .await;
 }
@@ -93,9 +93,13 @@ async fn metadata_is_found_at_each_place_and_at_no_other() {
         }
     }
     // The second names an issuer, and that is not how it was asked for.
-    for (service, told) in [
-        ("whatever", "400"),
-        ("oidcdiscovery", "metadata is of another issuer"),
+    for (service, ends, told) in [
+        ("whatever", "no_metadata cure", ["no metadata", "400"]),
+        (
+            "oidcdiscovery",
+            "unreadable",
+            ["metadata is of another issuer", "/oauth2/token"],
+        ),
     ] {
         let idp = Emulation::<Wso2>::start().await;
         let issuer = format!("{}/oauth2/{service}", idp.base);
@@ -104,9 +108,9 @@ async fn metadata_is_found_at_each_place_and_at_no_other() {
             setup.config["identity_providers"][0]["issuer"] = json!(issuer);
         })
         .await;
-        let response = site.basic().send().await;
-        response.assert_problem(503, "identity_provider_unavailable");
-        assert!(site.gateway.logged(&[told]), "{told}");
+        let expected = format!("503 identity_provider_unavailable {ends}");
+        site.ends(&site.basic(), &expected).await;
+        assert!(site.gateway.logged(&told), "{told:?}");
     }
 }
 
