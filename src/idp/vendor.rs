@@ -436,7 +436,19 @@ const PRESETS: [Preset; 6] = [
         opaque: Opaque::Usually,
         reset_field: None,
         answers: &[],
-        advice: &[],
+        advice: &[
+            Advice {
+                error: "invalid_scope",
+                mentions: "",
+                cure: "token_request.scope asks for a scope that the client does not have at \
+                       Curity: registrations have to name it",
+            },
+            Advice {
+                error: "unauthorized_client",
+                mentions: "",
+                cure: "switch the client-credentials capability on for this client at Curity",
+            },
+        ],
         cures: &[
             (
                 "no_metadata",
@@ -533,7 +545,11 @@ const PRESETS: [Preset; 6] = [
         opaque: Opaque::Usually,
         reset_field: None,
         answers: &[],
-        advice: &[],
+        advice: &[Advice {
+            error: "unauthorized_client",
+            mentions: "",
+            cure: "allow the grant type Client Credentials for this application at WSO2",
+        }],
         cures: &[
             (
                 "no_metadata",
@@ -544,6 +560,11 @@ const PRESETS: [Preset; 6] = [
                 "not_a_jwt",
                 "the application's tokens are opaque: set its token type to JWT (ext_token_type \
                  at registration), or give the identity provider a `client` for introspection",
+            ),
+            (
+                "insufficient_scope",
+                "WSO2 grants only scopes that are asked for: set token_request.scope, and let the \
+                 application have the scope",
             ),
             (
                 "audience",

@@ -155,13 +155,12 @@ pub(crate) fn serve_over(
                     let _ = stream.set_nodelay(true);
                     let (tls, handler) = (tls.clone(), Arc::clone(&handler));
                     connections.spawn(async move {
-                        match tls {
-                            None => converse(stream, handler).await,
-                            // Whoever does not trust the certificate goes away.
-                            Some(tls) => match tls.accept(stream).await {
-                                Ok(stream) => converse(stream, handler).await,
-                                Err(_) => {}
-                            },
+                        let Some(tls) = tls else {
+                            return converse(stream, handler).await;
+                        };
+                        // Whoever does not trust the certificate goes away.
+                        if let Ok(stream) = tls.accept(stream).await {
+                            converse(stream, handler).await;
                         }
                     });
                 }

@@ -7,11 +7,13 @@ use crate::{
     harness::{
         eventually,
         gateway::{Setup, Wait},
+        http1::Answer,
         idp::Endpoint,
         keys::Alg,
     },
     vendors::{
         emulation::{Client, Emulation},
+        shared::{self, Mistake},
         site::{Site, application},
         table,
     },
@@ -32,10 +34,53 @@ async fn each_credential_in_each_way() {
          unknown here   | 401 invalid_client unknown_client  | 403 unknown_application       | 403 unknown_application i1            | 403 unknown_application
          unknown there  | 401 invalid_client wrong_secret t1 | 200                           | 401 invalid_token inactive i1         | 200
          without scope  | 403 insufficient_scope t1          | 403 insufficient_scope        | 403 insufficient_scope i1             | 403 insufficient_scope
-         without grant  | 403 grant_refused t1               | -                             | -                                     | -
+         without grant  | 403 grant_refused t1 cure          | -                             | -                                     | -
          not registered | 403 registration_required t1       | 403 registration_required     | 403 registration_required i1          | 403 registration_required",
     )
     .await;
+}
+
+#[tokio::test]
+async fn each_mistake_is_named_with_its_cure() {
+    shared::mistakes::<Curity>(&[
+        Mistake {
+            case: "a scope that the client does not have",
+            strategy: |strategy| strategy["token_request"] = json!({"scope": "orders:write"}),
+            vendor: shared::as_ever,
+            ends: "502 identity_provider_misconfigured token_request_refused t1 cure",
+            cure: "token_request.scope",
+        },
+        Mistake {
+            case: "OpenID's scope, which Konnect asks for where nothing is set",
+            strategy: |strategy| strategy["token_request"] = json!({"scope": "openid"}),
+            vendor: shared::as_ever,
+            ends: "502 identity_provider_misconfigured token_request_refused t1 cure",
+            cure: "token_request.scope",
+        },
+        Mistake {
+            case: "a client without the capability",
+            strategy: shared::as_it_is,
+            vendor: |account, _, id| account.clients.get_mut(id).unwrap().granted = false,
+            ends: "403 grant_refused t1 cure",
+            cure: "capability",
+        },
+        Mistake {
+            case: "an audience that no client has",
+            strategy: |strategy| strategy["audience"] = json!([API]),
+            vendor: shared::as_ever,
+            ends: "502 identity_provider_misconfigured audience t1 cure",
+            cure: "audience",
+        },
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn curity_is_not_blamed_for_its_clients_and_they_are_not_blamed_for_it() {
+    shared::wrong_secrets_say_nothing_against_the_vendor::<Curity>().await;
+    shared::a_secret_may_become_good_late::<Curity>().await;
+    let busy = Answer::new(429, "").header("Retry-After", "2");
+    shared::throttled::<Curity>(busy, 1..=2).await;
 }
 
 #[tokio::test]

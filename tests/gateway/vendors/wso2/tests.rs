@@ -7,11 +7,13 @@ use crate::{
     harness::{
         add,
         gateway::{Setup, Wait},
+        http1::Answer,
         idp::Endpoint,
         keys::Alg,
     },
     vendors::{
         emulation::{Emulation, Vendor},
+        shared::{self, Mistake},
         site::{Site, application},
         table,
     },
@@ -28,11 +30,50 @@ async fn each_credential_in_each_way() {
          expired        | -                                  | 401 invalid_token expired     | 401 invalid_token inactive i1         | 401 invalid_session session_idle
          unknown here   | 401 invalid_client unknown_client  | 403 unknown_application       | 403 unknown_application i1            | 403 unknown_application
          unknown there  | 401 invalid_client wrong_secret t1 | 200                           | 401 invalid_token inactive i1         | 200
-         without scope  | 403 insufficient_scope t1          | 403 insufficient_scope        | 403 insufficient_scope i1             | 403 insufficient_scope
-         without grant  | 403 grant_refused t1               | -                             | -                                     | -
+         without scope  | 403 insufficient_scope t1 cure     | 403 insufficient_scope cure   | 403 insufficient_scope i1 cure        | 403 insufficient_scope cure
+         without grant  | 403 grant_refused t1 cure          | -                             | -                                     | -
          not registered | 403 registration_required t1       | 403 registration_required     | 403 registration_required i1          | 403 registration_required",
     )
     .await;
+}
+
+#[tokio::test]
+async fn each_mistake_is_named_with_its_cure() {
+    shared::mistakes::<Wso2>(&[
+        Mistake {
+            case: "an application without the grant type",
+            strategy: shared::as_it_is,
+            vendor: |account, _, id| account.clients.get_mut(id).unwrap().grant_types.clear(),
+            ends: "403 grant_refused t1 cure",
+            cure: "client credentials",
+        },
+        Mistake {
+            case: "an audience that no application has",
+            strategy: |strategy| strategy["audience"] = json!(["https://orders.example"]),
+            vendor: shared::as_ever,
+            ends: "502 identity_provider_misconfigured audience t1 cure",
+            cure: "audience",
+        },
+    ])
+    .await;
+    let site = Site::<Wso2>::with(|setup| {
+        let strategy = setup.config["auth_strategies"][0].as_object_mut();
+        strategy.unwrap().remove("token_request");
+    })
+    .await;
+    let expected = "403 insufficient_scope t1 cure";
+    let verdict = site.ends(&site.basic(), expected).await;
+    assert!(
+        verdict.cure().contains("token_request.scope"),
+        "{verdict:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_server_is_not_blamed_for_its_clients_and_they_are_not_blamed_for_it() {
+    shared::wrong_secrets_say_nothing_against_the_vendor::<Wso2>().await;
+    shared::a_secret_may_become_good_late::<Wso2>().await;
+    shared::throttled::<Wso2>(Answer::new(429, ""), 1..=1).await;
 }
 
 /// Three, and one for a certificate that is the server's own.
@@ -283,7 +324,7 @@ async fn introspection_is_read_as_the_server_means_it() {
             .await;
     }
     // What it says of a token that is blank, and of one whose application was deleted.
-    let answer = crate::harness::http1::Answer::json(400, &json!({"error": "Invalid input"}));
+    let answer = Answer::json(400, &json!({"error": "Invalid input"}));
     site.idp.fault(Endpoint::Introspection, answer);
     let call = site.orders().bearer("some-token");
     site.ends(&call, "503 identity_provider_unavailable error_status i1")
