@@ -271,6 +271,17 @@ const PRESETS: [Preset; 6] = [
             class: Class::Misconfigured,
         }],
         advice: &[
+            // What a 401 says, as it is observed and as it is documented.
+            Advice {
+                error: "access_denied",
+                mentions: "Unauthorized",
+                cure: AUTH0_SECRET,
+            },
+            Advice {
+                error: "invalid_client",
+                mentions: "",
+                cure: AUTH0_SECRET,
+            },
             Advice {
                 error: "access_denied",
                 mentions: "Non-global clients",
@@ -314,10 +325,6 @@ const PRESETS: [Preset; 6] = [
             (
                 "audience",
                 "audience must be the identifier of the API at Auth0, as in the token request",
-            ),
-            (
-                "unknown_key",
-                "the API at Auth0 must sign with RS256; tokens signed with HS256 cannot be verified",
             ),
             (
                 "algorithm",
@@ -401,6 +408,11 @@ const PRESETS: [Preset; 6] = [
         ],
         cures: &[
             ("graph_token", GRAPH),
+            (
+                "not_a_jwt",
+                "what Entra gives for an API is a JWT, and nothing else of it can be verified: ask \
+                 for a token with scope api://APP_ID/.default",
+            ),
             (
                 "audience",
                 "the token is for another API: audience must list its `aud` (v2: the API's \
@@ -497,8 +509,18 @@ const PRESETS: [Preset; 6] = [
             },
         ],
         cures: &[
+            (
+                "not_a_jwt",
+                "a custom authorization server gives JWTs: send one of those, or give the identity \
+                 provider a `client` for introspection",
+            ),
             ("issuer", ORG),
-            ("unknown_key", ORG),
+            (
+                "unknown_key",
+                "no key of this authorization server signed the token: it is from before a \
+                 rotation, or of Okta's org authorization server, whose tokens nobody else can \
+                 verify: use a custom one, as in https://ORG/oauth2/default",
+            ),
             (
                 "audience",
                 "audience must be that of the authorization server at Okta, as in api://default",
@@ -534,6 +556,10 @@ const PRESETS: [Preset; 6] = [
         ],
     },
 ];
+
+/// Said where Auth0 refuses a pair.
+const AUTH0_SECRET: &str = "the id or the secret is wrong; after a rotation Auth0 may take up to 30 s \
+                            to know the new secret";
 
 /// Said of a token for Microsoft Graph, and of a configuration that asks for one.
 pub const GRAPH: &str = "a token for Microsoft Graph can be verified by nobody else: register the \
