@@ -243,7 +243,10 @@ pub async fn read(
 /// Reads the issuer of the tenant's other document. One that does not exist names none; one that
 /// cannot be had now is asked for again.
 async fn read_other(metadata: &mut Metadata, config: &Config, caller: &Caller) {
-    let place = metadata.named_token_endpoint.as_ref().and_then(other_document);
+    let place = metadata
+        .named_token_endpoint
+        .as_ref()
+        .and_then(other_document);
     let Some(place) = place.filter(|place| is_allowed(place, config)) else {
         return;
     };

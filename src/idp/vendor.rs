@@ -372,7 +372,8 @@ const PRESETS: [Preset; 6] = [
             },
             Advice {
                 error: "unauthorized_client",
-                mentions: "AADSTS700016",
+                // AADSTS700016, AADSTS7000229.
+                mentions: "",
                 cure: "this tenant has no application with that client id, or does not know it \
                        yet: check the tenant in issuer, and that a service principal exists",
             },
@@ -399,6 +400,18 @@ const PRESETS: [Preset; 6] = [
                 mentions: "AADSTS90100",
                 cure: "`resource` is for the v1 token endpoint: at v2 set token_request.scope to \
                        api://APP_ID/.default",
+            },
+            Advice {
+                error: "invalid_request",
+                mentions: "AADSTS900144",
+                cure: "no API is asked for: set audience, or token_request.scope to \
+                       api://APP_ID/.default",
+            },
+            Advice {
+                error: "invalid_request",
+                mentions: "AADSTS50059",
+                cure: "client credentials need one tenant: set issuer to that tenant's, or \
+                       token_endpoint",
             },
             Advice {
                 error: "invalid_request",

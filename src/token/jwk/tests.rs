@@ -478,7 +478,11 @@ fn kid_chooses_among_keys_that_may_share_it() {
 fn a_tenants_v2_key_signs_its_v1_tokens_and_no_other_tenants() {
     for (v2, v1, is_one) in [
         ("https://login.test/t-1/v2.0", "https://sts.test/t-1/", true),
-        ("https://login.test/t-1/v2.0", "https://sts.test/t-2/", false),
+        (
+            "https://login.test/t-1/v2.0",
+            "https://sts.test/t-2/",
+            false,
+        ),
         ("https://login.test/t-1/v2.0", "https://sts.test/t-1", false),
         ("https://login.test/t-1/", "https://sts.test/t-1/", false),
         ("https://login.test//v2.0", "https://sts.test//", false),

@@ -212,19 +212,38 @@ async fn the_token_request_names_the_api_in_the_way_of_the_endpoint() {
 #[tokio::test]
 async fn tokens_of_both_versions_pass_whatever_the_issuer_is_written_as() {
     const DOCUMENT: &str = "/.well-known/openid-configuration";
-    let forms: [fn(&Azure<2>) -> String; 8] = [
-        |azure| format!("{}/{}/v2.0", azure.login, azure.tenant),
-        |azure| format!("{}/{}/v2.0/", azure.login, azure.tenant),
-        |azure| format!("{}/{}/v2.0{DOCUMENT}", azure.login, azure.tenant),
-        |azure| format!("{}/{}{DOCUMENT}", azure.login, azure.tenant),
-        |azure| format!("{}/{}/", azure.sts, azure.tenant),
-        |azure| format!("{}/{}", azure.sts, azure.tenant),
-        |azure| format!("{}/{}{DOCUMENT}", azure.sts, azure.tenant),
-        |azure| format!("{}/{}//", azure.sts, azure.tenant).replace("//", "/").replace(":/", "://"),
+    type Form = fn(&Azure<2>) -> String;
+    let v2: Form = |azure| format!("{}/{}/v2.0", azure.login, azure.tenant);
+    let forms: [(Form, KeyIssuer); 8] = [
+        (v2, KeyIssuer::Template),
+        (v2, KeyIssuer::Tenant),
+        (
+            |azure| format!("{}/{}/v2.0/", azure.login, azure.tenant),
+            KeyIssuer::Template,
+        ),
+        (
+            |azure| format!("{}/{}/v2.0{DOCUMENT}", azure.login, azure.tenant),
+            KeyIssuer::Tenant,
+        ),
+        (
+            |azure| format!("{}/{}{DOCUMENT}", azure.login, azure.tenant),
+            KeyIssuer::Template,
+        ),
+        (
+            |azure| format!("{}/{}/", azure.sts, azure.tenant),
+            KeyIssuer::Template,
+        ),
+        (
+            |azure| format!("{}/{}", azure.sts, azure.tenant),
+            KeyIssuer::Template,
+        ),
+        (
+            |azure| format!("{}/{}{DOCUMENT}", azure.sts, azure.tenant),
+            KeyIssuer::Template,
+        ),
     ];
-    for (n, form) in forms.into_iter().enumerate() {
+    for (form, key_issuer) in forms {
         let idp: Emulation<Azure<2>> = Emulation::start().await;
-        let key_issuer = [KeyIssuer::Template, KeyIssuer::Tenant][n % 2];
         let issuer = idp.turn(|_, azure| {
             azure.key_issuer = key_issuer;
             form(azure)
@@ -264,7 +283,10 @@ async fn the_audience_is_the_app_id_uri_or_the_client_id_of_the_api() {
         (token(1, API), "200"),
         (token(1, &api), "200"),
         (token(2, &api), "200"),
-        (token(2, &format!("{API}/")), "401 invalid_token audience cure"),
+        (
+            token(2, &format!("{API}/")),
+            "401 invalid_token audience cure",
+        ),
         (token(2, "api://other"), "401 invalid_token audience cure"),
     ] {
         site.ends(&call, ends).await;
@@ -274,15 +296,19 @@ async fn the_audience_is_the_app_id_uri_or_the_client_id_of_the_api() {
 #[tokio::test]
 async fn roles_are_an_applications_scopes_and_scp_a_users() {
     let site: Site<Azure<2>> = Site::start().await;
-    let ledger = |token: crate::harness::token::Token| site.gateway.get("/ledger").bearer(&token.build());
+    let ledger =
+        |token: crate::harness::token::Token| site.gateway.get("/ledger").bearer(&token.build());
     let token = || site.idp.token(&site.client);
     let write = token().claim("roles", json!(["Orders.Read", "Orders.Write"]));
     site.ends(&ledger(write), "200").await;
-    let user = token().without("roles").claim("scp", "Orders.Read Orders.Write");
+    let user = token()
+        .without("roles")
+        .claim("scp", "Orders.Read Orders.Write");
     site.ends(&ledger(user), "200").await;
     // Without an assignment there is no such claim at all, and nothing else counts as one.
     let none = token().without("roles");
-    site.ends(&site.orders().bearer(&none.clone().build()), "200").await;
+    site.ends(&site.orders().bearer(&none.clone().build()), "200")
+        .await;
     let none = none.claim("scope", "Orders.Write");
     let verdict = site.verdict(&ledger(none)).await;
     assert_eq!(verdict.to_string(), "403 insufficient_scope cure");
@@ -371,7 +397,10 @@ async fn of_a_document_for_many_only_the_listed_tenants_pass() {
         "common/.well-known/openid-configuration",
     ] {
         let site = for_many(authority, |_, _| ()).await;
-        let (own, strange) = (site.idp.turn(|_, azure| azure.tenant.clone()), super::guid());
+        let (own, strange) = (
+            site.idp.turn(|_, azure| azure.tenant.clone()),
+            super::guid(),
+        );
         for version in [1, 2] {
             site.ends(&of_tenant(&site, version, &own), "200").await;
             let refused = "401 invalid_token issuer cure";
@@ -380,9 +409,9 @@ async fn of_a_document_for_many_only_the_listed_tenants_pass() {
             }
         }
         // Nobody gets a token where the tenant is not named, and the log says what to do.
-        let verdict = site.verdict(&site.basic()).await;
-        let told = verdict.to_string();
-        assert!(told.starts_with("502 identity_provider_misconfigured"), "{told}");
+        let refused = "502 identity_provider_misconfigured token_request_refused t1 cure";
+        let verdict = site.ends(&site.basic(), refused).await;
+        assert!(verdict.cure().contains("one tenant"), "{verdict:?}");
     }
 }
 
@@ -429,7 +458,8 @@ async fn a_key_that_names_another_tenant_signs_nothing_of_ours() {
         (azure.consumers.clone(), token.claim("iss", issuer))
     });
     let token = token.header("kid", &*consumers.kid).key(&consumers);
-    site.ends(&site.orders().bearer(&token.build()), "200").await;
+    site.ends(&site.orders().bearer(&token.build()), "200")
+        .await;
 }
 
 #[tokio::test]

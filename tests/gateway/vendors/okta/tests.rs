@@ -187,16 +187,16 @@ async fn scopes_and_client_are_read_from_both_kinds_of_answer() {
         let seen = site.upstream.last();
         assert_eq!(seen.header("x-credential-identifier"), Some(&*site.client));
         let scopes = seen.header("x-authenticated-scope").unwrap();
-        assert!(scopes.split(' ').any(|scope| scope == Okta::READ), "{scopes}");
+        assert!(
+            scopes.split(' ').any(|scope| scope == Okta::READ),
+            "{scopes}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_server_that_follows_the_host_has_two_issuers() {
-    for (extra, ends) in [
-        (false, "401 invalid_token issuer cure"),
-        (true, "200"),
-    ] {
+    for (extra, ends) in [(false, "401 invalid_token issuer cure"), (true, "200")] {
         let site: Site<Okta> = Site::with(|setup| {
             let entry = &mut setup.config["identity_providers"][0];
             let custom = custom_url(entry["issuer"].as_str().unwrap());
@@ -226,7 +226,10 @@ async fn tokens_of_the_org_cannot_be_verified() {
     ] {
         let site: Site<Okta> = Site::with(|setup| {
             let entry = &mut setup.config["identity_providers"][0];
-            let org = entry["issuer"].as_str().unwrap().replace("/oauth2/default", "");
+            let org = entry["issuer"]
+                .as_str()
+                .unwrap()
+                .replace("/oauth2/default", "");
             if extra {
                 entry["extra_issuers"] = json!([org]);
             }
@@ -266,7 +269,10 @@ async fn a_refused_introspection_is_no_verdict() {
     });
     let verdict = site.verdict(&site.orders().bearer(&opaque)).await;
     let told = verdict.to_string();
-    assert!(told.starts_with("503 identity_provider_unavailable"), "{told}");
+    assert!(
+        told.starts_with("503 identity_provider_unavailable"),
+        "{told}"
+    );
 }
 
 #[tokio::test]
