@@ -5,6 +5,7 @@
 //! that its preset leaves to write, [`shared`] what holds for all of them, [`table`] the driver of the
 //! tables.
 
+mod check;
 mod emulation;
 mod shared;
 mod site;
