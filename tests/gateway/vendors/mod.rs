@@ -7,6 +7,7 @@
 
 mod check;
 mod emulation;
+mod faithful;
 mod shared;
 mod site;
 mod table;
