@@ -30,6 +30,9 @@ pub struct Metadata {
     pub other_issuer: Option<String>,
     /// Whether [`Self::other_issuer`] could not be asked for, and may come with the next reading.
     pub lacks_issuer: bool,
+    /// The token endpoint that the document names, whatever is configured: the tenant's other
+    /// document lies beside it.
+    pub named_token_endpoint: Option<Url>,
     /// Where tokens come from.
     pub token_endpoint: Option<Url>,
     /// Where the keys are.
@@ -142,7 +145,10 @@ impl Metadata {
             let lists = |method: &str| listed.iter().any(|entry| entry.as_str() == Some(method));
             preferred(lists, preset.basic)
         };
-        self.token_endpoint = self.token_endpoint.take().or_else(|| url("token_endpoint"));
+        let named = self.named_token_endpoint.take();
+        self.named_token_endpoint = named.or_else(|| url("token_endpoint"));
+        let configured = self.token_endpoint.take();
+        self.token_endpoint = configured.or_else(|| self.named_token_endpoint.clone());
         self.jwks_uri = self.jwks_uri.take().or_else(|| url("jwks_uri"));
         self.introspection_endpoint = self
             .introspection_endpoint
@@ -262,7 +268,10 @@ fn report(unavailable: &Unavailable, places: &[Url], config: &Config) {
 /// Reads the issuer of the tenant's other document. One that does not exist names none; one that
 /// cannot be had now is asked for again.
 async fn read_other(metadata: &mut Metadata, config: &Config, caller: &Caller) {
-    let place = metadata.token_endpoint.as_ref().and_then(other_document);
+    let place = metadata
+        .named_token_endpoint
+        .as_ref()
+        .and_then(other_document);
     let Some(place) = place.filter(|place| is_allowed(place, config)) else {
         return;
     };

@@ -275,6 +275,17 @@ const PRESETS: [Preset; 6] = [
             class: Class::Misconfigured,
         }],
         advice: &[
+            // What a 401 says, as it is observed and as it is documented.
+            Advice {
+                error: "access_denied",
+                mentions: "Unauthorized",
+                cure: AUTH0_SECRET,
+            },
+            Advice {
+                error: "invalid_client",
+                mentions: "",
+                cure: AUTH0_SECRET,
+            },
             Advice {
                 error: "access_denied",
                 mentions: "Non-global clients",
@@ -318,10 +329,6 @@ const PRESETS: [Preset; 6] = [
             (
                 "audience",
                 "audience must be the identifier of the API at Auth0, as in the token request",
-            ),
-            (
-                "unknown_key",
-                "the API at Auth0 must sign with RS256; tokens signed with HS256 cannot be verified",
             ),
             (
                 "algorithm",
@@ -370,7 +377,8 @@ const PRESETS: [Preset; 6] = [
             },
             Advice {
                 error: "unauthorized_client",
-                mentions: "AADSTS700016",
+                // AADSTS700016, AADSTS7000229.
+                mentions: "",
                 cure: "this tenant has no application with that client id, or does not know it \
                        yet: check the tenant in issuer, and that a service principal exists",
             },
@@ -400,12 +408,29 @@ const PRESETS: [Preset; 6] = [
             },
             Advice {
                 error: "invalid_request",
+                mentions: "AADSTS900144",
+                cure: "no API is asked for: set audience, or token_request.scope to \
+                       api://APP_ID/.default",
+            },
+            Advice {
+                error: "invalid_request",
+                mentions: "AADSTS50059",
+                cure: "client credentials need one tenant: set issuer to that tenant's, or \
+                       token_endpoint",
+            },
+            Advice {
+                error: "invalid_request",
                 mentions: "AADSTS90002",
                 cure: "there is no such tenant: check the tenant in issuer",
             },
         ],
         cures: &[
             ("graph_token", GRAPH),
+            (
+                "not_a_jwt",
+                "what Entra gives for an API is a JWT, and nothing else of it can be verified: ask \
+                 for a token with scope api://APP_ID/.default",
+            ),
             (
                 "audience",
                 "the token is for another API: audience must list its `aud` (v2: the API's \
@@ -522,8 +547,18 @@ const PRESETS: [Preset; 6] = [
             },
         ],
         cures: &[
+            (
+                "not_a_jwt",
+                "a custom authorization server gives JWTs: send one of those, or give the identity \
+                 provider a `client` for introspection",
+            ),
             ("issuer", ORG),
-            ("unknown_key", ORG),
+            (
+                "unknown_key",
+                "no key of this authorization server signed the token: it is from before a \
+                 rotation, or of Okta's org authorization server, whose tokens nobody else can \
+                 verify: use a custom one, as in https://ORG/oauth2/default",
+            ),
             (
                 "audience",
                 "audience must be that of the authorization server at Okta, as in api://default",
@@ -574,6 +609,10 @@ const PRESETS: [Preset; 6] = [
         ],
     },
 ];
+
+/// Said where Auth0 refuses a pair.
+const AUTH0_SECRET: &str = "the id or the secret is wrong; after a rotation Auth0 may take up to 30 s \
+                            to know the new secret";
 
 /// Said of a token for Microsoft Graph, and of a configuration that asks for one.
 pub const GRAPH: &str = "a token for Microsoft Graph can be verified by nobody else: register the \

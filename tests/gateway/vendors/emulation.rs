@@ -180,6 +180,11 @@ impl Account {
         token
     }
 
+    /// From now on an endpoint says this.
+    pub(crate) fn fault(&mut self, endpoint: Endpoint, answer: Answer) {
+        self.faults.insert(endpoint, answer);
+    }
+
     /// Who a request says that it comes from.
     pub(crate) fn presented(&self, request: &Request, decoding: Decoding) -> Presented {
         let (id, secret) = (request.field("client_id"), request.field("client_secret"));
@@ -294,7 +299,7 @@ impl<V: Vendor> Emulation<V> {
 
     /// From now on an endpoint says this.
     pub(crate) fn fault(&self, endpoint: Endpoint, answer: Answer) {
-        self.turn(|account, _| account.faults.insert(endpoint, answer));
+        self.turn(|account, _| account.fault(endpoint, answer));
     }
 
     /// An endpoint works again.

@@ -5,7 +5,9 @@
 //! that its preset leaves to write, [`shared`] what holds for all of them, [`table`] the driver of the
 //! tables.
 
+mod check;
 mod emulation;
+mod faithful;
 mod shared;
 mod site;
 mod table;

@@ -31,7 +31,7 @@ pub(crate) struct Okta {
     /// What signs the tokens of the org's own server, and is published nowhere.
     org_key: Key,
     /// A third key of the set, which signed last quarter.
-    old_key: Key,
+    pub(super) old_key: Key,
 }
 
 impl Vendor for Okta {
@@ -92,8 +92,7 @@ impl Vendor for Okta {
     }
 
     fn nothing_here(&self, request: &Request) -> Answer {
-        let text = format!("Not found: Resource not found: {}", request.path());
-        management_error(404, "E0000007", &text)
+        self.not_found(request.path())
     }
 
     fn token(&self, account: &Account, client_id: &str) -> Token {
@@ -113,6 +112,12 @@ impl Vendor for Okta {
 }
 
 impl Okta {
+    /// What is said of a server that there is not.
+    pub(super) fn not_found(&self, path: &str) -> Answer {
+        let text = format!("Not found: Resource not found: {path}");
+        management_error(404, "E0000007", &text)
+    }
+
     /// A token of the org's own server, for Okta's API: nobody else can verify it.
     pub(super) fn org_token(&self, client_id: &str) -> Token {
         let (key, now) = (self.org_key.clone(), now());

@@ -69,8 +69,12 @@ pub(crate) fn errors(gateway: &Gateway) -> Vec<Value> {
 }
 
 /// A vendor that says that it is asked too often is left alone for as long as it says, what is
-/// known already goes on, and nobody's pair is remembered as wrong.
-pub(crate) async fn throttled<V: Vendor>(answer: Answer, wait: RangeInclusive<u64>) {
+/// known already goes on, and nobody's pair is remembered as wrong. The answer is made when it is
+/// needed, since some tell the time of day.
+pub(crate) async fn throttled<V: Vendor>(
+    answer: impl FnOnce() -> Answer,
+    wait: RangeInclusive<u64>,
+) {
     let idp: Emulation<V> = Emulation::start().await;
     let other = idp.register(SECRET);
     let site = Site::around(idp, |setup| {
@@ -78,7 +82,7 @@ pub(crate) async fn throttled<V: Vendor>(answer: Answer, wait: RangeInclusive<u6
     })
     .await;
     site.ends(&site.basic(), "200 t1").await;
-    site.idp.fault(Endpoint::Token, answer);
+    site.idp.fault(Endpoint::Token, answer());
     let new = site.orders().basic(&other, SECRET);
     for expected in [
         "503 identity_provider_unavailable error_status t1",
