@@ -44,4 +44,5 @@ mod systemd;
 mod tls;
 mod upgrade;
 mod upstreams;
+mod vendors;
 mod websocket;
