@@ -34,8 +34,20 @@ const FIELDS: [&str; 6] = [
 ];
 
 impl Provider {
-    /// Tells which keys there are.
+    /// Tells where the keys come from and which there are.
     pub(crate) fn tell_keys(&self, checks: &Checks, keys: Result<&Keys, &Unavailable>) {
+        if !checks.is_on() {
+            return;
+        }
+        let metadata = self.0.metadata.load();
+        if let (Err(unavailable), None) = (keys, &*metadata) {
+            return self.tell_metadata(checks, Endpoint::Jwks, Err(unavailable));
+        }
+        if let Some((known, uri)) = (metadata.as_ref()).and_then(|m| Some((m, m.jwks_uri.clone()?)))
+        {
+            let found = (std::sync::Arc::clone(known), uri);
+            self.tell_metadata(checks, Endpoint::Jwks, Ok(&found));
+        }
         checks.note(Check::Keys, outcome(&keys), || match keys {
             Ok(keys) => self.told_keys(keys),
             Err(unavailable) => {
@@ -58,14 +70,11 @@ impl Provider {
 
     fn told_keys(&self, keys: &Keys) -> String {
         let (name, set) = (&self.config().name, &keys.set);
-        let uri = self.0.metadata.load();
-        let uri = uri.as_ref().and_then(|known| known.jwks_uri.as_ref());
         let age = clock::now().since(keys.fetched).as_secs();
         format!(
-            "{name}: {} that can verify, {} skipped, fetched {age} s ago from {}; kid: {}",
+            "{name}: {} that can verify, {} skipped, fetched {age} s ago; kid: {}",
             counted(set.len()),
             set.skipped(),
-            uri.map_or("an unknown address", Url::as_str),
             listed(set.kids()),
         )
     }

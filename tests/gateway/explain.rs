@@ -96,6 +96,8 @@ impl Shown {
     /// What must show nowhere.
     fn secrets(&self) -> Vec<String> {
         match self {
+            // A known id may show, also where it stands in the secret's place.
+            Self::Basic(id, secret) if secret == APP => vec![id.clone()],
             Self::Basic(id, secret) => vec![secret.clone(), format!("{id}:{secret}")],
             Self::Cookie(text) => vec![text.rsplit('=').next().unwrap().to_owned()],
             Self::Token(text) => match text.rsplit_once('.') {
@@ -178,7 +180,9 @@ fn names(report: &Value) -> Vec<String> {
 /// The check that stands in the way: the last one that failed.
 fn failed(report: &Value) -> (&str, &str) {
     let checks = report["checks"].as_array().unwrap().iter();
-    let failed = checks.filter(|check| check["outcome"] == "failed").last();
+    let failed = checks
+        .filter(|check| check["outcome"] == "failed")
+        .next_back();
     let failed = failed.unwrap_or_else(|| panic!("no check failed: {report}"));
     (
         failed["name"].as_str().unwrap(),
@@ -240,7 +244,8 @@ const BEFORE: [&str; 7] = [
     "credential",
     "auth_method",
 ];
-const OF_JWT: [&str; 13] = [
+const OF_JWT: [&str; 14] = [
+    "metadata",
     "keys",
     "token_form",
     "token_header",
@@ -611,6 +616,9 @@ async fn a_pair_that_is_refused_is_told_as_the_gateway_judges_it() {
         0,
         "no identity provider is asked"
     );
+    let (_, swapped) = explain(&world, "GET", "/flights", &Shown::basic(SECRET, APP)).await;
+    swapped.hides(SECRET);
+    assert!(swapped.out.contains("\"corr\""), "{}", swapped.out);
     let wrong = Shown::basic(APP, "canary-wrong-secret");
     // One that repeats what it was sent.
     let echo = json!({
@@ -675,6 +683,33 @@ async fn a_pair_that_is_refused_is_told_as_the_gateway_judges_it() {
 }
 
 #[tokio::test]
+async fn a_client_of_another_strategy_is_told_where_it_is_known() {
+    let world = World::with(|s| {
+        let mut other = s.config["auth_strategies"][0].clone();
+        other["name"] = json!("staff");
+        other["session"] = json!({"cookie_name": "staff"});
+        let strategies = s.config["auth_strategies"].as_array_mut().unwrap();
+        strategies.push(other);
+        let mut entry = application("app-of-staff");
+        entry["auth_strategy"] = json!("staff");
+        add(&mut s.applications, entry);
+    })
+    .await;
+    for shown in [
+        Shown::basic("app-of-staff", "any-secret-at-all"),
+        Shown::Token(world.idp.token("app-of-staff").build()),
+    ] {
+        let report = get(&world, "of another strategy", shown).await;
+        let checks = report["checks"].as_array().unwrap();
+        let told = checks.last().unwrap()["detail"].as_str().unwrap();
+        assert!(
+            told.contains("staff") && told.contains("does not list"),
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_opaque_token_that_is_issued_and_not_introspected_is_told_to_be_so() {
     let world = World::start().await;
     world.idp.turn(|k| k.format = Format::Opaque);
@@ -699,12 +734,9 @@ async fn an_identity_provider_that_is_down_is_told() {
     let idp = Idp::start().await;
     idp.down();
     let world = World::around(idp, |_| {}).await;
-    for (shown, check) in [
-        (Shown::basic(APP, SECRET), "metadata"),
-        (Shown::Token(world.token()), "keys"),
-    ] {
-        let report = compare("down", &world, "GET", "/flights", &shown).await;
-        assert_eq!(failed(&report).0, check, "{report}");
+    for shown in [Shown::basic(APP, SECRET), Shown::Token(world.token())] {
+        let report = get(&world, "down", shown).await;
+        assert_eq!(failed(&report).0, "metadata", "{report}");
         assert_eq!(report["verdict"]["status"], 503);
         let log = report["log"].as_array().unwrap();
         assert!(!log.is_empty(), "what would be logged is shown: {report}");
