@@ -27,6 +27,7 @@ mod headers;
 mod introspection;
 mod limits;
 mod methods;
+mod monitoring;
 mod nginx;
 mod outages;
 mod quickstart;
