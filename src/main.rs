@@ -1,5 +1,6 @@
 //! The command line: `serve` runs the gateway, `check` reads its configuration and says what is
-//! wrong with it, `schema` tells editors what may stand there.
+//! wrong with it, `explain` says what becomes of a request and why, `schema` tells editors what may
+//! stand in the files.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -7,7 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use dcr_gateway::{
     config::{self, Config},
     directory,
-    server::{self, Start},
+    server::{self, Start, explain},
 };
 
 /// Requests make and drop many small things. Measured beside the system's allocator: see
@@ -33,6 +34,11 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Walk a request to its verdict and print every check, asking the real identity provider.
+    ///
+    /// Ends with 0 where the request would pass, with 1 where it would be refused, and with 2 where
+    /// the arguments or the configuration cannot be used.
+    Explain(explain::Arguments),
     /// Print the JSON Schema of a file, for editors and for checks before a gateway sees the file.
     Schema {
         /// Whose.
@@ -64,6 +70,7 @@ enum File {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Check { config } => check(config),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Schema { file } => schema(file),
         Command::Serve { config, upgrade } => {
             let start = match upgrade {

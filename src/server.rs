@@ -5,6 +5,7 @@
 //! hands it all to another process.
 
 pub mod admin;
+pub mod explain;
 pub mod reload;
 pub mod service;
 pub mod shutdown;

@@ -11,7 +11,9 @@ pub mod cache;
 pub mod connection;
 pub mod cors;
 pub mod denial;
+mod details;
 pub mod exchange;
+pub mod explanation;
 pub mod forwarded;
 pub mod framing;
 pub mod guesses;
@@ -34,6 +36,7 @@ pub mod tunnel;
 mod upload;
 pub mod upstream;
 pub mod verified;
+pub mod walk;
 
 use std::{
     any::Any,
@@ -58,7 +61,7 @@ use uuid::Uuid;
 use crate::{
     clock,
     model::time::Timestamp,
-    telemetry::{lines::Lines, metrics::Metrics},
+    telemetry::{checks::Checks, lines::Lines, metrics::Metrics},
 };
 use api::Api;
 use authenticate::{Permit, Request};
@@ -109,6 +112,7 @@ pub struct Ctx {
     body_received: u64,
     arrival: Option<Arrival>,
     framing: Framing,
+    checks: Checks,
 }
 
 impl Gateway {
@@ -122,14 +126,12 @@ impl Gateway {
     }
 }
 
-#[async_trait]
-impl ProxyHttp for Gateway {
-    type CTX = Ctx;
-
-    fn new_ctx(&self) -> Ctx {
+impl Ctx {
+    /// A request of which nothing is known but that it has begun.
+    fn new() -> Self {
         let mut id = Uuid::encode_buffer();
         let id = Uuid::new_v4().hyphenated().encode_lower(&mut id);
-        Ctx {
+        Self {
             started: clock::instant(),
             now: clock::now(),
             // Hexadecimal digits and hyphens are a legal value.
@@ -149,7 +151,17 @@ impl ProxyHttp for Gateway {
             body_received: 0,
             arrival: None,
             framing: Framing::default(),
+            checks: Checks::default(),
         }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx::new()
     }
 
     fn on_connection_reuse(

@@ -45,4 +45,5 @@ mod systemd;
 mod tls;
 mod upgrade;
 mod upstreams;
+mod vendors;
 mod websocket;
