@@ -80,7 +80,7 @@ async fn curity_is_not_blamed_for_its_clients_and_they_are_not_blamed_for_it() {
     shared::wrong_secrets_say_nothing_against_the_vendor::<Curity>().await;
     shared::a_secret_may_become_good_late::<Curity>().await;
     let busy = Answer::new(429, "").header("Retry-After", "2");
-    shared::throttled::<Curity>(busy, 1..=2).await;
+    shared::throttled::<Curity>(|| busy, 1..=2).await;
 }
 
 #[tokio::test]

@@ -73,7 +73,7 @@ async fn each_mistake_is_named_with_its_cure() {
 async fn the_server_is_not_blamed_for_its_clients_and_they_are_not_blamed_for_it() {
     shared::wrong_secrets_say_nothing_against_the_vendor::<Wso2>().await;
     shared::a_secret_may_become_good_late::<Wso2>().await;
-    shared::throttled::<Wso2>(Answer::new(429, ""), 1..=1).await;
+    shared::throttled::<Wso2>(|| Answer::new(429, ""), 1..=1).await;
 }
 
 /// Three, and one for a certificate that is the server's own.
