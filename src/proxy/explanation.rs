@@ -589,6 +589,11 @@ const BY_REASON: &[(&str, &str, &str)] = &[
         "Check its address, name, firewall, proxy, and ca_file for a certificate of one's own.",
     ),
     (
+        "no_metadata",
+        "The identity provider has no metadata where the issuer says that it is.",
+        "Check issuer against what the identity provider publishes, or set discovery_url.",
+    ),
+    (
         "unknown_address",
         "The identity provider's metadata was not read, or does not name the endpoint.",
         "Check issuer and discovery_url, or configure the endpoint itself.",
