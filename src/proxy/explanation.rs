@@ -590,8 +590,10 @@ const BY_REASON: &[(&str, &str, &str)] = &[
     ),
     (
         "no_metadata",
-        "The identity provider has no metadata where the issuer says that it is.",
-        "Check issuer against what the identity provider publishes, or set discovery_url.",
+        "The identity provider answers, but there is no metadata at the places where its issuer \
+         has it.",
+        "Check issuer; set discovery_url, or name token_endpoint and jwks_uri; the log says where \
+         it was looked for.",
     ),
     (
         "unknown_address",

@@ -61,6 +61,16 @@ fn three_lines_are_enough_for_every_method() {
             "vendor: azure, issuer: https://sts.windows.net/5f0c2d4e/",
             "audience: [api://orders]",
         ),
+        (
+            "vendor: curity, issuer: https://id.acme.example/oauth/v2/oauth-anonymous, \
+             client: { id: gateway, secret: { file: token } }",
+            "audience: [orders.acme.example]",
+        ),
+        (
+            "vendor: wso2, issuer: https://id.acme.example:9443/oauth2/token, \
+             client: { id: gateway, secret: { file: token } }",
+            "audience: [https://orders.acme.example]",
+        ),
     ] {
         let found = warnings(provider, &format!("{ALL}, {strategy}"));
         assert_eq!(found, Vec::<String>::new(), "{provider}");
@@ -118,6 +128,16 @@ fn a_mistake_that_shows_is_warned_of_with_its_cure() {
             "api://app_id/.default",
         ),
         (azure, "audience: []", "api://app_id/.default"),
+        (
+            "vendor: curity, issuer: https://id.acme.example/oauth/v2/oauth-anonymous",
+            "audience: [orders.acme.example]",
+            "client for introspection",
+        ),
+        (
+            "vendor: wso2, issuer: https://id.acme.example:9443/oauth2/token",
+            "audience: [https://orders.acme.example]",
+            "client for introspection",
+        ),
     ] {
         let found = warnings(provider, &format!("{ALL}, {strategy}"));
         let named = found.iter().any(|warning| warning.contains(cure));

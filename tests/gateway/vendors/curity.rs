@@ -1,6 +1,7 @@
 //! Curity Identity Server: its issuer is its anonymous endpoint, tokens are opaque until somebody
 //! switches them to JWTs, and those name the client in `sub` alone.
 
+mod faithful;
 mod tests;
 
 use std::collections::HashSet;

@@ -1,6 +1,7 @@
 //! WSO2 Identity Server: its issuer is its token endpoint, its certificate its own, and its key set
 //! names each key once for every algorithm.
 
+mod faithful;
 mod tests;
 
 use std::{cell::RefCell, collections::HashMap};
