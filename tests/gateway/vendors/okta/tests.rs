@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{API, Okta, too_many};
 use crate::{
-    harness::{http1::Answer, idp::Endpoint, now},
+    harness::{http1::Answer, idp::Endpoint, now, token::Token},
     vendors::{
         emulation::Vendor,
         shared::{self, Mistake, as_ever, as_it_is, asked_for, fields},
@@ -192,6 +192,18 @@ async fn scopes_and_client_are_read_from_both_kinds_of_answer() {
             "{scopes}"
         );
     }
+}
+
+/// A user's token names the user in `sub` and the application in `cid`.
+#[tokio::test]
+async fn the_client_is_cid_and_no_other_claim() {
+    let site: Site<Okta> = Site::start().await;
+    let user = |token: Token| token.claim("sub", "dana@example.com").claim("uid", "00u1");
+    site.ends(&site.bearer(user), "200").await;
+    let seen = site.upstream.last();
+    assert_eq!(seen.header("x-credential-identifier"), Some(&*site.client));
+    let none = site.bearer(|token| token.without("cid"));
+    site.ends(&none, "401 invalid_token client_missing").await;
 }
 
 #[tokio::test]
