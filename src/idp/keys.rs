@@ -274,14 +274,15 @@ pub(super) async fn refresh(provider: Weak<Inner>) {
             let provider = Provider(inner);
             let longest = provider.0.config.jwks.unknown_kid_interval.max(FIRST_RETRY);
             match provider.fetch(Demand::Schedule).await {
-                Ok(()) => {
+                Ok(()) if provider.knows_issuer() => {
                     retry = FIRST_RETRY;
                     let next = provider.0.next.load();
                     next.as_deref()
                         .copied()
                         .unwrap_or(provider.0.config.jwks.refresh)
                 }
-                Err(_) => {
+                // Keys are of no use to tokens whose issuer is still to be told.
+                Ok(()) | Err(_) => {
                     let pause = retry;
                     retry = (retry * 2).min(longest);
                     pause

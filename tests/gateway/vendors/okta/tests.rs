@@ -277,7 +277,7 @@ async fn a_refused_introspection_is_no_verdict() {
 
 #[tokio::test]
 async fn an_org_that_is_asked_too_often_is_left_alone() {
-    shared::throttled::<Okta>(|| too_many(now() + 4), 1..=4).await;
+    shared::throttled::<Okta>(|| too_many(now() + 5), 2..=5).await;
 }
 
 #[tokio::test]
