@@ -13,10 +13,12 @@ use arc_swap::ArcSwap;
 use pingora::{Error, ErrorSource, ErrorType, proxy::Session};
 
 use super::{
+    Ctx,
     api::{Access, Api},
-    authenticate::{Caller, Permit, recheck},
+    authenticate::{Caller, recheck},
     connection::{Arrival, Lease},
     state::State,
+    visit,
 };
 use crate::{clock, token::session::KeyHint};
 
@@ -39,13 +41,14 @@ struct Held {
     keys: Vec<KeyHint>,
 }
 
-/// The lease of a tunnel that was opened under `state`; `states` are what takes its place.
-pub fn lease(
-    states: &Arc<ArcSwap<State>>,
-    state: &Arc<State>,
-    api: &Arc<Api>,
-    permit: &Permit,
-) -> Lease {
+/// The lease of the tunnel that a request opens; `states` are what takes the place of its own.
+///
+/// # Errors
+/// Without a permit.
+pub(super) fn lease(states: &Arc<ArcSwap<State>>, ctx: &Ctx) -> pingora::Result<Lease> {
+    let (Some(permit), Some(api), Some(state)) = (&ctx.permit, &ctx.api, &ctx.state) else {
+        return Err(visit::no_permit());
+    };
     let states = Arc::clone(states);
     let caller = permit.caller().cloned();
     let is_session = caller.as_ref().is_some_and(|c| c.session.is_some());
@@ -55,7 +58,7 @@ pub fn lease(
         caller,
         keys: state.keys.hints().filter(|_| is_session).collect(),
     });
-    Lease::new(move || {
+    Ok(Lease::new(move || {
         let state = states.load();
         // Nobody else takes it at the same time: it is asked by its connection alone.
         let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,7 +71,7 @@ pub fn lease(
         let now = clock::now();
         recheck(&state, &held.api, caller, now)?;
         Ok(caller.ends().since(now).min(LOOK))
-    })
+    }))
 }
 
 impl Held {
