@@ -70,6 +70,8 @@ pub mod proxy;
 
 pub mod config;
 
+pub mod reload;
+
 pub mod server;
 
 mod yaml;

@@ -1,11 +1,11 @@
 //! The running program: everything loaded, then everything bound, then served, until the stop.
 //!
 //! [`socket`] binds, [`service`] runs the proxy on what was bound, [`admin`] answers operators,
-//! [`reload`] applies what changes, [`shutdown`] ends it all without losing a request, [`upgrade`]
-//! hands it all to another process.
+//! [`follow`] lets it all follow an edited configuration, [`shutdown`] ends it without losing a
+//! request, [`upgrade`] hands it to another process.
 
 pub mod admin;
-pub mod reload;
+pub mod follow;
 pub mod service;
 pub mod shutdown;
 pub mod socket;
@@ -21,7 +21,7 @@ use arc_swap::ArcSwap;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
-    sync::oneshot,
+    sync::{Notify, oneshot},
 };
 use uuid::Uuid;
 
@@ -41,6 +41,7 @@ use crate::{
         state::{self, Lasting, State},
         upstream::{self, health::Checker},
     },
+    reload::Reloader,
     telemetry::{
         lines::{self, Lines, Logs},
         metrics::Metrics,
@@ -48,7 +49,7 @@ use crate::{
     token::session::SessionKey,
 };
 use admin::Admin;
-use reload::Reloader;
+use follow::Follow;
 use service::{Live, Settings};
 use shutdown::{Shutdown, Stops};
 use socket::{Duplicates, Listener};
@@ -151,7 +152,7 @@ fn serve(
         .enable_all()
         .build()?;
     // Before anybody is told that the program is ready: unheard, each of them would end it.
-    let (signals, mut stops, hangup) = {
+    let (signals, mut stops, mut hangup) = {
         let _context = runtime.enter();
         let hangup = signal(SignalKind::hangup())?;
         (upgrade::Signals::listen()?, Stops::listen()?, hangup)
@@ -219,7 +220,8 @@ fn serve(
     let shutdown = Shutdown::new();
     let live = Arc::clone(&settings.live);
     let Files { path, watch, logs } = files;
-    let reloader = Reloader::new(path, watch, Arc::clone(&state), lasting, live, logs)?;
+    let follow = Box::new(Follow { live, logs });
+    let reloader = Reloader::new(path, watch, Arc::clone(&state), lasting, follow)?;
     let reloader = reloader.read_applications();
     let word = match inheritance {
         Some(inheritance) => Some(runtime.block_on(inheritance.settle(&state))?),
@@ -241,7 +243,13 @@ fn serve(
     if let Some(status) = status {
         runtime.spawn(operators.serve(status, admin::Surface::Status));
     }
-    runtime.spawn(reloader.run(hangup));
+    let asked = Arc::new(Notify::new());
+    runtime.spawn(reloader.run(Arc::clone(&asked)));
+    runtime.spawn(async move {
+        while hangup.recv().await.is_some() {
+            asked.notify_one();
+        }
+    });
     let stop = shutdown.clone();
     runtime.spawn(async move {
         stops.next().await;

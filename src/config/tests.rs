@@ -75,10 +75,8 @@ fn a_small_file_gets_the_defaults() {
     assert_eq!(strategy.cookie.idle_timeout, Duration::from_secs(900));
     let api = &config.apis[0];
     assert_eq!(api.access, Access::Registered);
-    assert_eq!(
-        (&*api.upstream.targets[0].host, api.upstream.targets[0].port),
-        ("10.0.0.5", 9000)
-    );
+    let target = &api.upstream.as_ref().unwrap().targets[0];
+    assert_eq!((&*target.host, target.port), ("10.0.0.5", 9000));
     assert_eq!(
         config.registry,
         std::path::absolute("applications.yaml").unwrap()
@@ -824,7 +822,7 @@ fn tls_that_says_no_more_is_still_tls() {
         "upstream:\n      targets: [{ address: 10.0.0.5:9000 }]\n      tls:",
     ))
     .unwrap();
-    assert!(config.apis[0].upstream.tls.is_some());
+    assert!(config.apis[0].upstream.as_ref().unwrap().tls.is_some());
     let faults = load(&edited(
         "{ address: 127.0.0.1:8000 }",
         "{ address: 127.0.0.1:8000, tls: }",

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use tracing::Level;
 
 use super::{
-    Config, Limits, LogConfig, LogFormat, api, idp, listener, references,
+    Config, Limits, LogConfig, LogFormat, Role, api, idp, listener, references,
     route::Routes,
     secret,
     section::{At, Section},
@@ -24,21 +24,22 @@ const ADDRESS: &str = "an IP address with port, as in 127.0.0.1:8000";
 
 /// Reads the whole file. What comes back is only fit for use if nothing was reported.
 pub(crate) fn read(at: At<'_>) -> Config {
+    let role = at.report().role();
     let mut section = at.section();
     let mut addresses = Addresses::default();
     let listeners = listener::all(&mut section, &mut addresses);
-    let status_at = section.get("status");
+    let status_at = section.gateways("status");
     let (admin_address, admin_token) = admin(&mut section, &mut addresses);
     let status = status_at.and_then(|at| status(at, admin_address, &mut addresses));
     section.later("portal", "the developer portal");
     let trusted_proxies = trusted_proxies(section.get("trusted_proxies"));
-    let threads = value::number(section.get("threads"), 0, 0..=1024);
+    let threads = value::number(section.gateways("threads"), 0, 0..=1024);
     let grace_period = value::duration(
-        section.get("grace_period"),
+        section.gateways("grace_period"),
         Duration::from_secs(10),
         Duration::ZERO..=HOUR,
     );
-    let upgrade_socket = upgrade_socket(section.get("upgrade_socket"));
+    let upgrade_socket = upgrade_socket(section.gateways("upgrade_socket"));
     let limits = limits(section.get("limits"));
     let log = log(section.get("log"));
 
@@ -65,7 +66,11 @@ pub(crate) fn read(at: At<'_>) -> Config {
     let registry = registry(&mut section);
 
     let config = Config {
-        listeners,
+        role,
+        listeners: match role {
+            Role::Gateway => listeners,
+            Role::Guard => Vec::new(),
+        },
         status,
         admin_address,
         admin_token,
@@ -127,7 +132,7 @@ pub(crate) fn address(section: &mut Section<'_>) -> Option<SocketAddr> {
 fn admin(section: &mut Section<'_>, addresses: &mut Addresses) -> (SocketAddr, Option<Secret>) {
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 8001));
     let whole = section.at.clone();
-    let (at, found, token) = match section.get("admin") {
+    let (at, found, token) = match section.gateways("admin") {
         Some(at) => {
             let mut section = at.clone().section();
             let found = section.get("address");
@@ -135,11 +140,12 @@ fn admin(section: &mut Section<'_>, addresses: &mut Addresses) -> (SocketAddr, O
             let token_at = section.get("token");
             let token = token_at.as_ref().and_then(secret::read);
             section.end();
-            if token_at.is_none() {
+            if token_at.is_none() && at.report().role() == Role::Gateway {
                 at.warn("no token: everything on the admin address but its status is refused");
             }
             (at, found, token)
         }
+        None if whole.report().role() == Role::Guard => (whole, None, None),
         None => {
             whole.warn("no admin.token: everything on the admin address but its status is refused");
             (whole, None, None)
@@ -200,11 +206,15 @@ fn limits(at: Option<At<'_>>) -> Limits {
     let mut section = at.section();
     let fit = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     // Pingora itself refuses heads above 1 MiB and above 256 fields.
-    let size = value::size(section.get("header_size"), 32 * 1024, 1024..=1024 * 1024);
+    let size = value::size(
+        section.gateways("header_size"),
+        32 * 1024,
+        1024..=1024 * 1024,
+    );
     limits.header_size = fit(size);
     limits.header_count = fit(value::number(section.get("header_count"), 100, 1..=256));
     limits.header_timeout = value::duration(
-        section.get("header_timeout"),
+        section.gateways("header_timeout"),
         limits.header_timeout,
         Duration::from_millis(10)..=Duration::from_secs(300),
     );
@@ -219,7 +229,7 @@ fn limits(at: Option<At<'_>>) -> Limits {
         limits.body_size = at.parse(read, "none, or a size up to 1 PiB, as in 10MiB");
     }
     limits.connections = fit(value::number(
-        section.get("connections"),
+        section.gateways("connections"),
         20_000,
         1..=1_000_000,
     ));
@@ -235,7 +245,7 @@ fn log(at: Option<At<'_>>) -> LogConfig {
     };
     let Some(at) = at else { return log };
     let mut section = at.section();
-    if let Some(at) = section.get("level") {
+    if let Some(at) = section.gateways("level") {
         let words = [
             ("error", Level::ERROR),
             ("warn", Level::WARN),
@@ -245,7 +255,7 @@ fn log(at: Option<At<'_>>) -> LogConfig {
         ];
         log.level = at.choose(&words).unwrap_or(log.level);
     }
-    if let Some(at) = section.get("format") {
+    if let Some(at) = section.gateways("format") {
         let words = [("json", LogFormat::Json), ("text", LogFormat::Text)];
         log.format = at.choose(&words).unwrap_or(log.format);
     }

@@ -153,7 +153,7 @@ async fn readyz(Extract(admin): Extract<Admin>) -> Response {
     }
     lines.sort_unstable();
     for api in &state.apis {
-        if let Some(complaint) = api.upstream.complaint() {
+        if let Some(complaint) = api.upstream.as_ref().and_then(|u| u.complaint()) {
             lines.push(format!("failing upstream {}: {complaint}", api.config.name));
         }
     }
