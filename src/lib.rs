@@ -72,6 +72,8 @@ pub mod config;
 
 pub mod reload;
 
+pub mod guard;
+
 pub mod server;
 
 mod yaml;

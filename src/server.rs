@@ -29,7 +29,7 @@ use crate::{
     clock,
     config::{Config, watch::Watch},
     directory::Directory,
-    model::fault::Fault,
+    model::fault::{self, Fault},
     proxy::{
         Gateway,
         connection::{
@@ -62,7 +62,7 @@ pub enum Error {
     #[error(transparent)]
     Bind(#[from] socket::Error),
     /// The configuration has faults; each was told.
-    #[error("{}", list(.0))]
+    #[error("{}", fault::list(.0))]
     Configuration(Vec<Fault>),
     /// Metrics cannot be registered.
     #[error("metrics: {0}")]
@@ -91,11 +91,6 @@ pub enum Start {
     Fresh,
     /// In the place of a running gateway, which hands over its listeners.
     Upgrade,
-}
-
-fn list(faults: &[Fault]) -> String {
-    let lines: Vec<String> = faults.iter().map(Fault::to_string).collect();
-    format!("the configuration cannot be used:\n{}", lines.join("\n"))
 }
 
 /// Runs the gateway until it is told to stop. Blocks.

@@ -3,6 +3,7 @@
 //! `early_request_filter` fixes the facts of a request, `request_filter` routes and judges it,
 //! `upstream_peer` and `upstream_request_filter` forward it, `response_filter` passes the answer
 //! on, `logging` writes down how it ended. A request that holds no [`Permit`] is never forwarded.
+//! What a guard in another program does too is in `visit`, one step each.
 
 pub mod api;
 pub mod authenticate;
@@ -34,7 +35,7 @@ pub mod tunnel;
 mod upload;
 pub mod upstream;
 pub mod verified;
-mod visit;
+pub(crate) mod visit;
 
 use std::{
     any::Any,
@@ -45,7 +46,7 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
+use http::HeaderValue;
 use pingora::{
     Error,
     http::{RequestHeader, ResponseHeader},
@@ -175,9 +176,9 @@ impl ProxyHttp for Gateway {
         let (Some(_), Some(exchange)) = (&ctx.permit, &mut ctx.exchange) else {
             return Err(visit::no_permit());
         };
-        // Another try passes what was kept of the body through its filter again.
-        ctx.body_received = 0;
-        Ok(Box::new(exchange.next_peer()))
+        let peer = exchange.next_peer();
+        ctx.begin_try();
+        Ok(Box::new(peer))
     }
 
     async fn connected_to_upstream(
@@ -257,7 +258,7 @@ impl ProxyHttp for Gateway {
     ) -> pingora::Result<()> {
         let target = ctx.exchange.as_ref().map_or("", Exchange::target);
         ctx.send_on(session, upstream_request, target)?;
-        ctx.framing.sent(upstream_request);
+        ctx.sent(upstream_request);
         Ok(())
     }
 
@@ -269,7 +270,9 @@ impl ProxyHttp for Gateway {
         end_of_stream: bool,
         ctx: &mut Ctx,
     ) -> pingora::Result<()> {
-        ctx.take_body(session, body, end_of_stream)
+        ctx.measure_body(session, body.as_ref())?;
+        visit::end_once(session, body, end_of_stream);
+        Ok(())
     }
 
     /// Passes the upstream's answer on, with a session cookie where one is due.
@@ -311,7 +314,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
     ) -> FailToProxy {
         if let Some(reason) = tunnel::end(session, error, ctx.arrival.as_ref()) {
-            ctx.denial = Some(Denial::new(Code::Permit, reason));
+            ctx.tunnel_ended(reason);
             return FailToProxy {
                 error_code: 0,
                 can_reuse_downstream: false,
@@ -320,19 +323,7 @@ impl ProxyHttp for Gateway {
         let denial = failure(error);
         let code = denial.as_ref().map_or(0, |denial| denial.code.status());
         if let Some(denial) = denial {
-            let is_interim = |status: StatusCode| {
-                status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
-            };
-            let written = session.response_written().map(|response| response.status);
-            if written.is_some_and(|status| !is_interim(status)) {
-                // The client has seen the upstream's head; all that is left is to end early.
-                ctx.code = denial.code;
-                ctx.denial = Some(denial);
-            } else {
-                session.set_keepalive(None);
-                // A client that is gone cannot be answered.
-                let _ = reply::refuse(session, ctx, denial).await;
-            }
+            ctx.fail(session, denial).await;
         } else {
             // What was judged stays judged, though nobody was left to hear it.
             let denial = ctx.denial.get_or_insert(Denial::new(ctx.code, ""));

@@ -183,6 +183,12 @@ impl State {
             .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
+    /// Whether requests can be judged: there are applications, and every IdP was asked, whatever it
+    /// said.
+    pub fn is_ready(&self) -> bool {
+        self.directory.is_loaded() && self.providers.values().all(Provider::was_asked)
+    }
+
     /// The API of this name.
     pub fn api(&self, name: &str) -> Option<&Arc<Api>> {
         self.apis.iter().find(|api| *api.config.name == *name)

@@ -6,7 +6,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -45,7 +45,7 @@ struct Held {
 ///
 /// # Errors
 /// Without a permit.
-pub(super) fn lease(states: &Arc<ArcSwap<State>>, ctx: &Ctx) -> pingora::Result<Lease> {
+pub(crate) fn lease(states: &Arc<ArcSwap<State>>, ctx: &Ctx) -> pingora::Result<Lease> {
     let (Some(permit), Some(api), Some(state)) = (&ctx.permit, &ctx.api, &ctx.state) else {
         return Err(visit::no_permit());
     };
@@ -100,6 +100,54 @@ impl Held {
         self.api = Arc::clone(api);
         self.state = Arc::downgrade(state);
         Some(())
+    }
+}
+
+/// A tunnel on a connection that cannot ask by itself: its lease is asked whenever bytes flow. One on
+/// which nobody speaks stays, and nothing passes through it.
+#[derive(Debug)]
+pub struct Watched {
+    lease: Lease,
+    /// When the lease is to be asked again.
+    due: Instant,
+    ended: Option<&'static str>,
+}
+
+impl Watched {
+    /// Watches a tunnel from its first byte on.
+    pub(crate) fn new(lease: Lease) -> Self {
+        Self {
+            lease,
+            due: clock::instant(),
+            ended: None,
+        }
+    }
+
+    /// Why it has ended, if it has.
+    pub(crate) const fn ended(&self) -> Option<&'static str> {
+        self.ended
+    }
+
+    /// Asks whether bytes may pass.
+    ///
+    /// # Errors
+    /// Where they may not; it has [ended](Self::ended) then.
+    pub(crate) fn check(&mut self) -> pingora::Result<()> {
+        let now = clock::instant();
+        if self.ended.is_none() {
+            if now < self.due {
+                return Ok(());
+            }
+            match self.lease.ask() {
+                Ok(wait) => {
+                    self.due = now + wait;
+                    return Ok(());
+                }
+                Err(reason) => self.ended = Some(reason),
+            }
+        }
+        let reason = self.ended.unwrap_or_default();
+        Err(Error::explain(ErrorType::Custom("tunnel_ended"), reason))
     }
 }
 

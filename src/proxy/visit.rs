@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use super::{
     Ctx,
-    authenticate::Request,
+    api::Api,
+    authenticate::{Permit, Request},
     denial::{Answer, Code, Denial},
     framing::{self, Framing, Kind},
     head::host,
@@ -28,7 +29,7 @@ use crate::{clock, telemetry::metrics::Metrics};
 
 impl Ctx {
     /// A request of which nothing is known yet.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut id = Uuid::encode_buffer();
         let id = Uuid::new_v4().hyphenated().encode_lower(&mut id);
         Self {
@@ -55,7 +56,7 @@ impl Ctx {
     }
 
     /// Fixes what the request is judged by: the state, the time, where it comes from.
-    pub(super) fn begin(&mut self, session: &mut Session, state: Arc<State>) {
+    pub(crate) fn begin(&mut self, session: &mut Session, state: Arc<State>) {
         framing::prepare(session);
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
         let address = |address: Option<&pingora::protocols::l4::socket::SocketAddr>| {
@@ -73,6 +74,19 @@ impl Ctx {
         self.hop = Hop::new(trusted_proxies, peer, local, scheme, &request.headers);
         self.log = super::record::log(&state);
         self.state = Some(state);
+    }
+
+    /// Routes, judges and answers what may not go on. `true`: answered here, nothing is forwarded.
+    ///
+    /// # Errors
+    /// Where the client is gone.
+    pub(crate) async fn admit(
+        &mut self,
+        session: &mut Session,
+        metrics: &Metrics,
+    ) -> pingora::Result<bool> {
+        let verdict = self.judge(session).await;
+        self.settle(session, verdict, metrics).await
     }
 
     /// Routes and judges.
@@ -130,7 +144,7 @@ impl Ctx {
     ///
     /// # Errors
     /// Without a permit.
-    pub(super) fn send_on(
+    pub(crate) fn send_on(
         &self,
         session: &Session,
         request: &mut RequestHeader,
@@ -152,18 +166,44 @@ impl Ctx {
         Ok(())
     }
 
-    /// Holds the body to its limit, and to one end.
+    /// The permit, or what a request ends with that has none.
+    ///
+    /// # Errors
+    /// Without a permit.
+    pub(crate) fn permit(&self) -> pingora::Result<&Permit> {
+        self.permit.as_ref().ok_or_else(no_permit)
+    }
+
+    /// The API, once it is known.
+    pub(crate) const fn api(&self) -> Option<&Arc<Api>> {
+        self.api.as_ref()
+    }
+
+    /// The request's id.
+    pub(crate) const fn id(&self) -> &HeaderValue {
+        &self.id
+    }
+
+    /// Another try begins: what was kept of the body passes its filter again.
+    pub(crate) const fn begin_try(&mut self) {
+        self.body_received = 0;
+    }
+
+    /// Notes what is sent to the upstream, whoever had the last word on it.
+    pub(crate) fn sent(&mut self, request: &RequestHeader) {
+        self.framing.sent(request);
+    }
+
+    /// Holds the body to its limit.
     ///
     /// # Errors
     /// 413 beyond `limits.body_size`.
-    pub(super) fn take_body(
+    pub(crate) fn measure_body(
         &mut self,
         session: &Session,
-        body: &mut Option<Bytes>,
-        end_of_stream: bool,
+        body: Option<&Bytes>,
     ) -> pingora::Result<()> {
-        let length = body.as_ref().map_or(0, Bytes::len);
-        self.body_received += length as u64;
+        self.body_received += body.map_or(0, Bytes::len) as u64;
         let limit = self
             .state
             .as_ref()
@@ -172,11 +212,6 @@ impl Ctx {
         if limit.is_some_and(|limit| self.body_received > limit) && !session.was_upgraded() {
             return Err(Error::explain(ErrorType::HTTPStatus(413), "body too large"));
         }
-        // An empty last chunk would end a chunked body twice towards an HTTP/1 upstream, and the
-        // second end would stand before the next request on that connection.
-        if end_of_stream && length == 0 && !session.was_upgraded() {
-            *body = None;
-        }
         Ok(())
     }
 
@@ -184,7 +219,7 @@ impl Ctx {
     ///
     /// # Errors
     /// Without a permit; an answer that no client may get.
-    pub(super) fn receive(
+    pub(crate) fn receive(
         &mut self,
         session: &mut Session,
         response: &mut ResponseHeader,
@@ -203,7 +238,7 @@ impl Ctx {
     ///
     /// # Errors
     /// Without a permit.
-    pub(super) fn pass_back(
+    pub(crate) fn pass_back(
         &mut self,
         session: &Session,
         response: &mut ResponseHeader,
@@ -240,6 +275,37 @@ impl Ctx {
             self.state = None;
         }
         Ok(())
+    }
+
+    /// Answers for an exchange that failed, where the client has not seen the upstream's head yet.
+    pub(crate) async fn fail(&mut self, session: &mut Session, denial: Denial) {
+        let is_interim = |status: StatusCode| {
+            status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+        };
+        let written = session.response_written().map(|response| response.status);
+        if written.is_some_and(|status| !is_interim(status)) {
+            // All that is left is to end early.
+            self.code = denial.code;
+            self.denial = Some(denial);
+        } else {
+            session.set_keepalive(None);
+            // A client that is gone cannot be answered.
+            let _ = reply::refuse(session, self, denial).await;
+        }
+    }
+
+    /// Notes why a tunnel ended, which is nobody's failure.
+    pub(crate) fn tunnel_ended(&mut self, reason: &'static str) {
+        self.denial = Some(Denial::new(Code::Permit, reason));
+    }
+}
+
+/// Gives a body one end: an empty last chunk would end a chunked one twice towards an HTTP/1 upstream,
+/// and the second end would stand before the next request on that connection.
+pub(crate) fn end_once(session: &Session, body: &mut Option<Bytes>, end_of_stream: bool) {
+    let is_empty = body.as_ref().is_none_or(Bytes::is_empty);
+    if end_of_stream && is_empty && !session.was_upgraded() {
+        *body = None;
     }
 }
 
