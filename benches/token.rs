@@ -28,7 +28,7 @@ use criterion::Criterion;
 use dcr_gateway::{
     model::{claims::ClaimPath, credential::ClientId, scope::Scopes, time::Timestamp},
     token::{
-        jwk::KeySet,
+        jwk::{KeyIssuer, KeySet},
         jwt,
         rules::Rules,
         session::{KeyRing, Method, Session, SessionId, SessionKey, binding},
@@ -54,7 +54,9 @@ fn verify(criterion: &mut Criterion) {
         algorithms: &[],
         audience: &audience,
         leeway: Duration::from_secs(30),
-        credential_claim: &client,
+        client_claims: &[client],
+        introspected_client_claims: &[],
+        key_issuer: KeyIssuer::Ignored,
         scope_claims: &[scope],
         header_claims: &[tenant],
     };

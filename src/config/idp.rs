@@ -10,7 +10,10 @@ use super::{
     value::{self, Plain},
 };
 use crate::{
-    idp::{AuthMethod, Config, JwksConfig},
+    idp::{
+        AuthMethod, Config, JwksConfig,
+        vendor::{IssuerForm, Vendor},
+    },
     model::credential::{ClientId, Secret},
 };
 
@@ -25,9 +28,10 @@ pub(crate) fn read(at: At<'_>) -> Option<Config> {
     let mut section = at.section();
     let name = section.required("name", value::NAME);
     let name = name.and_then(|at| at.parse(|text| value::name(text).map(Arc::from), value::NAME));
-    if let Some(vendor) = section.get("vendor") {
-        vendor_preset(&vendor);
-    }
+    let vendor = section
+        .get("vendor")
+        .and_then(|at| at.choose(&Vendor::ALL.map(|vendor| (vendor.preset().name, vendor))));
+    let vendor = vendor.unwrap_or(Vendor::Generic);
     let insecure_http = value::switch(section.get("insecure_http"), false);
     let plain = if insecure_http {
         Plain::Anyone
@@ -49,7 +53,8 @@ pub(crate) fn read(at: At<'_>) -> Option<Config> {
     let introspection_endpoint = endpoint_of("introspection_endpoint");
 
     let extra_issuers = value::texts(section.get("extra_issuers"), "an `iss` value");
-    section.later("tenants", "the tenants of multi-tenant azure issuers");
+    let tenants_at = section.get("tenants");
+    let tenants = tenants(&section.at, tenants_at, vendor, issuer.as_deref());
     let token_endpoint_auth_method = section.get("token_endpoint_auth_method").and_then(|at| {
         at.choose(&[
             ("client_secret_post", AuthMethod::ClientSecretPost),
@@ -75,6 +80,7 @@ pub(crate) fn read(at: At<'_>) -> Option<Config> {
 
     Some(Config {
         name: name?,
+        vendor,
         issuer: issuer?,
         issuer_is_discovery_url,
         discovery_url,
@@ -82,6 +88,7 @@ pub(crate) fn read(at: At<'_>) -> Option<Config> {
         jwks_uri,
         introspection_endpoint,
         extra_issuers,
+        tenants,
         token_endpoint_auth_method,
         client,
         jwks,
@@ -93,15 +100,40 @@ pub(crate) fn read(at: At<'_>) -> Option<Config> {
     })
 }
 
-fn vendor_preset(at: &At<'_>) {
-    match at.as_text() {
-        Some("generic") => {}
-        Some(vendor @ ("auth0" | "okta" | "azure" | "curity" | "wso2")) => at.fault(format_args!(
-            "{vendor:?}: not available in this version: the vendors' presets; generic works with \
-             every OAuth 2.0 server, set credential_claim and the like yourself"
-        )),
-        _ => at.expected("generic"),
+/// The tenants of an issuer for many, which has none of its own.
+fn tenants(
+    whole: &At<'_>,
+    at: Option<At<'_>>,
+    vendor: Vendor,
+    issuer: Option<&str>,
+) -> Vec<String> {
+    const EXPECTED: &str = "a tenant's id, as in 5f0c2d4e-8a1b-4c3d-9e6f-7a8b9c0d1e2f";
+    let for_tenants = vendor.preset().issuer == IssuerForm::Tenant;
+    let mut segments = issuer.into_iter().flat_map(|issuer| issuer.split('/'));
+    let for_many = segments.any(|segment| ["common", "organizations"].contains(&segment));
+    let Some(at) = at.filter(|at| !at.is_empty_list()) else {
+        if for_tenants && for_many {
+            whole.fault(format_args!(
+                "`tenants` is missing: the issuer is one for every tenant: expected a list of \
+                 those whose tokens count, each {EXPECTED}"
+            ));
+        }
+        return Vec::new();
+    };
+    if !for_tenants {
+        at.fault("only Entra's issuers common and organizations need them: expected vendor: azure");
     }
+    let legal = |text: &str| {
+        let id = text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        (id && !text.is_empty()).then(|| text.to_owned())
+    };
+    let items = at.list("a list of tenants' ids");
+    items
+        .iter()
+        .filter_map(|item| item.parse(legal, EXPECTED))
+        .collect()
 }
 
 /// The issuer byte for byte, since that is how `iss` is compared.

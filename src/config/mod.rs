@@ -9,6 +9,7 @@ mod cors;
 mod document;
 mod idp;
 mod listener;
+mod mistakes;
 mod references;
 mod route;
 mod secret;

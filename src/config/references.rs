@@ -2,9 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Config, section::At, strategy::introspects, value};
+use super::{Config, mistakes, section::At, strategy::introspects, value};
 use crate::{
     directory::file::Known,
+    idp::Config as Provider,
     proxy::strategy::{Config as Strategy, Verify},
 };
 
@@ -104,21 +105,15 @@ fn strategy_named<'a>(config: &'a Config, name: &str) -> Option<&'a Strategy> {
         .find(|strategy| *strategy.name == *name)
 }
 
-fn has_client(config: &Config, strategy: &Strategy) -> bool {
-    let provider = config
-        .identity_providers
-        .iter()
-        .find(|p| p.name == strategy.identity_provider);
-    provider.is_some_and(|provider| provider.client.is_some())
+fn provider_of<'a>(config: &'a Config, strategy: &Strategy) -> Option<&'a Provider> {
+    let mut providers = config.identity_providers.iter();
+    providers.find(|provider| provider.name == strategy.identity_provider)
 }
 
 fn check_strategy(config: &Config, strategy: &Strategy, at: &At<'_>) {
-    let provider_known = config
-        .identity_providers
-        .iter()
-        .any(|p| p.name == strategy.identity_provider);
-    let has_client = has_client(config, strategy);
-    if strategy.tokens.verify == Verify::Introspection && provider_known && !has_client {
+    let provider = provider_of(config, strategy);
+    let has_client = provider.is_some_and(|provider| provider.client.is_some());
+    if strategy.tokens.verify == Verify::Introspection && provider.is_some() && !has_client {
         at.fault(format_args!(
             "bearer.verify is introspection: expected identity provider {:?} to have a client, \
              as which the gateway asks",
@@ -126,11 +121,10 @@ fn check_strategy(config: &Config, strategy: &Strategy, at: &At<'_>) {
         ));
     }
     let introspects = introspects(strategy, has_client);
-    if strategy.client_credentials && !introspects && !strategy.audience.is_empty() {
-        at.warn(
-            "if the token endpoint hands out opaque tokens, audience is not checked for \
-             client_credentials: the identity provider has no client to introspect as",
-        );
+    if let Some(provider) = provider {
+        for mistake in mistakes::find(provider, strategy, introspects) {
+            at.warn(mistake);
+        }
     }
     if introspects && strategy.audience.is_empty() && strategy.scopes_required.is_empty() {
         at.fault(
@@ -163,7 +157,9 @@ fn check_api(config: &Config, names: &Names, at: &At<'_>) {
         if strategy.session {
             with_session = Some(&strategy.name);
         }
-        if strategy.bearer && introspects(strategy, has_client(config, strategy)) {
+        let provider = provider_of(config, strategy);
+        let has_client = provider.is_some_and(|provider| provider.client.is_some());
+        if strategy.bearer && introspects(strategy, has_client) {
             match introspecting {
                 Some(first) if *first != strategy.name => item.fault(format_args!(
                     "{name:?}: introspects tokens and so does {first:?}: expected one such \

@@ -21,7 +21,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// More entries than this would be gigabytes.
 const MOST_CACHED: u64 = 10_000_000;
 
-/// Reads one entry; `None` where it has no usable name, identity provider or credential claim.
+/// Reads one entry; `None` where it has no usable name or identity provider.
 pub(crate) fn read(at: At<'_>) -> Option<Config> {
     let mut section = at.section();
     let name = section.required("name", value::NAME);
@@ -32,18 +32,11 @@ pub(crate) fn read(at: At<'_>) -> Option<Config> {
         .and_then(|at| at.text(expected))
         .map(Arc::from);
     let methods = Methods::read(section.required("auth_methods", Methods::EXPECTED));
-    let credential_claim = match section.get("credential_claim") {
-        Some(at) => value::claim_path(&at),
-        None => ClaimPath::new(["client_id".to_owned()]),
-    };
+    let credential_claim_at = section.get("credential_claim");
+    let credential_claim = credential_claim_at.and_then(|at| value::claim_path(&at));
     let audience = value::texts(section.get("audience"), "a value of `aud`");
-    if audience.is_empty() {
-        section
-            .at
-            .warn("no audience: any token of this identity provider for this client passes");
-    }
     let scopes_required = scope_rule(section.get("scopes_required"));
-    let scope_claims = scope_claims(section.get("scope_claims"));
+    let scope_claims = section.get("scope_claims").map(scope_claims);
     let token_request = token_request(section.get("token_request"));
     let exchange = exchange(section.get("client_credentials"));
     let tokens = bearer(section.get("bearer"));
@@ -57,7 +50,7 @@ pub(crate) fn read(at: At<'_>) -> Option<Config> {
         client_credentials: methods.client_credentials,
         bearer: methods.bearer,
         session: methods.session,
-        credential_claim: credential_claim?,
+        credential_claim,
         audience,
         scopes_required,
         scope_claims,
@@ -135,11 +128,7 @@ impl Methods {
     }
 }
 
-fn scope_claims(at: Option<At<'_>>) -> Vec<ClaimPath> {
-    let name = |name: &str| ClaimPath::new([name.to_owned()]);
-    let Some(at) = at else {
-        return ["scope", "scp"].into_iter().filter_map(name).collect();
-    };
+fn scope_claims(at: At<'_>) -> Vec<ClaimPath> {
     let items = at.list("a list of claims, as in [scope, scp]");
     if at.is_empty_list() {
         at.expected("at least one claim, as in [scope, scp]");

@@ -16,7 +16,7 @@ use reqwest::RequestBuilder;
 use tokio::sync::Semaphore;
 
 use super::Config;
-use crate::clock;
+use crate::{clock, model::time::Timestamp};
 
 /// Bytes of the largest answer read: design section 3.2 gives key sets 1 MiB, and no other answer
 /// of an IdP comes near it.
@@ -140,6 +140,8 @@ pub struct Caller {
     pub http: reqwest::Client,
     slots: Semaphore,
     timeout: Duration,
+    /// Where the vendor tells when to come back, if not in `Retry-After`.
+    reset_field: Option<&'static str>,
     breakers: [Mutex<Breaker>; 4],
     calls: IntCounterVec,
 }
@@ -170,6 +172,7 @@ impl Caller {
             http: builder.build()?,
             slots: Semaphore::new(config.calls),
             timeout: config.timeout,
+            reset_field: config.vendor.preset().reset_field,
             breakers: Default::default(),
             calls,
         })
@@ -237,7 +240,7 @@ impl Caller {
             // One of each is in flight at most, and everything else depends on them.
             Endpoint::Discovery | Endpoint::Jwks => None,
         };
-        let call = exchange(request);
+        let call = exchange(request, self.reset_field);
         let result = tokio::time::timeout(self.timeout, call)
             .await
             .unwrap_or_else(|_| Err(Trouble::TimedOut.after(PAUSE.0)));
@@ -251,11 +254,18 @@ fn lock(breaker: &Mutex<Breaker>) -> std::sync::MutexGuard<'_, Breaker> {
     breaker.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn exchange(request: RequestBuilder) -> Result<Answer, Unavailable> {
+async fn exchange(
+    request: RequestBuilder,
+    reset_field: Option<&str>,
+) -> Result<Answer, Unavailable> {
     let mut response = request.send().await.map_err(trouble)?;
     let status = response.status();
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-        let wait = retry_after(response.headers()).unwrap_or(PAUSE.0);
+        let throttled = reset_field.filter(|_| status == StatusCode::TOO_MANY_REQUESTS);
+        let headers = response.headers();
+        let wait = retry_after(headers)
+            .or_else(|| until_reset(headers, throttled?))
+            .unwrap_or(PAUSE.0);
         return Err(Trouble::Status(status.as_u16()).after(wait));
     }
     let mut body = Vec::new();
@@ -297,6 +307,14 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         .parse()
         .ok()?;
     Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
+}
+
+/// The time that a vendor's own field names, in seconds since 1970. One that has passed says
+/// nothing.
+fn until_reset(headers: &HeaderMap, field: &str) -> Option<Duration> {
+    let reset = headers.get(field)?.to_str().ok()?.trim().parse().ok()?;
+    let wait = Timestamp::from_secs(reset).since(clock::now());
+    (!wait.is_zero()).then_some(wait.min(LONGEST_RETRY_AFTER))
 }
 
 /// Leaves an endpoint alone after [`FAILURES`] in a row, or for as long as it asks.

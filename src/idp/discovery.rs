@@ -7,6 +7,7 @@ use url::Url;
 use super::{
     AuthMethod, Config,
     call::{Caller, Endpoint, Trouble, Unavailable},
+    vendor::{IssuerForm, TENANT, other_document},
 };
 use crate::{
     model::{claims::Claims, time::Timestamp},
@@ -25,6 +26,10 @@ const RETRY: Duration = Duration::from_secs(1);
 pub struct Metadata {
     /// The document's `issuer`; empty where everything was configured and no document read.
     pub issuer: String,
+    /// The issuer of the same tenant's tokens of the other version ([`IssuerForm::Tenant`]).
+    pub other_issuer: Option<String>,
+    /// Whether [`Self::other_issuer`] could not be asked for, and may come with the next reading.
+    pub lacks_issuer: bool,
     /// Where tokens come from.
     pub token_endpoint: Option<Url>,
     /// Where the keys are.
@@ -72,6 +77,10 @@ impl Metadata {
         );
         self.token_auth = self.token_auth.or(known.token_auth);
         self.introspection_auth = self.introspection_auth.or(known.introspection_auth);
+        if self.lacks_issuer && known.other_issuer.is_some() {
+            self.other_issuer.clone_from(&known.other_issuer);
+            self.lacks_issuer = false;
+        }
         self
     }
 
@@ -97,7 +106,7 @@ impl Metadata {
         let issuer = claims.get("issuer").and_then(|issuer| issuer.as_str());
         let issuer = issuer.ok_or(unreadable("the metadata names no issuer"))?;
         // RFC 8414 section 3.3: a document of another issuer must not be used.
-        if !config.issuer_is_discovery_url && issuer != config.issuer {
+        if !config.issuer_is_discovery_url && !is_issuer(issuer, config) {
             tracing::error!(
                 identity_provider = &*config.name,
                 document = %place,
@@ -107,6 +116,15 @@ impl Metadata {
             );
             return Err(unreadable("the metadata is of another issuer"));
         }
+        let form = config.vendor.preset().issuer;
+        if form == IssuerForm::Tenant && issuer.contains(TENANT) && config.tenants.is_empty() {
+            tracing::error!(
+                identity_provider = &*config.name,
+                document = %place,
+                "the metadata is for many tenants; say in `tenants` whose tokens count"
+            );
+            return Err(unreadable("the metadata is for many tenants"));
+        }
         issuer.clone_into(&mut self.issuer);
         self.fill(&claims, config);
         Ok(())
@@ -114,13 +132,15 @@ impl Metadata {
 
     /// Takes what is still missing from a document's members.
     fn fill(&mut self, claims: &Claims, config: &Config) {
+        let preset = config.vendor.preset();
         let url = |name| {
             let url = Url::parse(claims.get(name)?.as_str()?).ok()?;
             is_allowed(&url, config).then_some(url)
         };
         let method = |name| {
             let listed = claims.get(name)?.as_array()?;
-            preferred(|method| listed.iter().any(|entry| entry.as_str() == Some(method)))
+            let lists = |method: &str| listed.iter().any(|entry| entry.as_str() == Some(method));
+            preferred(lists, preset.basic)
         };
         self.token_endpoint = self.token_endpoint.take().or_else(|| url("token_endpoint"));
         self.jwks_uri = self.jwks_uri.take().or_else(|| url("jwks_uri"));
@@ -128,9 +148,7 @@ impl Metadata {
             .introspection_endpoint
             .take()
             .or_else(|| url("introspection_endpoint"));
-        // RFC 8414 section 2: a document without the list means client_secret_basic.
-        let token_auth = method("token_endpoint_auth_methods_supported")
-            .unwrap_or(AuthMethod::ClientSecretBasic);
+        let token_auth = method("token_endpoint_auth_methods_supported").unwrap_or(preset.unlisted);
         self.token_auth.get_or_insert(token_auth);
         self.introspection_auth.get_or_insert(
             method("introspection_endpoint_auth_methods_supported").unwrap_or(token_auth),
@@ -139,11 +157,28 @@ impl Metadata {
 }
 
 /// Form fields are encoded in one way everywhere, Basic is not: hence the order.
-fn preferred(lists: impl Fn(&str) -> bool) -> Option<AuthMethod> {
+fn preferred(lists: impl Fn(&str) -> bool, basic: AuthMethod) -> Option<AuthMethod> {
     if lists("client_secret_post") {
         return Some(AuthMethod::ClientSecretPost);
     }
-    lists("client_secret_basic").then_some(AuthMethod::ClientSecretBasic)
+    lists("client_secret_basic").then_some(basic)
+}
+
+/// Whether a document's issuer is the configured one, in the vendor's way of comparing.
+fn is_issuer(found: &str, config: &Config) -> bool {
+    let alike = |found: &str| {
+        let bare = |issuer: &str| issuer.strip_suffix('/').unwrap_or(issuer).to_owned();
+        bare(found) == bare(&config.issuer)
+    };
+    match config.vendor.preset().issuer {
+        IssuerForm::Exact => found == config.issuer,
+        IssuerForm::FinalSlash => alike(found),
+        // A document for many is asked for by one of these words in the tenant's place.
+        IssuerForm::Tenant => {
+            let many = ["common", "organizations"];
+            alike(found) || many.iter().any(|word| alike(&found.replace(TENANT, word)))
+        }
+    }
 }
 
 /// Whether an address may be called: https, or http on this machine or by `insecure_http`.
@@ -187,14 +222,41 @@ pub async fn read(
             Err(unavailable) => last = Some(unavailable),
         }
     }
-    match last {
-        Some(unavailable) if !found => Err(unavailable),
-        Some(_) if !metadata.is_complete(config) => Ok(Metadata {
-            read: Timestamp::default(),
-            ..metadata
-        }),
-        _ => Ok(metadata),
+    if found && config.vendor.preset().issuer == IssuerForm::Tenant {
+        read_other(&mut metadata, config, caller).await;
     }
+    match last {
+        Some(unavailable) if !found => return Err(unavailable),
+        Some(_) if !metadata.is_complete(config) => metadata.read = Timestamp::default(),
+        _ if metadata.lacks_issuer => metadata.read = Timestamp::default(),
+        _ => {}
+    }
+    Ok(metadata)
+}
+
+/// Reads the issuer of the tenant's other document. One that does not exist names none; one that
+/// cannot be had now is asked for again.
+async fn read_other(metadata: &mut Metadata, config: &Config, caller: &Caller) {
+    let place = metadata.token_endpoint.as_ref().and_then(other_document);
+    let Some(place) = place.filter(|place| is_allowed(place, config)) else {
+        return;
+    };
+    let document = match fetch(&place, caller).await {
+        Ok(document) => document,
+        Err(Unavailable {
+            kind: Trouble::Status(400..500),
+            ..
+        }) => return,
+        Err(_) => {
+            metadata.lacks_issuer = true;
+            return;
+        }
+    };
+    let issuer = json::object(&document).ok().and_then(|claims| {
+        let issuer = claims.get("issuer")?.as_str()?;
+        Some(issuer.to_owned())
+    });
+    metadata.other_issuer = issuer.filter(|issuer| *issuer != metadata.issuer);
 }
 
 async fn fetch(place: &Url, caller: &Caller) -> Result<Vec<u8>, Unavailable> {
@@ -272,6 +334,65 @@ mod tests {
                 "https://idp.test/.well-known/oauth-authorization-server",
             ]
         );
+    }
+
+    #[test]
+    fn the_documents_issuer_is_compared_in_the_vendors_way() {
+        use crate::idp::vendor::Vendor::{Auth0, Azure, Generic, Okta};
+        let slash = "https://idp.test/";
+        let template = "https://idp.test/{tenantid}/v2.0";
+        for (vendor, configured, found, expected) in [
+            (Generic, slash, slash, true),
+            (Generic, "https://idp.test", slash, false),
+            (Okta, slash, "https://idp.test", false),
+            (Auth0, "https://idp.test", slash, true),
+            (Auth0, slash, "https://idp.test", true),
+            (Auth0, slash, "https://idp.test//", false),
+            (Auth0, slash, "https://other.test/", false),
+            (Azure, "https://sts.test/t", "https://sts.test/t/", true),
+            (Azure, "https://idp.test/common/v2.0", template, true),
+            (
+                Azure,
+                "https://idp.test/organizations/v2.0/",
+                template,
+                true,
+            ),
+            (Azure, "https://idp.test/t/v2.0", template, false),
+            (Auth0, "https://idp.test/common/v2.0", template, false),
+        ] {
+            let config = Config {
+                vendor,
+                issuer: configured.to_owned(),
+                ..super::super::tests::config()
+            };
+            assert_eq!(
+                is_issuer(found, &config),
+                expected,
+                "{vendor:?} {configured} {found}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_document_for_many_tenants_counts_only_with_a_list_of_them() {
+        let place = Url::parse("https://idp.test/common/v2.0").unwrap();
+        let document = br#"{"issuer":"https://idp.test/{tenantid}/v2.0"}"#;
+        let mut config = Config {
+            vendor: crate::idp::vendor::Vendor::Azure,
+            issuer: place.to_string(),
+            ..super::super::tests::config()
+        };
+        assert!(Metadata::default().take(document, &place, &config).is_err());
+        config.tenants = vec!["a".to_owned(), "b".to_owned()];
+        let mut metadata = Metadata::default();
+        metadata.take(document, &place, &config).unwrap();
+        let issuers: Vec<String> = config.issuers_of(&metadata.issuer).collect();
+        assert_eq!(
+            issuers,
+            ["https://idp.test/a/v2.0", "https://idp.test/b/v2.0"]
+        );
+        let own: Vec<String> = config.issuers_of("https://sts.test/c/").collect();
+        assert_eq!(own, ["https://sts.test/c/"]);
     }
 
     #[test]

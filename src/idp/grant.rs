@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{
     AuthMethod, Provider,
     call::{Answer, Endpoint, Trouble, Unavailable},
+    vendor::{Class, Preset, Wanted},
 };
 use crate::{
     model::{
@@ -33,20 +34,27 @@ pub struct Granted {
 pub enum Error {
     /// The client may not use this grant; its secret is right.
     #[error("the identity provider denies this client the grant: {0}")]
-    GrantRefused(String),
+    GrantRefused(Refused),
     /// What the gateway asked for is wrong: scope, audience, address.
     #[error("the identity provider refuses what the gateway asks for: {0}")]
-    Misconfigured(String),
+    Misconfigured(Refused),
     /// No usable answer.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
     /// The IdP does not know the id with this secret.
-    #[error("the identity provider refuses the client id and secret")]
-    WrongSecret,
+    #[error("the identity provider refuses the client id and secret: {0}")]
+    WrongSecret(Refused),
 }
 
-/// Form fields of a token request beside the grant type and the client's own.
-pub type Fields<'a> = Vec<(&'a str, &'a str)>;
+/// What the token endpoint said, and what helps.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{told}")]
+pub struct Refused {
+    /// Status and error code, fit for the log.
+    pub told: String,
+    /// What an operator can do about it, where that is known.
+    pub cure: Option<&'static str>,
+}
 
 /// Asks the token endpoint.
 ///
@@ -56,7 +64,7 @@ pub async fn exchange<'a>(
     provider: &Provider,
     client_id: &'a ClientId,
     secret: &'a Secret,
-    mut fields: Fields<'a>,
+    wanted: &Wanted<'a>,
     asked: Timestamp,
 ) -> Result<Granted, Error> {
     let metadata = provider.metadata().await?;
@@ -64,10 +72,12 @@ pub async fn exchange<'a>(
     let method = (provider.config().token_endpoint_auth_method)
         .or(metadata.token_auth)
         .unwrap_or(AuthMethod::ClientSecretPost);
-    fields.insert(0, ("grant_type", "client_credentials"));
+    let preset = provider.config().vendor.preset();
+    let mut fields = vec![("grant_type", "client_credentials".into())];
+    fields.extend(preset.fields(wanted, &url));
     let request = provider.form(url, method, client_id, secret, fields);
     let answer = provider.caller().send(Endpoint::Token, request).await?;
-    read(&answer, asked)
+    read(&answer, preset, asked)
 }
 
 /// Reads the token endpoint's answer (RFC 6749 sections 5.1 and 5.2), tolerantly in what does not
@@ -75,18 +85,17 @@ pub async fn exchange<'a>(
 ///
 /// # Errors
 /// As [`exchange`], whose calls have sorted out the statuses that are no answer.
-pub fn read(answer: &Answer, asked: Timestamp) -> Result<Granted, Error> {
+pub fn read(answer: &Answer, preset: &Preset, asked: Timestamp) -> Result<Granted, Error> {
     let claims = json::object(&answer.body).ok();
-    let error = claims
-        .as_ref()
-        .and_then(|claims| claims.get("error"))
-        .and_then(Value::as_str);
+    let text = |name| {
+        claims
+            .as_ref()
+            .and_then(|claims| claims.get(name)?.as_str())
+    };
+    let error = text("error");
     if !matches!(answer.status.as_u16(), 200 | 201) || error.is_some() {
-        return Err(refusal(
-            answer.status.as_u16(),
-            error,
-            answer.body.is_empty(),
-        ));
+        let description = text("error_description").unwrap_or_default();
+        return Err(refusal(answer, error, description, preset));
     }
     let retry = std::time::Duration::from_secs(1);
     let unreadable = |what| Trouble::Unreadable(what).after(retry);
@@ -99,7 +108,12 @@ pub fn read(answer: &Answer, asked: Timestamp) -> Result<Granted, Error> {
     match claims.get("token_type") {
         None => {}
         Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {}
-        Some(_) => return Err(Error::Misconfigured("token_type is not Bearer".to_owned())),
+        Some(_) => {
+            return Err(Error::Misconfigured(Refused {
+                told: "token_type is not Bearer".to_owned(),
+                cure: Some("let the client have bearer tokens, bound to no key (DPoP, mTLS)"),
+            }));
+        }
     }
     let expires_in = expires_in(&claims)
         .map_err(|()| unreadable("expires_in of the token answer is no number"))?;
@@ -130,22 +144,31 @@ fn expires_in(claims: &Claims) -> Result<Option<i64>, ()> {
     Ok(Some(seconds as i64))
 }
 
-/// Whose fault a refusal is (design sections 2 and 3.1). Never read from the text.
-fn refusal(status: u16, error: Option<&str>, empty: bool) -> Error {
-    let told = || {
-        format!(
-            "status {status}, error {:?}",
-            printable(error.unwrap_or(""))
-        )
+/// Whose fault a refusal is (design sections 2 and 3.1). Never read from the description, which
+/// picks the advice alone.
+fn refusal(answer: &Answer, error: Option<&str>, description: &str, preset: &Preset) -> Error {
+    let status = answer.status.as_u16();
+    let code = error.unwrap_or_default();
+    let class = match (status, error) {
+        (401, _) | (400 | 200 | 201, Some("invalid_client")) => Class::WrongSecret,
+        (403, None) if answer.body.is_empty() => Class::WrongSecret,
+        (408, _) => {
+            let retry = std::time::Duration::from_secs(1);
+            return Trouble::Status(status).after(retry).into();
+        }
+        _ => preset.class(status, code).unwrap_or(match code {
+            "unauthorized_client" | "access_denied" => Class::GrantRefused,
+            _ => Class::Misconfigured,
+        }),
     };
-    match (status, error) {
-        (401, _) | (400 | 200 | 201, Some("invalid_client")) => Error::WrongSecret,
-        (403, None) if empty => Error::WrongSecret,
-        (_, Some("unauthorized_client" | "access_denied")) => Error::GrantRefused(told()),
-        (408, _) => Trouble::Status(status)
-            .after(std::time::Duration::from_secs(1))
-            .into(),
-        _ => Error::Misconfigured(told()),
+    let refused = Refused {
+        told: format!("status {status}, error {:?}", printable(code)),
+        cure: preset.advice(code, description),
+    };
+    match class {
+        Class::GrantRefused => Error::GrantRefused(refused),
+        Class::Misconfigured => Error::Misconfigured(refused),
+        Class::WrongSecret => Error::WrongSecret(refused),
     }
 }
 
@@ -162,14 +185,19 @@ mod tests {
     use http::{HeaderMap, StatusCode};
 
     use super::*;
+    use crate::idp::vendor::Vendor;
 
     fn answer(status: u16, body: &str) -> Result<Granted, Error> {
+        answer_of(Vendor::Generic, status, body)
+    }
+
+    fn answer_of(vendor: Vendor, status: u16, body: &str) -> Result<Granted, Error> {
         let answer = Answer {
             status: StatusCode::from_u16(status).unwrap(),
             headers: HeaderMap::new(),
             body: body.as_bytes().to_vec(),
         };
-        read(&answer, Timestamp::default())
+        read(&answer, vendor.preset(), Timestamp::default())
     }
 
     #[test]
@@ -196,50 +224,66 @@ mod tests {
 
     #[test]
     fn each_refusal_has_its_class() {
-        enum Class {
-            Grant,
-            Misconfigured,
-            Unavailable,
-            Wrong,
-        }
-        use Class::{Grant, Misconfigured, Unavailable, Wrong};
-        for (status, body, class) in [
-            (401, "", Wrong),
-            (401, "<html>", Wrong),
-            (401, r#"{"error":"access_denied"}"#, Wrong),
-            (401, r#"{"error":"unauthorized_client"}"#, Wrong),
-            (400, r#"{"error":"invalid_client"}"#, Wrong),
-            (403, "", Wrong),
-            (400, r#"{"error":"unauthorized_client"}"#, Grant),
-            (403, r#"{"error":"access_denied"}"#, Grant),
-            (400, r#"{"error":"invalid_scope"}"#, Misconfigured),
-            (400, r#"{"error":"invalid_target"}"#, Misconfigured),
-            (400, "", Misconfigured),
-            (404, "", Misconfigured),
-            (302, "", Misconfigured),
+        let (grant, misconfigured) = (Some(Class::GrantRefused), Some(Class::Misconfigured));
+        let wrong = Some(Class::WrongSecret);
+        let generic = [
+            (401, "", wrong),
+            (401, "<html>", wrong),
+            (401, r#"{"error":"access_denied"}"#, wrong),
+            (401, r#"{"error":"unauthorized_client"}"#, wrong),
+            (400, r#"{"error":"invalid_client"}"#, wrong),
+            (403, "", wrong),
+            (400, r#"{"error":"unauthorized_client"}"#, grant),
+            (403, r#"{"error":"access_denied"}"#, grant),
+            (400, r#"{"error":"invalid_scope"}"#, misconfigured),
+            (400, r#"{"error":"invalid_target"}"#, misconfigured),
+            (400, "", misconfigured),
+            (404, "", misconfigured),
+            (302, "", misconfigured),
             (
                 200,
                 r#"{"access_token":"t","token_type":"mac"}"#,
-                Misconfigured,
+                misconfigured,
             ),
-            (200, "", Unavailable),
-            (200, "[]", Unavailable),
-            (200, r#"{"access_token":1}"#, Unavailable),
+            (200, "", None),
+            (200, "[]", None),
+            (200, r#"{"access_token":1}"#, None),
+            (200, r#"{"access_token":"t","access_token":"u"}"#, None),
+            (200, r#"{"access_token":"t","expires_in":[]}"#, None),
+        ];
+        let own = [
             (
-                200,
-                r#"{"access_token":"t","access_token":"u"}"#,
-                Unavailable,
+                Vendor::Auth0,
+                403,
+                r#"{"error":"access_denied"}"#,
+                misconfigured,
             ),
-            (200, r#"{"access_token":"t","expires_in":[]}"#, Unavailable),
-        ] {
-            let error = answer(status, body).unwrap_err();
-            let fits = match class {
-                Grant => matches!(error, Error::GrantRefused(_)),
-                Misconfigured => matches!(error, Error::Misconfigured(_)),
-                Unavailable => matches!(error, Error::Unavailable(_)),
-                Wrong => error == Error::WrongSecret,
+            (Vendor::Auth0, 401, r#"{"error":"access_denied"}"#, wrong),
+            (
+                Vendor::Auth0,
+                403,
+                r#"{"error":"unauthorized_client"}"#,
+                grant,
+            ),
+            (
+                Vendor::Azure,
+                400,
+                r#"{"error":"unauthorized_client"}"#,
+                wrong,
+            ),
+            (Vendor::Azure, 400, r#"{"error":"invalid_grant"}"#, grant),
+            (Vendor::Okta, 400, r#"{"error":"access_denied"}"#, grant),
+        ];
+        let generic = generic.map(|(status, body, class)| (Vendor::Generic, status, body, class));
+        for (vendor, status, body, class) in generic.into_iter().chain(own) {
+            let error = answer_of(vendor, status, body).unwrap_err();
+            let found = match &error {
+                Error::GrantRefused(_) => Some(Class::GrantRefused),
+                Error::Misconfigured(_) => Some(Class::Misconfigured),
+                Error::WrongSecret(_) => Some(Class::WrongSecret),
+                Error::Unavailable(_) => None,
             };
-            assert!(fits, "{status} {body}: {error:?}");
+            assert_eq!(found, class, "{vendor:?} {status} {body}: {error:?}");
         }
     }
 }

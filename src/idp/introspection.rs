@@ -33,8 +33,8 @@ pub async fn ask(provider: &Provider, token: Token<'_>) -> Result<Answer, Unavai
         .or(metadata.introspection_auth)
         .unwrap_or(AuthMethod::ClientSecretPost);
     let fields = vec![
-        ("token", token.expose()),
-        ("token_type_hint", "access_token"),
+        ("token", token.expose().into()),
+        ("token_type_hint", "access_token".into()),
     ];
     let request = provider.form(url, method, id, secret, fields);
     let answer = provider

@@ -32,11 +32,13 @@ pub mod flight;
 pub mod grant;
 pub mod introspection;
 pub mod keys;
+pub mod vendor;
 
 use call::{Caller, Endpoint, Trouble, Unavailable};
 use discovery::Metadata;
 use flight::Flights;
 use keys::Keys;
+use vendor::{IssuerForm, TENANT, Vendor};
 
 /// How a client id and secret are sent to the token or introspection endpoint (RFC 6749
 /// section 2.3.1). Never two ways at once.
@@ -55,6 +57,8 @@ pub enum AuthMethod {
 pub struct Config {
     /// Name that strategies refer to; unique.
     pub name: Arc<str>,
+    /// Whose server it is, and so what stands where nothing is configured. Default generic.
+    pub vendor: Vendor,
     /// The issuer byte for byte, or, where `issuer_is_discovery_url`, the discovery URL whose
     /// document names the issuer.
     pub issuer: String,
@@ -70,6 +74,9 @@ pub struct Config {
     pub introspection_endpoint: Option<Url>,
     /// Further `iss` values signed by the same keys.
     pub extra_issuers: Vec<String>,
+    /// The tenants whose tokens count, where the issuer is one for many ([`TENANT`]). Empty for
+    /// all other issuers.
+    pub tenants: Vec<String>,
     /// How pairs are sent; by default what the metadata lists, `client_secret_post` first.
     pub token_endpoint_auth_method: Option<AuthMethod>,
     /// The gateway's own credentials, for introspection.
@@ -86,6 +93,25 @@ pub struct Config {
     pub insecure_http: bool,
     /// Proxy for the calls.
     pub proxy: Option<Url>,
+}
+
+impl Config {
+    /// Whether the document, once it is read, tells what `iss` has to be, not the configuration.
+    fn asks_for_issuer(&self) -> bool {
+        let told = self.vendor.preset().issuer != IssuerForm::Exact;
+        self.issuer_is_discovery_url
+            || (told && !discovery::Metadata::configured(self).is_complete(self))
+    }
+
+    /// The `iss` values that an issuer stands for: one for each tenant, if it is for many.
+    fn issuers_of<'a>(&'a self, issuer: &'a str) -> impl Iterator<Item = String> + 'a {
+        let many = issuer.contains(TENANT) && self.vendor.preset().issuer == IssuerForm::Tenant;
+        let tenants: &[String] = if many { &self.tenants } else { &[] };
+        let each = tenants
+            .iter()
+            .map(move |tenant| issuer.replace(TENANT, tenant));
+        each.chain((!many).then(|| issuer.to_owned()))
+    }
 }
 
 /// `identity_providers[].jwks`.
@@ -141,9 +167,12 @@ impl Provider {
         calls: IntCounterVec,
         runtime: &Handle,
     ) -> Result<Self, reqwest::Error> {
-        let mut issuers = config.extra_issuers.clone();
-        if !config.issuer_is_discovery_url {
-            issuers.insert(0, config.issuer.clone());
+        let mut issuers = Vec::new();
+        if !config.asks_for_issuer() {
+            issuers.push(config.issuer.clone());
+        }
+        for issuer in &config.extra_issuers {
+            issuers.extend(config.issuers_of(issuer));
         }
         let provider = Self(Arc::new(Inner {
             caller: Caller::new(&config, calls)?,
@@ -180,10 +209,11 @@ impl Provider {
         self.0.issuers.load_full().unwrap_or_default()
     }
 
-    /// Whether [`Provider::issuers`] is whole: a configured discovery URL tells the issuer only
-    /// once it was read.
+    /// Whether [`Provider::issuers`] is whole: some documents tell theirs only once they were read.
     pub fn knows_issuer(&self) -> bool {
-        !self.0.config.issuer_is_discovery_url || self.0.metadata.load().is_some()
+        let metadata = self.0.metadata.load();
+        let read = metadata.as_ref().is_some_and(|read| !read.lacks_issuer);
+        !self.0.config.asks_for_issuer() || read
     }
 
     /// Whether a key still belongs to the IdP: what it verified dies with it.
@@ -231,9 +261,11 @@ impl Provider {
 
     /// Stores what discovery found.
     fn learn(&self, metadata: Metadata) -> Arc<Metadata> {
-        if self.0.config.issuer_is_discovery_url {
-            let mut issuers = vec![metadata.issuer.clone()];
-            issuers.extend(self.0.config.extra_issuers.iter().cloned());
+        let config = &self.0.config;
+        if config.asks_for_issuer() {
+            let told = std::iter::once(&metadata.issuer).chain(&metadata.other_issuer);
+            let all = told.chain(&config.extra_issuers);
+            let issuers = all.flat_map(|issuer| config.issuers_of(issuer)).collect();
             self.0.issuers.store(Some(Arc::new(issuers)));
         }
         let metadata = Arc::new(metadata);
@@ -258,7 +290,7 @@ impl Provider {
         method: AuthMethod,
         client_id: &'a ClientId,
         secret: &'a Secret,
-        mut fields: Vec<(&'a str, &'a str)>,
+        mut fields: Vec<vendor::Field<'a>>,
     ) -> RequestBuilder {
         let (id, secret) = (client_id.as_str(), secret.expose());
         let request = self
@@ -272,7 +304,7 @@ impl Provider {
             AuthMethod::BasicRaw => (id.to_owned(), secret.to_owned()),
             AuthMethod::ClientSecretBasic => (encoded(id), encoded(secret)),
             AuthMethod::ClientSecretPost => {
-                fields.extend([("client_id", id), ("client_secret", secret)]);
+                fields.extend([("client_id", id.into()), ("client_secret", secret.into())]);
                 return request.form(&fields);
             }
         };
@@ -296,6 +328,7 @@ pub(crate) mod tests {
     pub(crate) fn config() -> Config {
         Config {
             name: "idp".into(),
+            vendor: Vendor::Generic,
             issuer: "https://idp.test".to_owned(),
             issuer_is_discovery_url: false,
             discovery_url: None,
@@ -303,6 +336,7 @@ pub(crate) mod tests {
             jwks_uri: None,
             introspection_endpoint: None,
             extra_issuers: Vec::new(),
+            tenants: Vec::new(),
             token_endpoint_auth_method: None,
             client: None,
             jwks: JwksConfig {

@@ -221,6 +221,7 @@ fn authorise(api: &Api, caller: &Caller, application: Option<&Application>) -> R
     let denied = |code: Code| {
         let mut denial = Denial::new(code, code.name()).by(&caller.strategy, caller.method);
         denial.client_id = Some(caller.verified.facts.client_id.clone());
+        denial.cure = caller.strategy.preset().cure(denial.reason);
         denial
     };
     match application {

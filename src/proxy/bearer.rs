@@ -231,7 +231,13 @@ async fn opaque(
 ) -> Result<Caller, Denial> {
     let introspects = |strategy: &&Arc<Strategy>| strategy.config.bearer && strategy.introspects();
     let Some(strategy) = api.strategies.iter().find(introspects) else {
-        return Err(Denial::new(Code::InvalidToken, "not_a_jwt"));
+        let mut denial = Denial::new(Code::InvalidToken, "not_a_jwt");
+        let mut strategies = api
+            .strategies
+            .iter()
+            .filter(|strategy| strategy.config.bearer);
+        denial.cure = strategies.find_map(|strategy| strategy.preset().cure(denial.reason));
+        return Err(denial);
     };
     let refused = |refusal| denial(strategy, &refusal);
     let verified = introspect(strategy, request, token, key)
@@ -392,5 +398,7 @@ fn denial(strategy: &Arc<Strategy>, refusal: &Refusal) -> Denial {
         }
         Refusal::Withdrawn => Denial::new(Code::InvalidToken, "credentials_changed"),
     };
-    denial.by(strategy, Method::Bearer)
+    let mut denial = denial.by(strategy, Method::Bearer);
+    denial.cure = strategy.preset().cure(denial.reason);
+    denial
 }

@@ -133,8 +133,8 @@ pub struct Denial {
     pub scope: Option<Box<str>>,
     /// For `method_not_allowed`.
     pub allow: Option<Box<HeaderValue>>,
-    /// Cookies to clear.
-    pub clear: Vec<HeaderValue>,
+    /// The Set-Cookie line that clears the session.
+    pub clear: Option<Box<HeaderValue>>,
 }
 
 impl Denial {
@@ -150,7 +150,7 @@ impl Denial {
             retry_after: None,
             scope: None,
             allow: None,
-            clear: Vec::new(),
+            clear: None,
         }
     }
 
@@ -312,7 +312,7 @@ pub fn answer(
         denial
             .clear
             .iter()
-            .map(|cookie| (header::SET_COOKIE, cookie.clone())),
+            .map(|cookie| (header::SET_COOKIE, HeaderValue::clone(cookie))),
     );
     let problem = Problem::new(code.status(), code.name(), code.title(), Some(request_id));
     Answer {

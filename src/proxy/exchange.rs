@@ -67,27 +67,30 @@ struct Pair {
 pub struct Exchanges {
     key: hmac::Key,
     pairs: Cache<Arc<Pair>>,
-    /// Wrong pairs, with the state of the credentials in which they were wrong.
-    wrong: moka::sync::Cache<Key, Timestamp>,
+    /// Wrong pairs, with the state of the credentials in which they were wrong, and what helps.
+    wrong: moka::sync::Cache<Key, (Timestamp, Cure)>,
     guesses: Guesses,
     /// By pair and state of the credentials: who comes after a change never waits for an answer
     /// from before it.
     exchanging: Flights<(Key, Timestamp), Result<Arc<Verified>, Refusal>>,
 }
 
+/// What an operator can do, where that is known.
+type Cure = Option<&'static str>;
+
 /// Why a pair was not exchanged.
 #[derive(Clone, Debug)]
 enum Refusal {
     /// The IdP denies this client the grant.
-    Grant,
+    Grant(Cure),
     /// What the gateway asks for, or what it got, is wrong; a fixed word for the log.
-    Misconfigured(&'static str),
+    Misconfigured(&'static str, Cure),
     /// Too many wrong pairs; how long to wait.
     TooMany(Duration),
     /// No answer.
     Unavailable(Unavailable),
     /// The pair is wrong.
-    Wrong,
+    Wrong(Cure),
 }
 
 impl Exchanges {
@@ -188,7 +191,7 @@ async fn exchange(
         |pair: &Arc<Pair>| pair.verified.holds(strategy, now) && pair.verified.made >= valid_from;
     if let Some(pair) = exchanges.pairs.find(&key, holds) {
         (strategy.rules().judge(&pair.verified.facts, now))
-            .map_err(|error| Refusal::Misconfigured(error.reason()))?;
+            .map_err(|error| misfit(strategy, error.reason()))?;
         if now >= pair.renew_from && !pair.renewing.swap(true, Ordering::Relaxed) {
             renew(
                 Arc::clone(strategy),
@@ -222,19 +225,17 @@ async fn exchange_unknown(
 ) -> Result<Arc<Verified>, Refusal> {
     let exchanges = &strategy.exchanges;
     let (now, origin) = (request.now, request.origin());
-    let is_wrong = || {
-        exchanges
-            .wrong
-            .get(&key)
-            .is_some_and(|wrong_since| wrong_since == valid_from)
+    let known_wrong = || {
+        let (wrong_since, cure) = exchanges.wrong.get(&key)?;
+        (wrong_since == valid_from).then_some(Refusal::Wrong(cure))
     };
     let subject = (id.clone(), valid_from);
     exchanges
         .guesses
         .count(&subject, origin, &key, now)
         .map_err(Refusal::TooMany)?;
-    if is_wrong() {
-        return Err(Refusal::Wrong);
+    if let Some(wrong) = known_wrong() {
+        return Err(wrong);
     }
     let landed = || {
         let holds = |pair: &Arc<Pair>| {
@@ -244,7 +245,7 @@ async fn exchange_unknown(
             .pairs
             .find(&key, holds)
             .map(|pair| Ok(Arc::clone(&pair.verified)));
-        pair.or_else(|| is_wrong().then_some(Err(Refusal::Wrong)))
+        pair.or_else(|| known_wrong().map(Err))
     };
     let start = {
         let (strategy, id, secret) = (Arc::clone(strategy), id.clone(), secret.clone());
@@ -254,7 +255,7 @@ async fn exchange_unknown(
     let result = exchanges.exchanging.join(flight, landed, start).await;
     let result = result.unwrap_or_else(|Lost| Err(lost()));
     match &result {
-        Err(Refusal::Wrong) => {}
+        Err(Refusal::Wrong(_)) => {}
         Ok(_) => {
             exchanges.guesses.forgive(&subject, origin, &key);
             exchanges.guesses.prove(id, origin, &key);
@@ -293,49 +294,37 @@ async fn ask(
     secret: &Secret,
     valid_from: Timestamp,
 ) -> Result<Arc<Verified>, Refusal> {
-    let request = &strategy.config.token_request;
-    let mut fields: grant::Fields<'_> = Vec::new();
-    fields.extend(request.scope.as_deref().map(|scope| ("scope", scope)));
-    fields.extend(
-        request
-            .audience
-            .as_deref()
-            .map(|audience| ("audience", audience)),
-    );
-    fields.extend(
-        request
-            .parameters
-            .iter()
-            .map(|(name, value)| (&**name, &**value)),
-    );
     let asked = clock::now();
     let exchanges = &strategy.exchanges;
-    let granted = match grant::exchange(&strategy.provider, id, secret, fields, asked).await {
+    let wanted = strategy.wanted();
+    let granted = match grant::exchange(&strategy.provider, id, secret, &wanted, asked).await {
         Ok(granted) => granted,
-        Err(grant::Error::WrongSecret) => {
+        Err(grant::Error::WrongSecret(refused)) => {
             exchanges.pairs.forget(&key);
-            exchanges.wrong.insert(key, valid_from);
-            return Err(Refusal::Wrong);
+            exchanges.wrong.insert(key, (valid_from, refused.cure));
+            return Err(Refusal::Wrong(refused.cure));
         }
         Err(grant::Error::Unavailable(unavailable)) => {
             return Err(Refusal::Unavailable(unavailable));
         }
-        Err(error @ grant::Error::GrantRefused(_)) => {
-            log(strategy, id, &error.to_string());
-            return Err(Refusal::Grant);
+        Err(grant::Error::GrantRefused(refused)) => {
+            let problem = format!("the grant is denied: {refused}");
+            log(strategy, id, &problem, refused.cure);
+            return Err(Refusal::Grant(refused.cure));
         }
-        Err(error @ grant::Error::Misconfigured(_)) => {
-            log(strategy, id, &error.to_string());
-            return Err(Refusal::Misconfigured("token_request_refused"));
+        Err(grant::Error::Misconfigured(refused)) => {
+            let problem = format!("what is asked for is refused: {refused}");
+            log(strategy, id, &problem, refused.cure);
+            return Err(Refusal::Misconfigured(
+                "token_request_refused",
+                refused.cure,
+            ));
         }
     };
     let pair = judge(strategy, id, &granted).await.inspect_err(|refusal| {
-        if let Refusal::Misconfigured(reason) = refusal {
-            log(
-                strategy,
-                id,
-                &format!("the token that the identity provider issued: {reason}"),
-            );
+        if let Refusal::Misconfigured(reason, cure) = refusal {
+            let problem = format!("the token that the identity provider issued: {reason}");
+            log(strategy, id, &problem, *cure);
         }
     })?;
     let verified = Arc::clone(&pair.verified);
@@ -354,8 +343,8 @@ async fn judge(strategy: &Strategy, id: &ClientId, granted: &Granted) -> Result<
             bearer::ask(strategy, granted.token.as_token()).await
         };
         found.map_err(|refusal| match refusal {
-            bearer::Refusal::Inactive => Refusal::Misconfigured("issued_token_inactive"),
-            bearer::Refusal::Token(error) => Refusal::Misconfigured(error.reason()),
+            bearer::Refusal::Inactive => misfit(strategy, "issued_token_inactive"),
+            bearer::Refusal::Token(error) => misfit(strategy, error.reason()),
             bearer::Refusal::Unavailable(unavailable) => Refusal::Unavailable(unavailable),
             // The IdP itself has just issued it: its key will be told when it may be asked again.
             bearer::Refusal::UnknownKey(wait) => {
@@ -368,9 +357,7 @@ async fn judge(strategy: &Strategy, id: &ClientId, granted: &Granted) -> Result<
         Arc::new(vouched(strategy, id, granted))
     };
     if found.facts.client_id != *id {
-        return Err(Refusal::Misconfigured(
-            "credential_claim_is_not_the_client_id",
-        ));
+        return Err(misfit(strategy, "credential_claim_is_not_the_client_id"));
     }
     let asked = granted.asked;
     let told = granted.expires_in.map(|seconds| {
@@ -409,28 +396,40 @@ fn vouched(strategy: &Strategy, id: &ClientId, granted: &Granted) -> Verified {
     Verified::new(facts, None, granted.asked, granted.asked, None)
 }
 
+/// The refusal of a token that the IdP has just issued, for a reason of ours.
+fn misfit(strategy: &Strategy, reason: &'static str) -> Refusal {
+    Refusal::Misconfigured(reason, strategy.preset().cure(reason))
+}
+
 fn lost() -> Refusal {
     Refusal::Unavailable(Trouble::Lost.after(Duration::from_secs(1)))
 }
 
-fn log(strategy: &Strategy, id: &ClientId, problem: &str) {
+fn log(strategy: &Strategy, id: &ClientId, problem: &str, cure: Cure) {
     tracing::error!(
         strategy = &*strategy.config.name,
         identity_provider = &*strategy.provider.config().name,
         client_id = %id,
         problem,
+        cure,
         "client credentials cannot be exchanged"
     );
 }
 
 fn denial(refusal: &Refusal) -> Denial {
+    let denied = |code, reason, cure: &Cure| Denial {
+        cure: *cure,
+        ..Denial::new(code, reason)
+    };
     match refusal {
-        Refusal::Grant => Denial::new(Code::GrantRefused, "grant_refused"),
-        Refusal::Misconfigured(reason) => Denial::new(Code::IdentityProviderMisconfigured, reason),
+        Refusal::Grant(cure) => denied(Code::GrantRefused, "grant_refused", cure),
+        Refusal::Misconfigured(reason, cure) => {
+            denied(Code::IdentityProviderMisconfigured, reason, cure)
+        }
         Refusal::TooMany(wait) => {
             Denial::new(Code::TooManyAttempts, "too_many_guesses").after(*wait)
         }
         Refusal::Unavailable(unavailable) => authenticate::unavailable(unavailable),
-        Refusal::Wrong => Denial::new(Code::InvalidClient, "wrong_secret"),
+        Refusal::Wrong(cure) => denied(Code::InvalidClient, "wrong_secret", cure),
     }
 }

@@ -135,7 +135,7 @@ pub fn presented(state: &State, api: &Api, request: &Request<'_>) -> Result<Pres
         }
         let ended = |reason: &'static str| {
             let mut denial = Denial::new(Code::InvalidSession, reason);
-            denial.clear.extend(strategy.cookies.clear(request.secure));
+            denial.clear = strategy.cookies.clear(request.secure).map(Box::new);
             denial
         };
         let session = match state.keys.open(value, name) {

@@ -10,10 +10,13 @@ use super::{
 };
 use crate::{
     directory::{Directory, Table},
-    idp::Provider,
+    idp::{
+        Provider,
+        vendor::{IssuerForm, Preset, Wanted},
+    },
     model::{claims::ClaimPath, credential::Token, scope::ScopeRule},
     telemetry::metrics::{Metrics, Slot},
-    token::{jwt::looks_like_jwt, rules::Rules, session},
+    token::{jwk::KeyIssuer, jwt::looks_like_jwt, rules::Rules, session},
 };
 
 /// How a bearer token is verified.
@@ -50,14 +53,16 @@ pub struct Config {
     pub bearer: bool,
     /// Sets and accepts session cookies; never without another method.
     pub session: bool,
-    /// The claim whose value is the application's client id. Default `[client_id]`.
-    pub credential_claim: ClaimPath,
+    /// The claim whose value is the application's client id; by default the vendor's for JWTs, and
+    /// `[client_id]` of introspection answers.
+    pub credential_claim: Option<ClaimPath>,
     /// One of these must be in `aud`; empty: not checked.
     pub audience: Vec<String>,
     /// Scopes that each request needs.
     pub scopes_required: ScopeRule,
-    /// Claims that hold scopes; all that are present count. Default `scope`, `scp`.
-    pub scope_claims: Vec<ClaimPath>,
+    /// Claims that hold scopes; all that are present count. Default the vendor's: `scope` and `scp`,
+    /// of azure `scp` and `roles`.
+    pub scope_claims: Option<Vec<ClaimPath>>,
     /// What a token request asks for.
     pub token_request: TokenRequest,
     /// Client-credentials numbers.
@@ -70,12 +75,14 @@ pub struct Config {
     pub claim_headers: Vec<(HeaderName, ClaimPath)>,
 }
 
-/// `auth_strategies[].token_request`.
+/// `auth_strategies[].token_request`. What is not given here may still be asked for: see
+/// [`Preset::fields`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenRequest {
-    /// `scope` of the request, space-separated.
+    /// `scope` of the request, space-separated. Default none; of azure, at the v2 endpoint, the
+    /// strategy's first `audience` with `/.default`.
     pub scope: Option<String>,
-    /// `audience` of the request.
+    /// `audience` of the request. Default none; of auth0 the strategy's first `audience`.
     pub audience: Option<String>,
     /// Further form fields.
     pub parameters: Vec<(String, String)>,
@@ -157,6 +164,9 @@ pub struct Strategy {
     pub binding: [u8; 16],
     /// Whether exchanged tokens are kept, for an API that forwards them.
     pub keeps_tokens: bool,
+    client_claims: Vec<ClaimPath>,
+    introspected_client_claims: Vec<ClaimPath>,
+    scope_claims: Vec<ClaimPath>,
     header_claims: Box<[ClaimPath]>,
     verdicts: [[Slot; Code::COUNT]; 3],
 }
@@ -172,10 +182,24 @@ impl Strategy {
         runtime: &tokio::runtime::Handle,
     ) -> Self {
         let idp = provider.config();
+        let preset = idp.vendor.preset();
+        let usual = |names: &[&str]| {
+            let path = |name: &&str| ClaimPath::new([(*name).to_owned()]);
+            names.iter().filter_map(path).collect::<Vec<_>>()
+        };
+        let configured = || config.credential_claim.clone().map(|claim| vec![claim]);
+        let client_claims = configured().unwrap_or_else(|| usual(preset.client_claims));
+        // RFC 7662 section 2.2, whoever answers.
+        let introspected_client_claims = configured().unwrap_or_else(|| usual(&["client_id"]));
+        let scope_claims = config.scope_claims.clone();
+        let scope_claims = scope_claims.unwrap_or_else(|| usual(preset.scope_claims));
         let mut parts = vec![idp.issuer.as_str()];
-        parts.extend(idp.extra_issuers.iter().map(String::as_str));
-        let claim = config.credential_claim.to_string();
-        parts.extend(["claim", &claim, "audience"]);
+        let issuers = idp.extra_issuers.iter().chain(&idp.tenants);
+        parts.extend(issuers.map(String::as_str));
+        let claims: Vec<String> = client_claims.iter().map(ClaimPath::to_string).collect();
+        parts.push("claim");
+        parts.extend(claims.iter().map(String::as_str));
+        parts.push("audience");
         parts.extend(config.audience.iter().map(String::as_str));
         // A cookie holds the values of claims in this order, without their names.
         let headers: Vec<String> = config
@@ -196,6 +220,9 @@ impl Strategy {
                 .iter()
                 .map(|(_, path)| path.clone())
                 .collect(),
+            client_claims,
+            introspected_client_claims,
+            scope_claims,
             verdicts: std::array::from_fn(|_| std::array::from_fn(|_| Slot::default())),
             applications,
             binding,
@@ -254,9 +281,30 @@ impl Strategy {
             algorithms: &self.config.tokens.algorithms,
             audience: &self.config.audience,
             leeway: self.config.tokens.leeway,
-            credential_claim: &self.config.credential_claim,
-            scope_claims: &self.config.scope_claims,
+            client_claims: &self.client_claims,
+            introspected_client_claims: &self.introspected_client_claims,
+            key_issuer: match self.preset().issuer {
+                IssuerForm::Tenant => KeyIssuer::Binds,
+                IssuerForm::Exact | IssuerForm::FinalSlash => KeyIssuer::Ignored,
+            },
+            scope_claims: &self.scope_claims,
             header_claims: &self.header_claims,
+        }
+    }
+
+    /// The ways of its IdP's vendor.
+    pub fn preset(&self) -> &'static Preset {
+        self.provider.config().vendor.preset()
+    }
+
+    /// What its token requests ask for.
+    pub fn wanted(&self) -> Wanted<'_> {
+        let request = &self.config.token_request;
+        Wanted {
+            scope: request.scope.as_deref(),
+            audience: request.audience.as_deref(),
+            parameters: &request.parameters,
+            api: self.config.audience.first().map(String::as_str),
         }
     }
 

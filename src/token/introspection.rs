@@ -46,7 +46,7 @@ pub fn facts(
         return Err(Error::Issuer);
     }
     bearer(&claims)?;
-    let facts = rules.read(&claims)?;
+    let facts = rules.read(&claims, rules.introspected_client_claims)?;
     manages_nothing(&claims, &facts)?;
     rules.judge(&facts, now)?;
     Ok(Some(facts))

@@ -28,6 +28,15 @@ pub const KEY_LIMIT: usize = 1000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId([u8; 16]);
 
+/// What the member `issuer` of a key means. Entra publishes keys of other tenants beside one's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyIssuer {
+    /// The key signs tokens of that issuer alone.
+    Binds,
+    /// Nothing.
+    Ignored,
+}
+
 /// A provider's keys. The default is empty and verifies nothing.
 #[derive(Clone, Debug, Default)]
 pub struct KeySet {
@@ -100,7 +109,7 @@ impl KeySet {
         allowed: &[Algorithm],
         message: &[u8],
         signature: &[u8],
-    ) -> Result<KeyId, Error> {
+    ) -> Result<&Key, Error> {
         let name = Name::parse(algorithm).ok_or(Error::Algorithm)?;
         if !allowed.is_empty() && !allowed.contains(&name.algorithm()) {
             return Err(Error::Algorithm);
@@ -119,7 +128,7 @@ impl KeySet {
                 None => continue,
             };
             if verified {
-                return Ok(key.id);
+                return Ok(key);
             }
             if kid.is_some() {
                 failure = Error::Signature;
@@ -155,17 +164,27 @@ impl Name {
     }
 }
 
+/// One key of a set.
 #[derive(Clone, Debug)]
-struct Key {
-    id: KeyId,
+pub(super) struct Key {
+    pub(super) id: KeyId,
     kid: Option<Box<str>>,
     /// The key's own `alg`.
     name: Option<Name>,
+    /// `issuer`, which Entra's keys have: whose tokens this key signs.
+    issuer: Option<Box<str>>,
     /// One for each algorithm that the key can do, or for the one that it names.
     verifiers: Vec<(Algorithm, ParsedPublicKey)>,
 }
 
 impl Key {
+    /// Whether it signs tokens of this issuer, where keys are bound to one ([`KeyIssuer`]).
+    pub(super) fn signs_for(&self, issuer: &str, keys: KeyIssuer) -> bool {
+        let own = self.issuer.as_deref().filter(|_| keys == KeyIssuer::Binds);
+        // One that holds a placeholder stands for every tenant.
+        own.is_none_or(|own| own.contains('{') || own == issuer)
+    }
+
     /// Reads one member of the set; `None` skips it.
     fn read(jwk: &Claims) -> Option<Self> {
         let text = |name: &str| {
@@ -173,6 +192,8 @@ impl Key {
                 .map_or(Some(None), |value| value.as_str().map(Some))
         };
         let kid = text("kid")?;
+        // Nobody has registered this member, so it may be anything elsewhere.
+        let issuer = jwk.get("issuer").and_then(Value::as_str);
         let name = match text("alg")? {
             Some(alg) => Some(Name::parse(alg)?),
             None => None,
@@ -196,6 +217,7 @@ impl Key {
             if kid.is_some() { b"kid" } else { b"" },
             kid.unwrap_or_default().as_bytes(),
             format!("{:?} {name:?}", material.kind).as_bytes(),
+            issuer.unwrap_or_default().as_bytes(),
         ]));
         let verifiers = material
             .kind
@@ -213,6 +235,7 @@ impl Key {
             id,
             kid: kid.map(Into::into),
             name,
+            issuer: issuer.map(Into::into),
             verifiers,
         })
     }

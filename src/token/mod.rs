@@ -63,6 +63,10 @@ pub enum Error {
     /// There is no `exp`.
     #[error("the token does not say when it expires")]
     ExpiryMissing,
+    /// The header has a `nonce`, as that of tokens for Microsoft Graph, and the signature does not
+    /// fit: nobody but Graph can check it.
+    #[error("the token is for Microsoft Graph")]
+    GraphToken,
     /// A header member that is read has the wrong type, or `alg` is missing.
     #[error("the token's header is wrong")]
     Header,
@@ -142,6 +146,7 @@ impl Error {
             Self::Critical => "critical",
             Self::Expired => "expired",
             Self::ExpiryMissing => "expiry_missing",
+            Self::GraphToken => "graph_token",
             Self::Header => "header",
             Self::IssuedInFuture => "issued_in_future",
             Self::Issuer => "issuer",

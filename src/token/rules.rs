@@ -9,7 +9,7 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 use serde_json::Value;
 
-use super::Error;
+use super::{Error, jwk::KeyIssuer};
 use crate::model::{
     claims::{ClaimPath, Claims, Facts},
     credential::ClientId,
@@ -26,8 +26,13 @@ pub struct Rules<'a> {
     pub audience: &'a [String],
     /// Difference between clocks that is forgiven.
     pub leeway: Duration,
-    /// Where the client id is.
-    pub credential_claim: &'a ClaimPath,
+    /// Where a JWT may name its client: the first that is present does, and all others that are
+    /// present agree.
+    pub client_claims: &'a [ClaimPath],
+    /// Where an introspection answer may.
+    pub introspected_client_claims: &'a [ClaimPath],
+    /// What a key's `issuer` means.
+    pub key_issuer: KeyIssuer,
     /// Where scopes are; all that are present count.
     pub scope_claims: &'a [ClaimPath],
     /// Values to keep for headers, [`Facts::header_claims`].
@@ -62,11 +67,11 @@ impl Rules<'_> {
 
     /// Reads the facts from claims that a signature or the provider's answer vouches for, and
     /// refuses what is no access token.
-    pub(super) fn read(&self, claims: &Claims) -> Result<Facts, Error> {
+    pub(super) fn read(&self, claims: &Claims, client: &[ClaimPath]) -> Result<Facts, Error> {
         access_token(claims)?;
         let expires = time(claims, "exp")?.ok_or(Error::ExpiryMissing)?;
         let facts = Facts {
-            client_id: self.client_id(claims)?,
+            client_id: client_id(claims, client)?,
             audience: audience(claims)?,
             scopes: scopes(claims, self.scope_claims)?,
             expires,
@@ -80,25 +85,29 @@ impl Rules<'_> {
         };
         Ok(facts)
     }
+}
 
-    /// The one string at the configured path, never another claim instead. Where that is the
-    /// subject, a user must not become an application that happens to bear its name: what else
-    /// names the client has to agree.
-    fn client_id(&self, claims: &Claims) -> Result<ClientId, Error> {
-        let value = self
-            .credential_claim
-            .find(claims)
-            .ok_or(Error::ClientMissing)?;
+/// The one text at the configured path, or at the first of the vendor's that is present; never
+/// another claim instead, and none of them may name somebody else. Where it is the subject, a user
+/// must not become an application that happens to bear its name: what else names the client has
+/// to agree.
+fn client_id(claims: &Claims, paths: &[ClaimPath]) -> Result<ClientId, Error> {
+    let mut found: Option<&str> = None;
+    for value in paths.iter().filter_map(|path| path.find(claims)) {
         let id = value.as_str().ok_or(Error::ClaimType("credential_claim"))?;
-        if self.credential_claim.is("sub") {
-            for name in ["client_id", "azp", "cid", "appid"] {
-                if text(claims, name)?.is_some_and(|other| other != id) {
-                    return Err(Error::ClientConflict);
-                }
+        if *found.get_or_insert(id) != id {
+            return Err(Error::ClientConflict);
+        }
+    }
+    let id = found.ok_or(Error::ClientMissing)?;
+    if paths.iter().any(|path| path.is("sub")) {
+        for name in ["client_id", "azp", "cid", "appid"] {
+            if text(claims, name)?.is_some_and(|other| other != id) {
+                return Err(Error::ClientConflict);
             }
         }
-        ClientId::new(id).ok_or(Error::ClientMissing)
     }
+    ClientId::new(id).ok_or(Error::ClientMissing)
 }
 
 /// A claim that is text where it is present.

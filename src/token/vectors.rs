@@ -148,8 +148,10 @@ fn rfc_examples_verify_and_no_bit_of_their_signatures_can_change() {
     for (name, algorithm, jwk, message, signature) in table {
         let keys = keys([jwk]);
         let mut signature = BASE64_URL_SAFE_NO_PAD.decode(signature).unwrap();
-        let verify =
-            |signature: &[u8]| keys.verify(None, algorithm, &[], message.as_bytes(), signature);
+        let verify = |signature: &[u8]| {
+            let verdict = keys.verify(None, algorithm, &[], message.as_bytes(), signature);
+            verdict.map(|_| ())
+        };
         assert!(verify(&signature).is_ok(), "{name}");
         for bit in 0..signature.len() * 8 {
             signature[bit / 8] ^= 1 << (bit % 8);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::token::json::Fault;
+use crate::token::{json::Fault, jwk::KeyIssuer};
 
 const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 
@@ -15,7 +15,9 @@ fn judge_with(answer: &[u8], audience: &[&str], scope_claim: &str) -> Result<Opt
         algorithms: &[],
         audience: &audience,
         leeway: Duration::from_secs(30),
-        credential_claim: &path("client_id"),
+        client_claims: &[],
+        introspected_client_claims: &[path("client_id")],
+        key_issuer: KeyIssuer::Ignored,
         scope_claims: &[path(scope_claim)],
         header_claims: &[path("tenant")],
     };

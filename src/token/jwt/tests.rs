@@ -8,6 +8,7 @@ use crate::{
     model::claims::ClaimPath,
     token::{
         json::Fault,
+        jwk::KeyIssuer,
         mint::{Mint, base64},
     },
 };
@@ -17,11 +18,17 @@ const HEADER: &str = r#"{"alg":"EdDSA","typ":"at+jwt","kid":"k"}"#;
 const PAYLOAD: &str = r#"{"iss":"https://idp.example.com","exp":1000300,"iat":999999,"aud":"api","client_id":"app","scope":"read write"}"#;
 
 fn verify_with(token: &str, keys: &KeySet) -> Result<Facts, Error> {
+    verify_by(KeyIssuer::Ignored, token, keys)
+}
+
+fn verify_by(key_issuer: KeyIssuer, token: &str, keys: &KeySet) -> Result<Facts, Error> {
     let rules = Rules {
         algorithms: &[],
         audience: &["api".to_owned()],
         leeway: Duration::from_secs(30),
-        credential_claim: &ClaimPath::new(["client_id".to_owned()]).unwrap(),
+        client_claims: &[ClaimPath::new(["client_id".to_owned()]).unwrap()],
+        introspected_client_claims: &[],
+        key_issuer,
         scope_claims: &[ClaimPath::new(["scope".to_owned()]).unwrap()],
         header_claims: &[],
     };
@@ -53,6 +60,48 @@ fn with(more: Value) -> String {
         .unwrap()
         .extend(more.as_object().unwrap().clone());
     payload.to_string()
+}
+
+#[test]
+fn a_key_with_an_issuer_signs_for_that_alone_where_it_binds() {
+    let mint = Mint::ed25519();
+    let token = mint.token("EdDSA", HEADER, PAYLOAD);
+    for (key, binds) in [
+        (json!({"kid": "k"}), Ok(())),
+        (
+            json!({"kid": "k", "issuer": "https://idp.example.com"}),
+            Ok(()),
+        ),
+        (
+            json!({"kid": "k", "issuer": "https://idp/{tenantid}/v2.0"}),
+            Ok(()),
+        ),
+        (json!({"kid": "k", "issuer": 1}), Ok(())),
+        (
+            json!({"kid": "k", "issuer": "https://other.example.com/"}),
+            Err(Error::Issuer),
+        ),
+    ] {
+        let keys = mint.keys(key.clone());
+        let verdict = |way| verify_by(way, &token, &keys).map(|_| ());
+        assert_eq!(verdict(KeyIssuer::Binds), binds, "{key}");
+        assert_eq!(verdict(KeyIssuer::Ignored), Ok(()), "{key}");
+    }
+}
+
+#[test]
+fn a_nonce_in_the_header_tells_why_no_signature_can_fit() {
+    let mint = Mint::ed25519();
+    let hashed = r#"{"alg":"EdDSA","typ":"JWT","kid":"k","nonce":"hash of n"}"#;
+    let sent = r#"{"alg":"EdDSA","typ":"JWT","kid":"k","nonce":"n"}"#;
+    let token = mint.token("EdDSA", hashed, PAYLOAD);
+    let (_, rest) = token.split_once('.').unwrap();
+    let token = format!("{}.{rest}", BASE64_URL_SAFE_NO_PAD.encode(sent));
+    let keys = mint.keys(json!({"kid": "k"}));
+    assert_eq!(verify_with(&token, &keys).err(), Some(Error::GraphToken));
+    // One that was not hashed is a signature like any other.
+    let token = mint.token("EdDSA", sent, PAYLOAD);
+    assert!(verify_with(&token, &keys).is_ok());
 }
 
 #[test]

@@ -18,11 +18,13 @@ fn read(credential_claim: &[&str], more: Value) -> Result<Facts, Error> {
         algorithms: &[],
         audience: &[],
         leeway: Duration::ZERO,
-        credential_claim: &path(credential_claim),
+        client_claims: &[],
+        introspected_client_claims: &[],
+        key_issuer: KeyIssuer::Ignored,
         scope_claims: &[path(&["scope"]), path(&["scp"]), path(&["realm", "roles"])],
         header_claims: &[path(&["tenant"]), path(&["user", "groups"])],
     };
-    rules.read(&all)
+    rules.read(&all, &[path(credential_claim)])
 }
 
 #[test]
@@ -262,11 +264,36 @@ fn dates_are_finite_numbers_and_saturate() {
         algorithms: &[],
         audience: &[],
         leeway: Duration::ZERO,
-        credential_claim: &path(&["client_id"]),
+        client_claims: &[],
+        introspected_client_claims: &[],
+        key_issuer: KeyIssuer::Ignored,
         scope_claims: &[],
         header_claims: &[],
     };
-    assert_eq!(rules.read(&without).err(), Some(Error::ExpiryMissing));
+    let client = [path(&["client_id"])];
+    let read = rules.read(&without, &client);
+    assert_eq!(read.err(), Some(Error::ExpiryMissing));
+}
+
+#[test]
+fn of_a_vendors_claims_the_first_present_names_the_client_and_none_may_differ() {
+    let vendor = [path(&["appid"]), path(&["azp"])];
+    let id = |more: Value| {
+        let mut all = claims(json!({"sub": "9c44", "client_id": "other"}));
+        all.extend(claims(more));
+        client_id(&all, &vendor).map(|id| id.as_str().to_owned())
+    };
+    assert_eq!(id(json!({"appid": "app"})), Ok("app".to_owned()));
+    assert_eq!(id(json!({"azp": "app"})), Ok("app".to_owned()));
+    assert_eq!(
+        id(json!({"azp": "app", "appid": "app"})),
+        Ok("app".to_owned())
+    );
+    let conflict = Err(Error::ClientConflict);
+    assert_eq!(id(json!({"azp": "app", "appid": "b"})), conflict);
+    let wrong = Err(Error::ClaimType("credential_claim"));
+    assert_eq!(id(json!({"azp": 1, "appid": "app"})), wrong);
+    assert_eq!(id(json!({})), Err(Error::ClientMissing));
 }
 
 #[test]
@@ -363,7 +390,9 @@ fn time_and_audience_are_judged_with_leeway() {
         algorithms: &[],
         audience,
         leeway: Duration::from_secs(30),
-        credential_claim: Box::leak(Box::new(path(&["client_id"]))),
+        client_claims: &[],
+        introspected_client_claims: &[],
+        key_issuer: KeyIssuer::Ignored,
         scope_claims: &[],
         header_claims: &[],
     };

@@ -10,7 +10,11 @@ use dcr_gateway::{
         claims::{ClaimPath, Claims},
         time::Timestamp,
     },
-    token::{jwk::KeySet, jwt, rules::Rules},
+    token::{
+        jwk::{KeyIssuer, KeySet},
+        jwt,
+        rules::Rules,
+    },
 };
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
@@ -70,7 +74,9 @@ impl Asked {
             algorithms: &self.algorithms,
             audience: &self.audience,
             leeway: Duration::from_secs(LEEWAY as u64),
-            credential_claim: &self.credential_claim,
+            client_claims: std::slice::from_ref(&self.credential_claim),
+            introspected_client_claims: std::slice::from_ref(&self.credential_claim),
+            key_issuer: KeyIssuer::Ignored,
             scope_claims: &self.scope_claims,
             header_claims: &self.header_claims,
         }

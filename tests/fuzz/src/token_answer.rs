@@ -1,9 +1,10 @@
-//! A token endpoint's answer. The input's first byte picks the status, the rest is the body.
+//! A token endpoint's answer. The input's first byte picks status and vendor, the rest is the body.
 
 use dcr_gateway::{
     idp::{
         call::Answer,
         grant::{self, Error},
+        vendor::Vendor,
     },
     model::{claims::Claims, time::Timestamp},
 };
@@ -19,6 +20,7 @@ pub(super) fn run(input: &[u8]) {
         return;
     };
     let status = STATUS[usize::from(*choice) % STATUS.len()];
+    let vendor = Vendor::ALL[usize::from(*choice) / STATUS.len() % Vendor::ALL.len()];
     let answer = Answer {
         status: StatusCode::from_u16(status).unwrap(),
         headers: HeaderMap::new(),
@@ -26,7 +28,7 @@ pub(super) fn run(input: &[u8]) {
     };
     let claims: Option<Claims> = serde_json::from_slice(body).ok();
     let text = |name: &str| claims.as_ref()?.get(name)?.as_str();
-    let error = match grant::read(&answer, Timestamp::default()) {
+    let error = match grant::read(&answer, vendor.preset(), Timestamp::default()) {
         Ok(granted) => {
             assert!(matches!(status, 200 | 201));
             let claims = claims.as_ref().unwrap();
@@ -49,15 +51,17 @@ pub(super) fn run(input: &[u8]) {
         Err(error) => error,
     };
     let code = text("error");
-    if error == Error::WrongSecret {
-        let told = code == Some("invalid_client") && matches!(status, 200 | 201 | 400);
+    if matches!(error, Error::WrongSecret(_)) {
+        let told = match code {
+            Some("invalid_client") => matches!(status, 200 | 201 | 400),
+            Some("unauthorized_client") => vendor == Vendor::Azure && status == 400,
+            _ => false,
+        };
         assert!(told || status == 401 || (status == 403 && body.is_empty()));
     }
     if matches!(error, Error::GrantRefused(_)) {
-        assert!(matches!(
-            code,
-            Some("unauthorized_client" | "access_denied")
-        ));
+        let own = vendor == Vendor::Azure && status == 400 && code == Some("invalid_grant");
+        assert!(own || matches!(code, Some("unauthorized_client" | "access_denied")));
     }
     let shown = error.to_string();
     assert!(shown.len() < 250, "{shown}");
