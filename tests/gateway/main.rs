@@ -18,6 +18,7 @@ mod chaos;
 mod check;
 mod corpus;
 mod cors;
+mod embed;
 mod forwarding;
 mod framing;
 mod grpc;
