@@ -181,8 +181,13 @@ struct Work {
     asked: Arc<Notify>,
     reloading: AbortHandle,
     /// Where the guard has made its own.
-    runtime: Option<Runtime>,
+    _runtime: Option<Background>,
 }
+
+/// A runtime that nobody waits for when it ends: the last holder of a guard may be a task of another
+/// one, which must not block.
+#[derive(Debug)]
+struct Background(Option<Runtime>);
 
 /// Why there is no guard.
 #[derive(Debug, thiserror::Error)]
@@ -229,7 +234,8 @@ impl Guard {
             .enable_all()
             .build()?;
         let handle = runtime.handle().clone();
-        Self::new(path.as_ref(), &handle, Some(runtime))
+        let background = Background(Some(runtime));
+        Self::new(path.as_ref(), &handle, Some(background))
     }
 
     /// The same with all work in the background on a runtime of the program's, which must have I/O
@@ -242,7 +248,7 @@ impl Guard {
         Self::new(path.as_ref(), runtime, None)
     }
 
-    fn new(path: &Path, handle: &Handle, runtime: Option<Runtime>) -> Result<Self, Error> {
+    fn new(path: &Path, handle: &Handle, runtime: Option<Background>) -> Result<Self, Error> {
         // Before anything of TLS is made; where the program has chosen before, its choice stays.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let path: PathBuf = path.to_owned();
@@ -277,7 +283,7 @@ impl Guard {
             metrics,
             asked,
             reloading: reloading.abort_handle(),
-            runtime,
+            _runtime: runtime,
         })))
     }
 
@@ -310,8 +316,12 @@ impl Guard {
 impl Drop for Work {
     fn drop(&mut self) {
         self.reloading.abort();
-        if let Some(runtime) = self.runtime.take() {
-            // The last holder may be a task of another runtime, which must not wait here.
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }

@@ -25,6 +25,7 @@ mod grpc;
 mod h2c;
 mod headers;
 mod introspection;
+mod library;
 mod limits;
 mod methods;
 mod nginx;

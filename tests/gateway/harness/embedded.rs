@@ -175,7 +175,7 @@ pub(crate) async fn example(name: &'static str) -> PathBuf {
 
 /// An address that nobody uses. Pingora never tells which port it was given, so one is chosen, below
 /// those that the system hands out, where nothing else of a test can take it in the meantime.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 100).unwrap() * 100;
     loop {
