@@ -43,7 +43,7 @@ use dcr_gateway::{
         state::{Lasting, State},
         upstream::health::Checker,
     },
-    telemetry::metrics::Metrics,
+    telemetry::{checks::Checks, metrics::Metrics},
     token::session::SessionKey,
 };
 use futures_util::FutureExt;
@@ -176,6 +176,7 @@ impl World {
             address: Ipv4Addr::LOCALHOST.into(),
             secure: false,
             now: self.now,
+            checks: Checks::OFF,
         }
     }
 

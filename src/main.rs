@@ -1,5 +1,5 @@
 //! The command line: `serve` runs the gateway, `check` reads its configuration and says what is
-//! wrong with it.
+//! wrong with it, `explain` says what becomes of a request and why.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use dcr_gateway::{
     config::Config,
     directory,
-    server::{self, Start},
+    server::{self, Start, explain},
 };
 
 /// Requests make and drop many small things. Measured beside the system's allocator: see
@@ -33,6 +33,11 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Walk a request to its verdict and print every check, asking the real identity provider.
+    ///
+    /// Ends with 0 where the request would pass, with 1 where it would be refused, and with 2 where
+    /// the arguments or the configuration cannot be used.
+    Explain(explain::Arguments),
     /// Run the gateway until it is told to stop.
     Serve {
         /// The configuration. It is read again when it changes, and on SIGHUP.
@@ -49,6 +54,7 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Check { config } => check(config),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Serve { config, upgrade } => {
             let start = match upgrade {
                 true => Start::Upgrade,

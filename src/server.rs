@@ -5,6 +5,7 @@
 //! request, [`upgrade`] hands it to another process.
 
 pub mod admin;
+pub mod explain;
 pub mod follow;
 pub mod service;
 pub mod shutdown;

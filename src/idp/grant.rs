@@ -5,14 +5,17 @@ use serde_json::Value;
 use super::{
     AuthMethod, Provider,
     call::{Answer, Endpoint, Trouble, Unavailable},
+    told,
     vendor::{Class, Preset, Wanted},
 };
 use crate::{
     model::{
+        check::Check,
         claims::Claims,
         credential::{ClientId, Secret},
         time::Timestamp,
     },
+    telemetry::checks::Checks,
     token::json,
 };
 
@@ -66,18 +69,28 @@ pub async fn exchange<'a>(
     secret: &'a Secret,
     wanted: &Wanted<'a>,
     asked: Timestamp,
+    checks: &Checks,
 ) -> Result<Granted, Error> {
-    let metadata = provider.metadata().await?;
-    let url = provider.address(&metadata, Endpoint::Token)?;
+    let (metadata, url) = provider.endpoint(Endpoint::Token, checks).await?;
     let method = (provider.config().token_endpoint_auth_method)
         .or(metadata.token_auth)
         .unwrap_or(AuthMethod::ClientSecretPost);
     let preset = provider.config().vendor.preset();
     let mut fields = vec![("grant_type", "client_credentials".into())];
     fields.extend(preset.fields(wanted, &url));
+    told::request(checks, Check::TokenRequest, &url, method, &fields);
     let request = provider.form(url, method, client_id, secret, fields);
-    let answer = provider.caller().send(Endpoint::Token, request).await?;
-    read(&answer, preset, asked)
+    let answer = provider.caller().send(Endpoint::Token, request).await;
+    let granted = match &answer {
+        Ok(answer) => read(answer, preset, asked),
+        Err(unavailable) => Err(unavailable.clone().into()),
+    };
+    let hidden = || {
+        let secret = secret.expose();
+        vec![secret.to_owned(), format!("{client_id}:{secret}")]
+    };
+    told::granted(checks, answer.as_ref(), granted.as_ref().err(), hidden);
+    granted
 }
 
 /// Reads the token endpoint's answer (RFC 6749 sections 5.1 and 5.2), tolerantly in what does not

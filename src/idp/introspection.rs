@@ -2,9 +2,14 @@
 
 use super::{
     AuthMethod, Provider,
-    call::{Endpoint, Trouble, Unavailable},
+    call::{self, Endpoint, Trouble, Unavailable},
+    told,
 };
-use crate::{model::credential::Token, token::json};
+use crate::{
+    model::{check::Check, credential::Token},
+    telemetry::checks::Checks,
+    token::json,
+};
 
 /// What the endpoint said, not yet judged.
 #[derive(Debug)]
@@ -22,9 +27,12 @@ pub enum Answer {
 /// # Errors
 /// [`Unavailable`] where the IdP gave no answer to the question. A refusal of the gateway's own
 /// credentials is one too, and an alarm: no caller is to blame.
-pub async fn ask(provider: &Provider, token: Token<'_>) -> Result<Answer, Unavailable> {
-    let metadata = provider.metadata().await?;
-    let url = provider.address(&metadata, Endpoint::Introspection)?;
+pub async fn ask(
+    provider: &Provider,
+    token: Token<'_>,
+    checks: &Checks,
+) -> Result<Answer, Unavailable> {
+    let (metadata, url) = provider.endpoint(Endpoint::Introspection, checks).await?;
     let retry = std::time::Duration::from_secs(1);
     let Some((id, secret)) = &provider.config().client else {
         return Err(Trouble::UnknownAddress(Endpoint::Introspection).after(retry));
@@ -36,11 +44,23 @@ pub async fn ask(provider: &Provider, token: Token<'_>) -> Result<Answer, Unavai
         ("token", token.expose().into()),
         ("token_type_hint", "access_token".into()),
     ];
+    told::request(checks, Check::IntrospectionRequest, &url, method, &fields);
     let request = provider.form(url, method, id, secret, fields);
     let answer = provider
         .caller()
         .send(Endpoint::Introspection, request)
-        .await?;
+        .await;
+    let refused = answer.as_ref().is_ok_and(|answer| !is_answer(answer));
+    let problem = refused.then_some("it refuses the gateway itself: check `client`");
+    let hidden = || vec![token.expose().to_owned(), secret.expose().to_owned()];
+    told::answer(
+        checks,
+        Check::IntrospectionAnswer,
+        answer.as_ref(),
+        problem,
+        hidden,
+    );
+    let answer = answer?;
     match answer.status.as_u16() {
         200 => Ok(Answer::Body(answer.body)),
         204 => Ok(Answer::NotSupported),
@@ -54,6 +74,12 @@ pub async fn ask(provider: &Provider, token: Token<'_>) -> Result<Answer, Unavai
             Err(Trouble::Status(status).after(retry))
         }
     }
+}
+
+/// Whether it says something of the token.
+fn is_answer(answer: &call::Answer) -> bool {
+    matches!(answer.status.as_u16(), 200 | 204)
+        || answer.status.as_u16() == 400 && is_unsupported(&answer.body)
 }
 
 fn is_unsupported(body: &[u8]) -> bool {

@@ -119,6 +119,15 @@ impl Provider {
         }
     }
 
+    /// Waits until the IdP was asked at least once, with whatever result: before that the gateway
+    /// is not ready.
+    pub async fn asked(&self) {
+        if !self.was_asked() {
+            // What came of it is told where it is needed.
+            let _ = self.first_load().await;
+        }
+    }
+
     /// Whether the IdP was asked at least once, with whatever result.
     pub fn was_asked(&self) -> bool {
         self.attempt().is_some()

@@ -23,6 +23,7 @@ use crate::{
         credential::{ClientId, Secret},
         time::Timestamp,
     },
+    telemetry::checks::Checks,
     token::jwk::KeyId,
 };
 
@@ -32,6 +33,7 @@ pub mod flight;
 pub mod grant;
 pub mod introspection;
 pub mod keys;
+mod told;
 pub mod vendor;
 
 use call::{Caller, Endpoint, Trouble, Unavailable};
@@ -241,6 +243,21 @@ impl Provider {
             Some(_) => Err("metadata, but no keys yet".to_owned()),
             None => Err("not reached yet".to_owned()),
         }
+    }
+
+    /// The address of an endpoint, and the metadata that names it.
+    async fn endpoint(
+        &self,
+        endpoint: Endpoint,
+        checks: &Checks,
+    ) -> Result<(Arc<Metadata>, Url), Unavailable> {
+        let metadata = self.metadata().await;
+        let found = metadata.and_then(|metadata| {
+            let url = self.address(&metadata, endpoint)?;
+            Ok((metadata, url))
+        });
+        self.tell_metadata(checks, endpoint, found.as_ref());
+        found
     }
 
     fn caller(&self) -> &Caller {

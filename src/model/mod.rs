@@ -4,6 +4,7 @@
 //! or a [`claims::ClaimPath`] need not look again.
 
 pub mod application;
+pub mod check;
 pub mod claims;
 pub mod credential;
 pub mod fault;

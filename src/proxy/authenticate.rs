@@ -12,7 +12,7 @@ use super::{
     bearer,
     cors::{Preflight, Unanswered},
     denial::{Code, Denial},
-    exchange,
+    details, exchange,
     guesses::Origin,
     hop::Hop,
     identity::Identity,
@@ -25,9 +25,11 @@ use crate::{
     idp::call::{Trouble, Unavailable},
     model::{
         application::{Application, Registration, Status},
+        check::Check,
         credential::{ClientId, Credential},
         time::Timestamp,
     },
+    telemetry::checks::Checks,
     token,
 };
 
@@ -77,6 +79,8 @@ pub struct Request<'a> {
     pub secure: bool,
     /// When it came.
     pub now: Timestamp,
+    /// Where it is told what each check found: off but for those who ask why.
+    pub checks: &'a Checks,
 }
 
 /// The right to be forwarded. Without one nothing is.
@@ -123,19 +127,23 @@ pub async fn authenticate(
     api: &Api,
     request: &Request<'_>,
 ) -> Result<Permit, Denial> {
+    let checks = request.checks;
+    checks.passed(Check::Access, || details::strategy::access(api));
     if api.config.access == Access::Public {
         return Ok(Permit { caller: None });
     }
+    details::application::directory(checks, &state.directory);
     if !state.directory.is_loaded() {
         return Err(Denial::new(Code::NotReady, "directory_not_loaded"));
     }
     let mut lines = request.headers.get_all(header::AUTHORIZATION).iter();
     let (line, more) = (lines.next(), lines.next());
     if more.is_some() {
+        checks.failed(Check::Credential, || "two Authorization lines".to_owned());
         return Err(Denial::new(Code::InvalidRequest, "authorization_twice"));
     }
-    let caller = match line {
-        Some(line) => match Credential::parse(line.as_bytes()) {
+    let caller = match line.map(|line| Credential::parse(line.as_bytes())) {
+        Some(parsed) => match details::credential::credential(checks, parsed) {
             Ok(Credential::Basic(id, secret)) => exchange::caller(api, request, id, secret).await?,
             Ok(Credential::Bearer(token)) => bearer::caller(api, request, token).await?,
             Ok(Credential::Unknown) => {
@@ -150,7 +158,7 @@ pub async fn authenticate(
             Presented::Session(caller) => *caller,
         },
     };
-    authorise(api, &caller, caller.application.as_deref())?;
+    authorise(api, &caller, caller.application.as_deref(), checks)?;
     Ok(Permit {
         caller: Some(caller),
     })
@@ -213,11 +221,16 @@ pub fn recheck(
     if is_withdrawn(application.as_deref(), caller.made()) {
         return Err("credentials_changed");
     }
-    authorise(api, caller, application.as_deref()).map_err(|denial| denial.reason)
+    authorise(api, caller, application.as_deref(), Checks::OFF).map_err(|denial| denial.reason)
 }
 
 /// Whether a verified caller may call this API: application, then registration, then scopes.
-fn authorise(api: &Api, caller: &Caller, application: Option<&Application>) -> Result<(), Denial> {
+fn authorise(
+    api: &Api,
+    caller: &Caller,
+    application: Option<&Application>,
+    checks: &Checks,
+) -> Result<(), Denial> {
     let denied = |code: Code| {
         let mut denial = Denial::new(code, code.name()).by(&caller.strategy, caller.method);
         denial.client_id = Some(caller.verified.facts.client_id.clone());
@@ -231,14 +244,19 @@ fn authorise(api: &Api, caller: &Caller, application: Option<&Application>) -> R
                 .session
                 .as_ref()
                 .map_or(caller.method, |s| s.method.into());
+            let detail = || details::application::unknown_application(api, caller);
             if api.config.access != Access::Client || earned != Method::Bearer {
+                checks.failed(Check::Application, detail);
                 return Err(denied(Code::UnknownApplication));
             }
+            checks.passed(Check::Application, detail);
         }
         Some(application) => {
+            details::application::application(checks, caller, application);
             if application.status == Status::Suspended {
                 return Err(denied(Code::ApplicationSuspended));
             }
+            details::application::registration(checks, api, application);
             if api.config.access == Access::Registered {
                 match application.registration(&api.config.name) {
                     Some(Registration::Approved) => {}
@@ -261,7 +279,9 @@ fn authorise(api: &Api, caller: &Caller, application: Option<&Application>) -> R
         &caller.strategy.config.scopes_required,
         &api.config.scopes_required,
     ];
-    if rules.iter().all(|rule| rule.allows(granted)) {
+    let allowed = rules.iter().all(|rule| rule.allows(granted));
+    details::application::scopes(checks, granted, rules, allowed);
+    if allowed {
         return Ok(());
     }
     let mut denial = denied(Code::InsufficientScope);
@@ -331,7 +351,14 @@ impl<'a> Request<'a> {
             address: hop.client,
             secure: hop.secure,
             now,
+            checks: Checks::OFF,
         }
+    }
+
+    /// The same, telling what each check finds.
+    #[must_use]
+    pub const fn told(self, checks: &'a Checks) -> Self {
+        Self { checks, ..self }
     }
 
     /// Where it comes from, as guesses are counted.

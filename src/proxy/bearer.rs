@@ -10,6 +10,7 @@ use super::{
     authenticate::{self, Caller, Method, Request, caller as found, is_withdrawn},
     cache::{Cache, Key},
     denial::{Code, Denial},
+    details,
     guesses::Inactive,
     strategy::{Config, Strategy, Verify},
     verified::Verified,
@@ -22,8 +23,8 @@ use crate::{
         introspection::{self, Answer},
         keys::Newer,
     },
-    model::{credential::Token, time::Timestamp},
-    telemetry::metrics::Metrics,
+    model::{check::Check, credential::Token, time::Timestamp},
+    telemetry::{checks::Checks, metrics::Metrics},
     token::{self, jwt},
 };
 
@@ -100,6 +101,8 @@ impl Tokens {
 /// # Errors
 /// The [`Denial`] that answers the request.
 pub async fn caller(api: &Api, request: &Request<'_>, token: Token<'_>) -> Result<Caller, Denial> {
+    let checks = request.checks;
+    details::strategy::auth_method(checks, api, Method::Bearer);
     if !api.accepts(Method::Bearer) {
         return Err(Denial::new(Code::CredentialsRequired, "bearer_not_enabled"));
     }
@@ -112,7 +115,8 @@ pub async fn caller(api: &Api, request: &Request<'_>, token: Token<'_>) -> Resul
     if let (Some(only), None) = (strategies.next(), strategies.next())
         && let Some(known) = known(only, &key, request.now)
     {
-        return judge(only, known, request.now).map_err(|refusal| denial(only, &refusal));
+        details::strategy::remembered(checks, only);
+        return judge(only, known, request.now, checks).map_err(|refusal| denial(only, &refusal));
     }
     if jwt::looks_like_jwt(token.expose()) {
         signed(api, request, token, key).await
@@ -150,15 +154,18 @@ fn judge(
     strategy: &Arc<Strategy>,
     verified: Arc<Verified>,
     now: Timestamp,
+    checks: &Checks,
 ) -> Result<Caller, Refusal> {
-    strategy
-        .rules()
-        .judge(&verified.facts, now)
-        .map_err(Refusal::Token)?;
+    if let Err(error) = strategy.rules().judge(&verified.facts, now) {
+        details::token::judged_again(checks, error);
+        return Err(Refusal::Token(error));
+    }
     let facts = &verified.facts;
     let issued = facts.issued;
     let caller = found(strategy, Method::Bearer, verified, None);
-    if is_withdrawn(caller.application.as_deref(), issued) {
+    let withdrawn = is_withdrawn(caller.application.as_deref(), issued);
+    details::application::valid_from(checks, caller.application.as_deref(), issued, withdrawn);
+    if withdrawn {
         return Err(Refusal::Withdrawn);
     }
     Ok(caller)
@@ -173,6 +180,7 @@ async fn signed(
     key: Key,
 ) -> Result<Caller, Denial> {
     let issuer = jwt::issuer(token.expose());
+    let checks = request.checks;
     let mut passed: Option<Caller> = None;
     let mut refused: Option<Denial> = None;
     // A strategy that cannot judge now may be the one that knows the client, perhaps as suspended.
@@ -184,17 +192,20 @@ async fn signed(
     {
         let owns = |issuer: &String| strategy.provider.issuers().contains(issuer);
         let result = if issuer.as_ref().is_some_and(owns) {
+            details::strategy::owned(checks, strategy, token);
             let result = verify(strategy, request, token, key).await;
             unjudged |= matches!(result, Err(Refusal::Unavailable(_) | Refusal::TooMany(_)));
             result
         } else if strategy.provider.knows_issuer() {
+            details::strategy::not_owned(checks, api, strategy, issuer.as_deref());
             Err(Refusal::Token(token::Error::Issuer))
         } else {
+            details::strategy::issuer_unknown(checks, strategy);
             Err(Refusal::unavailable(Trouble::UnknownAddress(
                 Endpoint::Discovery,
             )))
         };
-        match result.and_then(|verified| judge(strategy, verified, request.now)) {
+        match result.and_then(|verified| judge(strategy, verified, request.now, checks)) {
             Ok(caller) if caller.application.is_some() => return Ok(caller),
             Ok(caller) => passed = passed.or(Some(caller)),
             Err(refusal) => {
@@ -230,7 +241,9 @@ async fn opaque(
     key: Key,
 ) -> Result<Caller, Denial> {
     let introspects = |strategy: &&Arc<Strategy>| strategy.config.bearer && strategy.introspects();
-    let Some(strategy) = api.strategies.iter().find(introspects) else {
+    let found = api.strategies.iter().find(introspects);
+    details::strategy::introspecting(request.checks, api, found);
+    let Some(strategy) = found else {
         let mut denial = Denial::new(Code::InvalidToken, "not_a_jwt");
         let mut strategies = api
             .strategies
@@ -243,7 +256,7 @@ async fn opaque(
     let verified = introspect(strategy, request, token, key)
         .await
         .map_err(refused)?;
-    judge(strategy, verified, request.now).map_err(refused)
+    judge(strategy, verified, request.now, request.checks).map_err(refused)
 }
 
 async fn verify(
@@ -257,10 +270,11 @@ async fn verify(
     }
     let holds = |known: &Arc<Verified>| known.holds(strategy, request.now);
     if let Some(known) = strategy.tokens.signed.find(&key, holds) {
+        details::strategy::remembered(request.checks, strategy);
         return Ok(known);
     }
     strategy.tokens.signed.missed();
-    let verified = check_signature(strategy, token, request.now).await?;
+    let verified = check_signature(strategy, token, request.now, request.checks).await?;
     strategy.tokens.signed.keep(key, Arc::clone(&verified));
     Ok(verified)
 }
@@ -273,23 +287,23 @@ pub async fn check_signature(
     strategy: &Strategy,
     token: Token<'_>,
     now: Timestamp,
+    checks: &Checks,
 ) -> Result<Arc<Verified>, Refusal> {
     let provider = &strategy.provider;
     let rules = strategy.rules();
     let issuers = provider.issuers();
-    let mut keys = provider
-        .first_keys(now)
-        .await
-        .map_err(Refusal::Unavailable)?;
+    let keys = provider.first_keys(now).await;
+    provider.tell_keys(checks, keys.as_deref());
+    let mut keys = keys.map_err(Refusal::Unavailable)?;
     let (facts, key) = loop {
-        match jwt::verify(token.expose(), &keys.set, &issuers, &rules, now) {
+        let result = jwt::verify(token.expose(), &keys.set, &issuers, &rules, now);
+        details::token::signed(checks, strategy, token, &keys.set, &result, now);
+        match result {
             Ok(verified) => break verified,
             Err(token::Error::UnknownKey) => {
-                match provider
-                    .newer_keys(&keys)
-                    .await
-                    .map_err(Refusal::Unavailable)?
-                {
+                let newer = provider.newer_keys(&keys).await;
+                provider.tell_newer_keys(checks, newer.as_ref());
+                match newer.map_err(Refusal::Unavailable)? {
                     Newer::Keys(newer) => keys = newer,
                     Newer::NotYet(wait) => return Err(Refusal::UnknownKey(wait)),
                 }
@@ -311,7 +325,9 @@ async fn introspect(
     let now = request.now;
     let holds = |known: &Arc<Verified>| known.holds(strategy, now);
     let tokens = &strategy.tokens;
+    let checks = request.checks;
     if let Some(known) = tokens.introspected.find(&key, holds) {
+        details::strategy::remembered(checks, strategy);
         return Ok(known);
     }
     tokens.introspected.missed();
@@ -320,20 +336,23 @@ async fn introspect(
         Some(refused.map_or(Refusal::Inactive, Refusal::Token))
     };
     if let Some(refusal) = remembered() {
+        checks.failed(Check::Remembered, || {
+            "refused by introspection a moment ago".to_owned()
+        });
         return Err(refusal);
     }
-    tokens
-        .attempts
-        .check(request.origin(), now)
-        .map_err(Refusal::TooMany)?;
+    let attempts = tokens.attempts.check(request.origin(), now);
+    details::strategy::attempts(checks, attempts.as_ref().err());
+    attempts.map_err(Refusal::TooMany)?;
     let landed = || {
         let known = tokens.introspected.find(&key, holds).map(Ok);
         known.or_else(|| remembered().map(Err))
     };
     let start = {
         let (strategy, token) = (Arc::clone(strategy), token.to_secret());
+        let checks = checks.clone();
         || async move {
-            let result = ask(&strategy, token.as_token()).await;
+            let result = ask(&strategy, token.as_token(), &checks).await;
             match &result {
                 Ok(verified) => strategy.tokens.introspected.keep(key, Arc::clone(verified)),
                 Err(Refusal::Inactive) => strategy.tokens.inactive.insert(key, None),
@@ -360,16 +379,24 @@ async fn introspect(
 ///
 /// # Errors
 /// Why the token was not verified.
-pub async fn ask(strategy: &Strategy, token: Token<'_>) -> Result<Arc<Verified>, Refusal> {
+pub async fn ask(
+    strategy: &Strategy,
+    token: Token<'_>,
+    checks: &Checks,
+) -> Result<Arc<Verified>, Refusal> {
     let provider = &strategy.provider;
     let asked = clock::now();
-    let body = match introspection::ask(provider, token).await {
+    let body = match introspection::ask(provider, token, checks).await {
         Ok(Answer::Body(body)) => body,
-        Ok(Answer::NotSupported) => return Err(Refusal::Inactive),
+        Ok(Answer::NotSupported) => {
+            checks.failed(Check::Active, || "not a token of this endpoint".to_owned());
+            return Err(Refusal::Inactive);
+        }
         Err(unavailable) => return Err(Refusal::Unavailable(unavailable)),
     };
     let rules = strategy.rules();
     let facts = token::introspection::facts(&body, &provider.issuers(), &rules, clock::now());
+    details::token::introspected(checks, strategy, &body, &facts, asked);
     match facts {
         Ok(Some(facts)) => {
             let longest = asked.plus(strategy.config.tokens.introspection_time);

@@ -25,6 +25,7 @@ use super::{
     bearer,
     cache::{Cache, Key},
     denial::{Code, Denial},
+    details,
     guesses::Guesses,
     strategy::{Config, Strategy},
     verified::Verified,
@@ -37,12 +38,13 @@ use crate::{
         grant::{self, Granted},
     },
     model::{
+        check::Check,
         claims::Facts,
         credential::{ClientId, Secret},
         scope::Scopes,
         time::Timestamp,
     },
-    telemetry::metrics::Metrics,
+    telemetry::{checks::Checks, metrics::Metrics},
 };
 
 /// Life of a token of which the IdP says nothing (design section 3.1).
@@ -149,6 +151,8 @@ pub async fn caller(
     id: ClientId,
     secret: Secret,
 ) -> Result<Caller, Denial> {
+    let checks = request.checks;
+    details::strategy::auth_method(checks, api, Method::ClientCredentials);
     if !api.accepts(Method::ClientCredentials) {
         return Err(Denial::new(
             Code::CredentialsRequired,
@@ -158,7 +162,9 @@ pub async fn caller(
     let knows = |strategy: &&Arc<Strategy>| {
         strategy.config.client_credentials && strategy.applications.knows(id.as_str())
     };
-    let Some(strategy) = api.strategies.iter().find(knows) else {
+    let found = api.strategies.iter().find(knows);
+    details::strategy::exchanging(checks, api, found, &id);
+    let Some(strategy) = found else {
         return Err(Denial::new(Code::InvalidClient, "unknown_client"));
     };
     let verified = exchange(strategy, request, &id, &secret)
@@ -190,6 +196,7 @@ async fn exchange(
     let holds =
         |pair: &Arc<Pair>| pair.verified.holds(strategy, now) && pair.verified.made >= valid_from;
     if let Some(pair) = exchanges.pairs.find(&key, holds) {
+        details::strategy::remembered(request.checks, strategy);
         (strategy.rules().judge(&pair.verified.facts, now))
             .map_err(|error| misfit(strategy, error.reason()))?;
         if now >= pair.renew_from && !pair.renewing.swap(true, Ordering::Relaxed) {
@@ -230,11 +237,13 @@ async fn exchange_unknown(
         (wrong_since == valid_from).then_some(Refusal::Wrong(cure))
     };
     let subject = (id.clone(), valid_from);
-    exchanges
-        .guesses
-        .count(&subject, origin, &key, now)
-        .map_err(Refusal::TooMany)?;
+    let attempts = exchanges.guesses.count(&subject, origin, &key, now);
+    details::strategy::attempts(request.checks, attempts.as_ref().err());
+    attempts.map_err(Refusal::TooMany)?;
     if let Some(wrong) = known_wrong() {
+        request.checks.failed(Check::Remembered, || {
+            "the identity provider refused this pair a moment ago".to_owned()
+        });
         return Err(wrong);
     }
     let landed = || {
@@ -249,7 +258,8 @@ async fn exchange_unknown(
     };
     let start = {
         let (strategy, id, secret) = (Arc::clone(strategy), id.clone(), secret.clone());
-        || async move { ask(&strategy, key, &id, &secret, valid_from).await }
+        let checks = request.checks.clone();
+        || async move { ask(&strategy, key, &id, &secret, valid_from, &checks).await }
     };
     let flight = (key, valid_from);
     let result = exchanges.exchanging.join(flight, landed, start).await;
@@ -273,7 +283,7 @@ fn renew(strategy: Arc<Strategy>, pair: Arc<Pair>, key: Key, id: ClientId, secre
         let valid_from = valid_from(&strategy, &id);
         let start = {
             let strategy = Arc::clone(&strategy);
-            || async move { ask(&strategy, key, &id, &secret, valid_from).await }
+            || async move { ask(&strategy, key, &id, &secret, valid_from, Checks::OFF).await }
         };
         let result = strategy
             .exchanges
@@ -293,11 +303,12 @@ async fn ask(
     id: &ClientId,
     secret: &Secret,
     valid_from: Timestamp,
+    checks: &Checks,
 ) -> Result<Arc<Verified>, Refusal> {
     let asked = clock::now();
     let exchanges = &strategy.exchanges;
-    let wanted = strategy.wanted();
-    let granted = match grant::exchange(&strategy.provider, id, secret, &wanted, asked).await {
+    let (provider, wanted) = (&strategy.provider, strategy.wanted());
+    let granted = match grant::exchange(provider, id, secret, &wanted, asked, checks).await {
         Ok(granted) => granted,
         Err(grant::Error::WrongSecret(refused)) => {
             exchanges.pairs.forget(&key);
@@ -321,7 +332,8 @@ async fn ask(
             ));
         }
     };
-    let pair = judge(strategy, id, &granted).await.inspect_err(|refusal| {
+    let pair = judge(strategy, id, &granted, checks).await;
+    let pair = pair.inspect_err(|refusal| {
         if let Refusal::Misconfigured(reason, cure) = refusal {
             let problem = format!("the token that the identity provider issued: {reason}");
             log(strategy, id, &problem, *cure);
@@ -335,12 +347,18 @@ async fn ask(
 }
 
 /// Judges the token that came back like any other, and sets how long it serves.
-async fn judge(strategy: &Strategy, id: &ClientId, granted: &Granted) -> Result<Pair, Refusal> {
+async fn judge(
+    strategy: &Strategy,
+    id: &ClientId,
+    granted: &Granted,
+    checks: &Checks,
+) -> Result<Pair, Refusal> {
     let found = if strategy.judges(granted.token.as_token()) {
         let found = if strategy.is_signed(granted.token.as_token()) {
-            bearer::check_signature(strategy, granted.token.as_token(), granted.asked).await
+            let (token, asked) = (granted.token.as_token(), granted.asked);
+            bearer::check_signature(strategy, token, asked, checks).await
         } else {
-            bearer::ask(strategy, granted.token.as_token()).await
+            bearer::ask(strategy, granted.token.as_token(), checks).await
         };
         found.map_err(|refusal| match refusal {
             bearer::Refusal::Inactive => misfit(strategy, "issued_token_inactive"),
@@ -354,8 +372,10 @@ async fn judge(strategy: &Strategy, id: &ClientId, granted: &Granted) -> Result<
             bearer::Refusal::TooMany(_) | bearer::Refusal::Withdrawn => lost(),
         })?
     } else {
+        details::strategy::vouched(checks, strategy);
         Arc::new(vouched(strategy, id, granted))
     };
+    details::strategy::same_client(checks, strategy, &found.facts.client_id, id);
     if found.facts.client_id != *id {
         return Err(misfit(strategy, "credential_claim_is_not_the_client_id"));
     }

@@ -13,12 +13,14 @@ use super::{
     authenticate::{self, Permit, Request, authenticate},
     cors::{self, Fields, Preflight},
     denial::{Code, Denial},
+    details,
     head::{check_head, declared_length},
     logout,
     path::{self, Path, Target},
     route::Found,
     upstream::{Refusal, config::Protocol, exchange::Exchange},
 };
+use crate::model::check::Check;
 
 /// What is done with a request that is not refused.
 pub(super) enum Verdict {
@@ -42,17 +44,24 @@ pub(super) async fn judge(
     let Some(state) = ctx.state.clone() else {
         return Err(Denial::new(Code::Internal, "no_state"));
     };
-    check_head(request, &ctx.host, state.config.limits.header_count)?;
+    let checks = ctx.checks.clone();
+    let head = check_head(request, &ctx.host, state.config.limits.header_count);
+    details::route::head(&checks, &ctx.host, head)?;
     let view = Request::new(
         &request.method,
         &request.headers,
         &ctx.host,
         &ctx.hop,
         ctx.now,
-    );
-    let target = path::target(raw_path).map_err(|_| Denial::new(Code::AmbiguousPath, "target"))?;
+    )
+    .told(&checks);
+    let target = details::route::path(&checks, path::target(raw_path));
+    let target = target.map_err(|_| Denial::new(Code::AmbiguousPath, "target"))?;
     let path = match target {
-        Target::Asterisk => return Err(Denial::new(Code::NoRoute, "asterisk")),
+        Target::Asterisk => {
+            checks.failed(Check::Path, || "* asks about no API".to_owned());
+            return Err(Denial::new(Code::NoRoute, "asterisk"));
+        }
         Target::Absolute { path, .. } | Target::Origin { path, .. } => path,
     };
     let preflight = Preflight::of(&request.method, &request.headers);
@@ -66,8 +75,11 @@ pub(super) async fn judge(
         return fields.map(|fields| Verdict::Answer(fields, "logout"));
     }
     let ambiguous = |_| Denial::new(Code::AmbiguousPath, "path");
-    let path = Path::check(path).map_err(ambiguous)?;
-    let (index, prefix_length) = match state.table.find(&ctx.host, &path, method) {
+    let path = details::route::path(&checks, Path::check(path)).map_err(ambiguous)?;
+    checks.passed(Check::Path, || "one reading only".to_owned());
+    let found = state.table.find(&ctx.host, &path, method);
+    details::route::route(&checks, &state, &ctx.host, method, &found);
+    let (index, prefix_length) = match found {
         Found::Api {
             index,
             prefix_length,
@@ -88,6 +100,9 @@ pub(super) async fn judge(
     if let Some(limit) = state.config.limits.body_size
         && declared_length(request).is_some_and(|length| length > limit)
     {
+        checks.failed(Check::BodySize, || {
+            format!("limits.body_size is {limit} bytes")
+        });
         return Err(Denial::new(Code::BodyTooLarge, "content_length"));
     }
     if ctx.host.is_empty()
@@ -96,6 +111,9 @@ pub(super) async fn judge(
         && upstream.protocol != Protocol::Http1
     {
         // HTTP/1.0 asks for no name, HTTP/2 does (RFC 9113 section 8.3.1).
+        checks.failed(Check::UpstreamHost, || {
+            "no Host to send on, and the upstream speaks HTTP/2".to_owned()
+        });
         return Err(Denial::new(Code::InvalidRequest, "no_host"));
     }
     let permit = match &preflight {
@@ -109,11 +127,20 @@ pub(super) async fn judge(
                 index,
             };
             if let Some(fields) = cors::answer(&place, preflight)? {
+                checks.passed(Check::Preflight, || "answered by the API's cors".to_owned());
                 return Ok(Verdict::Answer(fields, "preflight"));
             }
             match authenticate::pass(api, preflight, has_body) {
-                Some(permit) => permit,
+                Some(permit) => {
+                    checks.passed(Check::Preflight, || "preflight: pass".to_owned());
+                    permit
+                }
                 None => {
+                    checks.skipped(Check::Preflight, || {
+                        "neither cors nor preflight: pass takes it, so it needs a credential like \
+                         any request"
+                            .to_owned()
+                    });
                     let permit = authenticate(&state, api, &view).await;
                     // Browsers send no credential with it, so that is not what is missing.
                     let permit = permit.map_err(|mut denial| {

@@ -12,7 +12,9 @@ pub mod cache;
 pub mod connection;
 pub mod cors;
 pub mod denial;
+mod details;
 pub mod exchange;
+pub mod explanation;
 pub mod forwarded;
 pub mod framing;
 pub mod guesses;
@@ -36,6 +38,7 @@ mod upload;
 pub mod upstream;
 pub mod verified;
 pub(crate) mod visit;
+pub mod walk;
 
 use std::{
     any::Any,
@@ -58,7 +61,7 @@ use pingora::{
 use crate::{
     clock,
     model::time::Timestamp,
-    telemetry::{lines::Lines, metrics::Metrics},
+    telemetry::{checks::Checks, lines::Lines, metrics::Metrics},
 };
 use api::Api;
 use authenticate::Permit;
@@ -107,6 +110,7 @@ pub struct Ctx {
     body_received: u64,
     arrival: Option<Arrival>,
     framing: Framing,
+    checks: Checks,
 }
 
 impl Gateway {

@@ -125,6 +125,19 @@ impl Table {
         allow(&apis)
     }
 
+    /// The paths that are configured for a host, in the form of the configuration and sorted: for
+    /// telling people what there is.
+    #[must_use]
+    pub fn configured(&self, host: &str) -> Vec<String> {
+        let paths = self.paths(&normal_host(host));
+        let exact = paths.exact.keys().map(|path| format!("={path}"));
+        let mut all: Vec<String> = exact
+            .chain(paths.prefixes.keys().map(|path| path.to_string()))
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
     /// Finds the API for a request. `host` is as the client sent it, port and all.
     #[must_use]
     pub fn find(&self, host: &str, path: &Path<'_>, method: &Method) -> Found<'_> {

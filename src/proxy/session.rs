@@ -13,12 +13,14 @@ use super::{
     api::Api,
     authenticate::{self, Caller, Method, Request, is_withdrawn},
     denial::{Code, Denial},
+    details,
     state::State,
     strategy::{SameSite, Secure, SessionConfig, Strategy},
     verified::Verified,
 };
 use crate::{
-    model::{claims::Facts, time::Timestamp},
+    model::{check::Check, claims::Facts, time::Timestamp},
+    telemetry::checks::Checks,
     token::session::{self, Session, SessionId},
 };
 
@@ -120,6 +122,8 @@ pub fn presented(state: &State, api: &Api, request: &Request<'_>) -> Result<Pres
     };
     let mut names: Vec<&str> = Vec::new();
     let mut opened: Option<Denial> = None;
+    let checks = request.checks;
+    details::credential::cookies(checks, request.headers, with_session(), request.secure);
     for strategy in with_session() {
         let name = strategy.cookies.name(request.secure);
         if names.contains(&name) {
@@ -131,6 +135,7 @@ pub fn presented(state: &State, api: &Api, request: &Request<'_>) -> Result<Pres
             continue;
         };
         if values.next().is_some() {
+            checks.failed(Check::Credential, || format!("two cookies named {name}"));
             return Err(Denial::new(Code::InvalidRequest, "session_cookie_twice"));
         }
         let ended = |reason: &'static str| {
@@ -141,20 +146,24 @@ pub fn presented(state: &State, api: &Api, request: &Request<'_>) -> Result<Pres
         let session = match state.keys.open(value, name) {
             Ok(session) => session,
             Err(error) => {
+                details::session::sealed(checks, state, name);
                 opened.get_or_insert(ended(error.reason()));
                 continue;
             }
         };
         // A cookie of a strategy that this API does not accept counts as absent.
         let Some(strategy) = with_session().find(|s| *s.config.name == *session.strategy) else {
+            details::session::foreign_session(checks, &session);
             continue;
         };
-        match caller(state, strategy, session, request.now) {
+        details::session::opened(checks, &session);
+        match caller(state, strategy, session, request.now, checks) {
             Ok(caller) => {
-                if is_unsafe(request.method, request.headers)
+                let foreign = is_unsafe(request.method, request.headers)
                     && is_cross_site(request)
-                    && !api.trusts_origin(request.headers)
-                {
+                    && !api.trusts_origin(request.headers);
+                details::session::cross_site(checks, request, foreign);
+                if foreign {
                     let denial = Denial::new(Code::CrossSiteRequest, "cross_site_request");
                     return Err(denial.by(strategy, Method::Session));
                 }
@@ -174,8 +183,11 @@ fn caller(
     strategy: &Arc<Strategy>,
     session: Session,
     now: Timestamp,
+    checks: &Checks,
 ) -> Result<Caller, &'static str> {
-    check(state, strategy, &session, now)?;
+    let held = check(state, strategy, &session, now);
+    details::session::session(checks, strategy, &session, now, held);
+    held?;
     let facts = Facts {
         client_id: session.client_id.clone(),
         audience: Vec::new(),

@@ -25,7 +25,10 @@ use super::{
     reply, session,
     state::State,
 };
-use crate::{clock, telemetry::metrics::Metrics};
+use crate::{
+    clock,
+    telemetry::{checks::Checks, metrics::Metrics},
+};
 
 impl Ctx {
     /// A request of which nothing is known yet.
@@ -52,6 +55,7 @@ impl Ctx {
             body_received: 0,
             arrival: None,
             framing: Framing::default(),
+            checks: Checks::default(),
         }
     }
 

@@ -86,6 +86,13 @@ impl KeySet {
         self.keys.is_empty()
     }
 
+    /// The `kid` of each key that can verify; empty for one that has none.
+    pub fn kids(&self) -> impl Iterator<Item = &str> {
+        self.keys
+            .iter()
+            .map(|key| key.kid.as_deref().unwrap_or_default())
+    }
+
     /// How many members of the set were not used.
     pub fn skipped(&self) -> usize {
         self.skipped

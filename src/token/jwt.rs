@@ -57,6 +57,17 @@ pub fn issuer(token: &str) -> Option<String> {
         .map(|Payload { iss }| iss.into_owned())
 }
 
+/// Header and payload as they were presented, for showing to people and for nothing else: nothing
+/// of them is verified. `None` where they cannot be read.
+pub fn unverified(token: &str) -> Option<(Claims, Claims)> {
+    if token.len() > TOKEN_LIMIT {
+        return None;
+    }
+    let (header, payload, _) = parts(token)?;
+    let object = |part| json::object(&decode(part).ok()?).ok();
+    Some((object(header)?, object(payload)?))
+}
+
 /// Verifies an access token with an identity provider's keys: size, form, header, signature,
 /// issuer, then all that [`Rules`] ask. `issuers` are the provider's `iss` values, compared byte
 /// for byte. The key that verified it is told so that a cached verdict can end with it.
@@ -76,10 +87,11 @@ pub fn verify(
     }
     let (header, payload, signature) = parts(token).ok_or(Error::NotJwt)?;
     let message = &token[..header.len() + 1 + payload.len()];
-    let members = json::object(&decode(header)?).map_err(Error::Json)?;
+    // All parts before any is looked into: what is told of a refusal names the first of the checks
+    // in `Check::OF_JWT` that fails.
+    let (header, payload, signature) = (decode(header)?, decode(payload)?, decode(signature)?);
+    let members = json::object(&header).map_err(Error::Json)?;
     let header = Header::read(&members)?;
-    let payload = decode(payload)?;
-    let signature = decode(signature)?;
     let message = message.as_bytes();
     let key = keys
         .verify(
@@ -95,7 +107,7 @@ pub fn verify(
             error => error,
         })?;
 
-    let claims = json::object(&payload).map_err(Error::Json)?;
+    let claims = json::object(&payload).map_err(Error::Payload)?;
     let issuer = rules::text(&claims, "iss")?.ok_or(Error::Issuer)?;
     if !issuers.iter().any(|known| known == issuer) || !key.signs_for(issuer, rules.key_issuer) {
         return Err(Error::Issuer);
@@ -131,12 +143,14 @@ impl<'h> Header<'h> {
             Some(Value::String(text)) => Ok(Some(text.as_str())),
             Some(_) => Err(Error::Header),
         };
+        let (alg, kid) = (text("alg")?.ok_or(Error::Header)?, text("kid")?);
+        let kind = text("typ")?;
         // No extension is understood, so each that must be is one too many.
         let attached = members.get("b64").is_none_or(|b64| *b64 == true);
         if members.contains_key("crit") || !attached {
             return Err(Error::Critical);
         }
-        if let Some(kind) = text("typ")? {
+        if let Some(kind) = kind {
             let prefix = kind
                 .get(..12)
                 .filter(|p| p.eq_ignore_ascii_case("application/"));
@@ -148,10 +162,7 @@ impl<'h> Header<'h> {
                 return Err(Error::Type);
             }
         }
-        Ok(Self {
-            alg: text("alg")?.ok_or(Error::Header)?,
-            kid: text("kid")?,
-        })
+        Ok(Self { alg, kid })
     }
 }
 

@@ -16,9 +16,13 @@ pub mod session;
 #[cfg(test)]
 mod mint;
 #[cfg(test)]
+mod order;
+#[cfg(test)]
 mod vectors;
 
 use aws_lc_rs::digest::{Context, SHA256};
+
+use crate::model::check::Check;
 
 /// Why a token, a key set, an introspection answer or a cookie is refused.
 ///
@@ -76,8 +80,8 @@ pub enum Error {
     /// `iss` is none of the identity provider's, or is missing.
     #[error("the token was issued by somebody else")]
     Issuer,
-    /// Header or payload is no strict JSON object.
-    #[error("the token is not strict JSON")]
+    /// The header is no strict JSON object.
+    #[error("the token's header is not strict JSON")]
     Json(#[source] json::Fault),
     /// The key set is no strict JSON object with an array `keys` (RFC 7517 section 5).
     #[error("the key set is unreadable")]
@@ -94,6 +98,9 @@ pub enum Error {
     /// `nbf` is in the future.
     #[error("the token is not valid yet")]
     NotYetValid,
+    /// The payload is no strict JSON object.
+    #[error("the token's payload is not strict JSON")]
+    Payload(#[source] json::Fault),
     /// The system's random numbers failed.
     #[error("no random numbers")]
     Random,
@@ -150,7 +157,7 @@ impl Error {
             Self::Header => "header",
             Self::IssuedInFuture => "issued_in_future",
             Self::Issuer => "issuer",
-            Self::Json(_) => "json",
+            Self::Json(_) | Self::Payload(_) => "json",
             Self::KeySet => "key_set",
             Self::ManagementScope => "management_scope",
             Self::NotAccessToken => "not_access_token",
@@ -168,6 +175,38 @@ impl Error {
             Self::Type => "type",
             Self::UnknownKey => "unknown_key",
         }
+    }
+
+    /// The check that a token fails with this. [`jwt::verify`] and [`introspection::facts`] make
+    /// their checks in the order of [`Check::OF_JWT`] and [`Check::OF_ANSWER`], so those before it
+    /// were passed. `None` for what is wrong with a key set or with the system.
+    pub fn check(&self) -> Option<Check> {
+        Some(match self {
+            Self::Base64 | Self::NotJwt | Self::TooLarge => Check::TokenForm,
+            Self::Critical | Self::Header | Self::Json(_) => Check::TokenHeader,
+            Self::Type => Check::TokenType,
+            Self::Algorithm | Self::UnknownKey => Check::Key,
+            Self::GraphToken | Self::Signature => Check::Signature,
+            Self::Payload(_) => Check::Payload,
+            Self::AnswerTooLarge | Self::AnswerUnreadable(_) | Self::AnswerWithoutActive => {
+                Check::IntrospectionAnswer
+            }
+            Self::Issuer | Self::ClaimType("iss") => Check::Issuer,
+            Self::NotAccessToken
+            | Self::SenderConstrained
+            | Self::ClaimType("purpose" | "token_type" | "token_use" | "typ") => Check::TokenUse,
+            Self::ExpiryMissing | Self::ClaimType("aud" | "exp" | "iat" | "nbf" | "scope") => {
+                Check::Claims
+            }
+            // All other claims are read to find the client.
+            Self::ClaimType(_) | Self::ClientConflict | Self::ClientMissing => Check::ClientClaim,
+            Self::ManagementScope => Check::ManagementScope,
+            Self::Expired | Self::IssuedInFuture | Self::NotYetValid => Check::Times,
+            Self::Audience => Check::Audience,
+            Self::SessionUnreadable => Check::SessionOpens,
+            Self::SessionEnded | Self::SessionIdle => Check::SessionTimes,
+            Self::KeySet | Self::Random | Self::SessionKey | Self::SessionTooLarge => return None,
+        })
     }
 
     /// Whether an introspection answer could not be read, which is the identity provider's fault

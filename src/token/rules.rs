@@ -69,12 +69,11 @@ impl Rules<'_> {
     /// refuses what is no access token.
     pub(super) fn read(&self, claims: &Claims, client: &[ClaimPath]) -> Result<Facts, Error> {
         access_token(claims)?;
-        let expires = time(claims, "exp")?.ok_or(Error::ExpiryMissing)?;
         let facts = Facts {
             client_id: client_id(claims, client)?,
             audience: audience(claims)?,
             scopes: scopes(claims, self.scope_claims)?,
-            expires,
+            expires: time(claims, "exp")?.ok_or(Error::ExpiryMissing)?,
             not_before: time(claims, "nbf")?,
             issued: time(claims, "iat")?,
             header_claims: self

@@ -372,7 +372,7 @@ fn the_payload_is_judged_after_the_signature() {
         (
             "infinite exp",
             PAYLOAD.replace("1000300", "1e400"),
-            Err(Error::Json(Fault::Syntax)),
+            Err(Error::Payload(Fault::Syntax)),
         ),
         (
             "bound",
@@ -382,20 +382,20 @@ fn the_payload_is_judged_after_the_signature() {
         (
             "client twice",
             PAYLOAD.replace("{", r#"{"client_id":"admin","#),
-            Err(Error::Json(Fault::Repeated)),
+            Err(Error::Payload(Fault::Repeated)),
         ),
-        ("too deep", deep, Err(Error::Json(Fault::Depth))),
+        ("too deep", deep, Err(Error::Payload(Fault::Depth))),
         (
             "nested JWT",
             "a.b.c".to_owned(),
-            Err(Error::Json(Fault::Syntax)),
+            Err(Error::Payload(Fault::Syntax)),
         ),
         (
             "trailing byte",
             format!("{PAYLOAD}x"),
-            Err(Error::Json(Fault::Syntax)),
+            Err(Error::Payload(Fault::Syntax)),
         ),
-        ("empty", String::new(), Err(Error::Json(Fault::Syntax))),
+        ("empty", String::new(), Err(Error::Payload(Fault::Syntax))),
     ] {
         assert_eq!(judge(HEADER, &payload), expected, "{name}");
         // A stranger's signature hides what the claims would have been refused for.
@@ -437,7 +437,7 @@ fn the_compact_form_is_strict() {
         (
             "no payload",
             resign(&format!("{header}.")),
-            Err(Error::Json(Fault::Syntax)),
+            Err(Error::Payload(Fault::Syntax)),
         ),
         (
             "no header",

@@ -1,0 +1,83 @@
+//! A request that nobody sent, walked to its verdict: the way of a real one, with every check told.
+//!
+//! Nothing is placed at an upstream. Whatever an identity provider has to say it is asked for.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use http::request::Parts;
+
+use super::{
+    Ctx,
+    denial::Denial,
+    head::host,
+    hop::{Hop, Scheme},
+    judge::{self, Verdict},
+    state::State,
+};
+use crate::telemetry::checks::{Checks, Step};
+
+/// What a walk came to.
+#[derive(Debug)]
+pub struct Walk {
+    /// The API that takes the request, where one does.
+    pub api: Option<Arc<str>>,
+    /// Every check that was made, in order.
+    pub steps: Vec<Step>,
+    /// How it ended.
+    pub verdict: Result<Passed, Denial>,
+}
+
+/// A request that is not refused.
+#[derive(Debug)]
+pub enum Passed {
+    /// The gateway answers it by itself; the word says what it is.
+    Answered(&'static str),
+    /// It would be sent to the upstream.
+    Forwarded(Option<Who>),
+}
+
+/// Who calls.
+#[derive(Debug)]
+pub struct Who {
+    /// The name of the strategy that judged.
+    pub strategy: Arc<str>,
+    /// The method used.
+    pub method: &'static str,
+    /// The client.
+    pub client_id: String,
+    /// The application's id and name, where the directory knows it.
+    pub application: Option<(uuid::Uuid, Box<str>)>,
+}
+
+/// Walks a request to its verdict. `target` is what would stand in its first line, as it would
+/// stand there; `scheme` is that of the listener. It comes from nowhere in particular.
+pub async fn walk(state: &Arc<State>, request: &Parts, target: &[u8], scheme: Scheme) -> Walk {
+    let checks = Checks::recording();
+    let mut ctx = Ctx::new();
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    let proxies = &state.config.trusted_proxies;
+    ctx.hop = Hop::new(proxies, nowhere, None, scheme, &request.headers);
+    ctx.host = host(request).into();
+    ctx.state = Some(Arc::clone(state));
+    ctx.checks = checks.clone();
+    let verdict = judge::judge(request, target, false, &mut ctx).await;
+    let verdict = verdict.map(|verdict| match verdict {
+        Verdict::Answer(_, what) => Passed::Answered(what),
+        Verdict::Permit(permit) => Passed::Forwarded(permit.caller().map(|caller| {
+            Who {
+                strategy: Arc::clone(&caller.strategy.config.name),
+                method: caller.method.name(),
+                client_id: caller.verified.facts.client_id.as_str().to_owned(),
+                application: caller
+                    .application
+                    .as_ref()
+                    .map(|known| (known.id, known.name.clone())),
+            }
+        })),
+    });
+    Walk {
+        api: ctx.api.map(|api| Arc::clone(&api.config.name)),
+        steps: checks.steps(),
+        verdict,
+    }
+}
