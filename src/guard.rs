@@ -87,7 +87,8 @@
 //! }
 //! ```
 //!
-//! `examples/embed.rs` is such a program with load balancing, and says how to try it.
+//! `dcr-gateway check --guard --config guard.yaml` says what is wrong with such a file.
+//! `examples/embed.rs` is a program with load balancing, and says how to try it.
 //!
 //! # What the guard does
 //!

@@ -1,11 +1,14 @@
 //! The command line: `serve` runs the gateway, `check` reads its configuration and says what is
 //! wrong with it, `explain` says what becomes of a request and why.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use dcr_gateway::{
-    config::Config,
+    config::{Config, Role},
     directory,
     server::{self, Start, explain},
 };
@@ -32,6 +35,9 @@ enum Command {
         /// The configuration.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Read it as that of a guard in another program, which has neither listeners nor upstreams.
+        #[arg(long)]
+        guard: bool,
     },
     /// Walk a request to its verdict and print every check, asking the real identity provider.
     ///
@@ -53,7 +59,13 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Check { config } => check(config),
+        Command::Check { config, guard } => {
+            let role = match guard {
+                true => Role::Guard,
+                false => Role::Gateway,
+            };
+            check(role, &config)
+        }
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Serve { config, upgrade } => {
             let start = match upgrade {
@@ -71,8 +83,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(path: PathBuf) -> ExitCode {
-    let (config, mut warnings) = match Config::load(&path) {
+fn check(role: Role, path: &Path) -> ExitCode {
+    let (config, mut warnings) = match Config::load_for(role, path) {
         Ok(loaded) => loaded,
         Err(faults) => {
             for fault in &faults {
