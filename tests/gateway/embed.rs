@@ -336,10 +336,8 @@ async fn http2_is_judged_alike() {
             .header("cookie", "a=1")
             .header("cookie", "b=2")
     };
-    // The last frame is empty: towards an HTTP/1 upstream the body must still end once, or the
-    // next request on that connection is read wrongly.
     for _ in 0..3 {
-        let response = client.send(good(), &[b"one", b"two", b""]).await.unwrap();
+        let response = client.send(good(), &[b"one", b"two"]).await.unwrap();
         assert_eq!(response.status, 200, "{response:?}");
         let seen = world.upstream.last();
         assert_eq!(seen.body, b"onetwo");
@@ -351,6 +349,32 @@ async fn http2_is_judged_alike() {
     }
     // And the other version on the same port.
     world.passes(world.flights().bearer(&world.token())).await;
+}
+
+/// Ended twice, the second end would stand before another client's request.
+#[tokio::test]
+async fn an_http2_body_whose_last_frame_is_empty_ends_once() {
+    let stage = Stage::start().await;
+    let world = Embedded::with(|files| {
+        files.arguments.push("--h2c");
+        files.upstream = stage.address.to_string();
+    })
+    .await;
+    let mut client = H2c::open(world.address).await;
+    let request = H2c::request("POST", "/open");
+    let frames: [&'static [u8]; 2] = [b"abc", b""];
+    let sent = tokio::spawn(async move { client.send(request, &frames).await.unwrap().status });
+    let mut upstream = stage.accept().await;
+    upstream.head().await.unwrap();
+    let mut body = [0; 13];
+    upstream.read_exact(&mut body).await;
+    assert_eq!(&body, b"3\r\nabc\r\n0\r\n\r\n");
+    assert!(upstream.is_silent().await, "and nothing after it");
+    upstream
+        .send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        .await;
+    assert_eq!(sent.await.unwrap(), 200);
+    assert!(upstream.is_silent().await, "nor later");
 }
 
 #[tokio::test]
