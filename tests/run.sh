@@ -21,6 +21,8 @@ need h2load nghttp2-client
 need nginx nginx-light
 need openssl openssl
 need systemd-analyze systemd
+have promtool || program_of_apt promtool prometheus ||
+    { echo "tests/run.sh: install promtool (package prometheus)" >&2; exit 1; }
 
 packages() { [ "$1/node_modules" -nt "$1/package.json" ] || (cd "$1" && npm install --silent && touch node_modules); }
 packages tests/idp/oidc-provider

@@ -8,8 +8,12 @@ use jsonwebtoken::Algorithm;
 use super::{schema::Asked, section::At, value};
 use crate::{
     model::{claims::ClaimPath, scope::ScopeRule},
-    proxy::strategy::{
-        BearerConfig, Config, ExchangeConfig, SameSite, Secure, SessionConfig, TokenRequest, Verify,
+    proxy::{
+        authenticate::Method,
+        strategy::{
+            BearerConfig, Config, ExchangeConfig, SameSite, Secure, SessionConfig, TokenRequest,
+            Verify,
+        },
     },
 };
 
@@ -95,23 +99,20 @@ struct Methods {
 
 impl Methods {
     const EXPECTED: &str = "a list of client_credentials, bearer, session";
-    const WORDS: [(&str, fn(&mut Self) -> &mut bool); 3] = [
-        ("client_credentials", |methods| {
-            &mut methods.client_credentials
-        }),
-        ("bearer", |methods| &mut methods.bearer),
-        ("session", |methods| &mut methods.session),
-    ];
 
     fn read(at: Option<At<'_>>) -> Self {
         let mut methods = Self::default();
         let Some(at) = at else { return methods };
+        let words = [Method::ClientCredentials, Method::Bearer, Method::Session]
+            .map(|method| (method.name(), method));
         let items = at.list(Self::EXPECTED);
         for item in &items {
-            let Some(method) = item.choose(&Self::WORDS) else {
-                continue;
+            let method = match item.choose(&words) {
+                Some(Method::Bearer) => &mut methods.bearer,
+                Some(Method::ClientCredentials) => &mut methods.client_credentials,
+                Some(Method::Session) => &mut methods.session,
+                None => continue,
             };
-            let method = method(&mut methods);
             if *method {
                 item.fault("is listed twice");
             }

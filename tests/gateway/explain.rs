@@ -901,6 +901,27 @@ async fn without_a_url_each_guarded_api_is_asked() {
 }
 
 #[tokio::test]
+async fn a_guards_file_is_explained_too() {
+    let world = World::start().await;
+    let mut config = Value::Null;
+    world.gateway.edit_config(|c| config = c.clone());
+    let members = config.as_object_mut().unwrap();
+    for name in ["listeners", "admin", "threads", "grace_period"] {
+        members.remove(name);
+    }
+    for api in config["apis"].as_array_mut().unwrap() {
+        api.as_object_mut().unwrap().remove("upstream");
+    }
+    world.gateway.overwrite("guard.yaml", &config.to_string());
+    let arguments = ["--config", "guard.yaml", "--basic", "-", "--guard"];
+    let pair = format!("{APP}:{SECRET}");
+    let said = run(&world, &arguments, &pair).await;
+    assert_eq!(said.code, 0, "{} {}", said.out, said.err);
+    let said = run(&world, &arguments[..4], &pair).await;
+    assert_eq!(said.code, 2, "{} {}", said.out, said.err);
+}
+
+#[tokio::test]
 async fn wrong_usage_is_told_without_a_secret() {
     let world = World::start().await;
     const CANARY: &str = "canary-on-the-command-line";

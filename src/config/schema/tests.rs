@@ -390,3 +390,32 @@ fn no_good_text_is_refused_by_a_pattern() {
         }
     }
 }
+
+/// What readers ask for under some condition only would not be in the schema.
+#[test]
+fn no_other_file_makes_the_readers_ask_for_more() {
+    let schema = World::new().schema;
+    let mut known = Vec::new();
+    keys("", &schema, &mut known);
+    let known: BTreeSet<String> = known.into_iter().map(|(path, _)| path).collect();
+    let mut asked = 0;
+    for name in ["auth0", "azure", "curity", "okta", "small", "wso2"] {
+        let text = fs::read_to_string(conf().join(name).with_extension("yaml")).unwrap();
+        let file: Arc<Path> = Path::new(NOWHERE).into();
+        let document = document::parse(&file, &text).unwrap();
+        let report = Report::with_questions(&file);
+        top::read(At::top(&report, &document));
+        for (path, question) in report.into_questions() {
+            let Asked::Key(key) = question else { continue };
+            let path = path.replace(|c: char| c.is_ascii_digit(), "");
+            let path = if path.is_empty() {
+                key.to_owned()
+            } else {
+                format!("{path}.{key}")
+            };
+            assert!(known.contains(&path), "{name}: {path}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 300, "{asked}");
+}
