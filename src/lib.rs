@@ -6,11 +6,33 @@
 //! is calling. The module list below is in reading order: from the words of the domain up to the
 //! running program. To follow one request instead, begin at [`proxy`].
 //!
+//! # As a library
+//!
+//! Another Pingora program puts this authentication in front of its own proxy with two calls:
+//!
+//! ```no_run
+//! # use pingora::{proxy::{ProxyHttp, http_proxy_service}, server::Server};
+//! # fn embed<P>(server: &mut Server, my_proxy: P) -> Result<(), dcr_gateway::guard::Error>
+//! # where P: ProxyHttp + Send + Sync + 'static, P::CTX: Send + Sync {
+//! let guard = dcr_gateway::guard::Guard::load("guard.yaml")?;
+//! let mut service = http_proxy_service(&server.configuration, guard.protect(my_proxy));
+//! # service.add_tcp("127.0.0.1:8000");
+//! # server.add_service(service);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The file is the gateway's own, without listeners and upstreams. [`guard`] tells the rest: a whole
+//! program, what the guard does in each hook, how a hook learns who calls, and what stays the
+//! program's own work. That module is what this crate offers to others; the other modules are public
+//! for the program of this crate, its benches and its tests, and change as those need it.
+//!
 //! # Floors
 //!
 //! | floor | modules | what they do |
 //! | --- | --- | --- |
-//! | 4 | [`server`] | binds, runs, reloads, replaces and stops everything; the operator's address |
+//! | 5 | [`server`], [`guard`] | the two ways to run it: as a program, which binds, replaces and stops everything and has an operator's address; in another's |
+//! | 4 | [`reload`] | applies edited files |
 //! | 3 | [`proxy`] | the data plane: judges requests and forwards them |
 //! | 2 | [`idp`], [`directory`] | what is said to IdPs; every application in memory |
 //! | 1 | [`token`], [`telemetry`] | tokens, keys and cookies; log lines and metrics |
@@ -25,7 +47,7 @@
 //!
 //! 1. [`proxy::connection`] counts the connection, makes the TLS handshake where the listener speaks
 //!    TLS, and reads the head within its limits and its deadline; only then does Pingora see it.
-//! 2. [`proxy::Gateway`] takes the [`proxy::state::State`] of the moment, which the request keeps,
+//! 2. [`proxy::Gateway`] (in another program, [`guard::Guarded`]) takes the [`proxy::state::State`] of the moment, which the request keeps,
 //!    however often the configuration changes meanwhile.
 //! 3. [`proxy::path`] refuses paths that can be read in two ways; [`proxy::route`] finds the API.
 //!    [`proxy::hop`] has read what trusted proxies tell of the client; a browser's preflight is for
@@ -69,6 +91,10 @@ pub mod idp;
 pub mod proxy;
 
 pub mod config;
+
+pub mod reload;
+
+pub mod guard;
 
 pub mod server;
 

@@ -2,11 +2,14 @@
 //! wrong with it, `explain` says what becomes of a request and why, `schema` tells editors what may
 //! stand in the files.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use dcr_gateway::{
-    config::{self, Config},
+    config::{self, Config, Role},
     directory,
     server::{self, Start, explain},
 };
@@ -33,6 +36,9 @@ enum Command {
         /// The configuration.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Read it as that of a guard in another program, which has neither listeners nor upstreams.
+        #[arg(long)]
+        guard: bool,
     },
     /// Walk a request to its verdict and print every check, asking the real identity provider.
     ///
@@ -69,7 +75,13 @@ enum File {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Check { config } => check(config),
+        Command::Check { config, guard } => {
+            let role = match guard {
+                true => Role::Guard,
+                false => Role::Gateway,
+            };
+            check(role, &config)
+        }
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Schema { file } => schema(file),
         Command::Serve { config, upgrade } => {
@@ -105,8 +117,8 @@ fn schema(file: File) -> ExitCode {
     }
 }
 
-fn check(path: PathBuf) -> ExitCode {
-    let (config, mut warnings) = match Config::load(&path) {
+fn check(role: Role, path: &Path) -> ExitCode {
+    let (config, mut warnings) = match Config::load_for(role, path) {
         Ok(loaded) => loaded,
         Err(faults) => {
             for fault in &faults {

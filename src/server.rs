@@ -1,12 +1,12 @@
 //! The running program: everything loaded, then everything bound, then served, until the stop.
 //!
 //! [`socket`] binds, [`service`] runs the proxy on what was bound, [`admin`] answers operators,
-//! [`reload`] applies what changes, [`shutdown`] ends it all without losing a request, [`upgrade`]
-//! hands it all to another process.
+//! [`follow`] lets it all follow an edited configuration, [`shutdown`] ends it without losing a
+//! request, [`upgrade`] hands it to another process.
 
 pub mod admin;
 pub mod explain;
-pub mod reload;
+pub mod follow;
 pub mod service;
 pub mod shutdown;
 pub mod socket;
@@ -22,7 +22,7 @@ use arc_swap::ArcSwap;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
-    sync::oneshot,
+    sync::{Notify, oneshot},
 };
 use uuid::Uuid;
 
@@ -30,7 +30,7 @@ use crate::{
     clock,
     config::{Config, watch::Watch},
     directory::Directory,
-    model::fault::Fault,
+    model::fault::{self, Fault},
     proxy::{
         Gateway,
         connection::{
@@ -42,6 +42,7 @@ use crate::{
         state::{self, Lasting, State},
         upstream::{self, health::Checker},
     },
+    reload::Reloader,
     telemetry::{
         lines::{self, Lines, Logs},
         metrics::Metrics,
@@ -49,7 +50,7 @@ use crate::{
     token::session::SessionKey,
 };
 use admin::Admin;
-use reload::Reloader;
+use follow::Follow;
 use service::{Live, Settings};
 use shutdown::{Shutdown, Stops};
 use socket::{Duplicates, Listener};
@@ -62,7 +63,7 @@ pub enum Error {
     #[error(transparent)]
     Bind(#[from] socket::Error),
     /// The configuration has faults; each was told.
-    #[error("{}", list(.0))]
+    #[error("{}", fault::list(.0))]
     Configuration(Vec<Fault>),
     /// Metrics cannot be registered.
     #[error("metrics: {0}")]
@@ -91,11 +92,6 @@ pub enum Start {
     Fresh,
     /// In the place of a running gateway, which hands over its listeners.
     Upgrade,
-}
-
-fn list(faults: &[Fault]) -> String {
-    let lines: Vec<String> = faults.iter().map(Fault::to_string).collect();
-    format!("the configuration cannot be used:\n{}", lines.join("\n"))
 }
 
 /// Runs the gateway until it is told to stop. Blocks.
@@ -152,7 +148,7 @@ fn serve(
         .enable_all()
         .build()?;
     // Before anybody is told that the program is ready: unheard, each of them would end it.
-    let (signals, mut stops, hangup) = {
+    let (signals, mut stops, mut hangup) = {
         let _context = runtime.enter();
         let hangup = signal(SignalKind::hangup())?;
         (upgrade::Signals::listen()?, Stops::listen()?, hangup)
@@ -220,7 +216,8 @@ fn serve(
     let shutdown = Shutdown::new();
     let live = Arc::clone(&settings.live);
     let Files { path, watch, logs } = files;
-    let reloader = Reloader::new(path, watch, Arc::clone(&state), lasting, live, logs)?;
+    let follow = Box::new(Follow { live, logs });
+    let reloader = Reloader::new(path, watch, Arc::clone(&state), lasting, follow)?;
     let reloader = reloader.read_applications();
     let word = match inheritance {
         Some(inheritance) => Some(runtime.block_on(inheritance.settle(&state))?),
@@ -242,7 +239,13 @@ fn serve(
     if let Some(status) = status {
         runtime.spawn(operators.serve(status, admin::Surface::Status));
     }
-    runtime.spawn(reloader.run(hangup));
+    let asked = Arc::new(Notify::new());
+    runtime.spawn(reloader.run(Arc::clone(&asked)));
+    runtime.spawn(async move {
+        while hangup.recv().await.is_some() {
+            asked.notify_one();
+        }
+    });
     let stop = shutdown.clone();
     runtime.spawn(async move {
         stops.next().await;

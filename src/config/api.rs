@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{cors, route::Routes, section::At, strategy, upstream, value};
+use super::{Role, cors, route::Routes, section::At, strategy, upstream, value};
 use crate::proxy::{
     api::{Access, Config, PathsAsSent},
     cors::Unanswered,
@@ -40,7 +40,7 @@ pub(crate) fn read<'a>(at: At<'a>, routes: &mut Routes) -> Option<Config> {
         }
         None => Vec::new(),
     };
-    let strip_prefix = value::switch(section.get("strip_prefix"), false);
+    let strip_prefix = value::switch(section.gateways("strip_prefix"), false);
     let paths_as_sent = paths_as_sent(section.get("paths_as_sent"));
     let preflight_at = section.get("preflight");
     let words = [
@@ -66,10 +66,14 @@ pub(crate) fn read<'a>(at: At<'a>, routes: &mut Routes) -> Option<Config> {
              verified token",
         );
     }
-    let upstream = section
-        .required("upstream", "targets")
-        .and_then(upstream::read);
+    let role = section.at.report().role();
+    let upstream_at = section.required_of_gateway("upstream", "targets");
+    let upstream = upstream_at.and_then(upstream::read);
     section.end();
+    let upstream = match role {
+        Role::Gateway => Some(upstream?),
+        Role::Guard => None,
+    };
 
     Some(Config {
         name: name?,
@@ -77,13 +81,13 @@ pub(crate) fn read<'a>(at: At<'a>, routes: &mut Routes) -> Option<Config> {
         auth_strategies,
         scopes_required,
         routes: route_list,
-        strip_prefix,
+        strip_prefix: strip_prefix && role == Role::Gateway,
         paths_as_sent,
         preflight,
         cors,
         forward_access_token,
         forward_authorization,
-        upstream: upstream?,
+        upstream,
     })
 }
 

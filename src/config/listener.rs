@@ -16,7 +16,7 @@ const MOST_BYTES: u64 = 256 * 1024;
 
 /// Reads all of them.
 pub(crate) fn all(section: &mut Section<'_>, addresses: &mut Addresses) -> Vec<Listener> {
-    let Some(at) = section.required("listeners", "at least one listener") else {
+    let Some(at) = section.required_of_gateway("listeners", "at least one listener") else {
         return Vec::new();
     };
     at.fill("at least one listener");

@@ -47,10 +47,22 @@ use crate::{
     yaml,
 };
 
+/// What a configuration is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The program of this crate: it listens, and has an upstream for each API.
+    Gateway,
+    /// A [guard](crate::guard::Guard) in another program, which does both itself. Keys that it
+    /// cannot honour may stand in the file, are checked, and warn that they have no effect.
+    Guard,
+}
+
 /// Everything the program is told, checked: every reference resolves, every value is in range.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Where clients connect; at least one, no address twice.
+    /// What it was read for.
+    pub role: Role,
+    /// Where clients connect; at least one, no address twice. A guard has none.
     pub listeners: Vec<Listener>,
     /// Own address for `/livez`, `/readyz`, `/metrics`; `None`: on the admin address.
     pub status: Option<SocketAddr>,
@@ -88,15 +100,23 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads and checks a configuration file and all files that it names but the applications.
-    /// Blocks while it reads.
+    /// Reads and checks a configuration file and all files that it names but the applications, for
+    /// the gateway. Blocks while it reads.
     ///
     /// # Errors
     /// Every fault of value and reference at once, in the file's order; of syntax the first one.
     pub fn load(path: &Path) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
+        Self::load_for(Role::Gateway, path)
+    }
+
+    /// The same for either role.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_for(role: Role, path: &Path) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
         let file: Arc<Path> = path.into();
         let content = yaml::read(&file).map_err(|fault| vec![fault])?;
-        Self::parse(&file, &content)
+        Self::parse_for(role, &file, &content)
     }
 
     /// Every file that a configuration names but the applications, itself included, whether or not
@@ -111,7 +131,7 @@ impl Config {
         let Ok(document) = document else {
             return vec![path.to_owned()];
         };
-        let report = Report::new(&file);
+        let report = Report::new(&file, Role::Gateway);
         top::read(At::top(&report, &document));
         report.files()
     }
@@ -123,9 +143,17 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(file: &Arc<Path>, content: &[u8]) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
+        Self::parse_for(Role::Gateway, file, content)
+    }
+
+    fn parse_for(
+        role: Role,
+        file: &Arc<Path>,
+        content: &[u8],
+    ) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
         let document = yaml::text(file, content).and_then(|text| document::parse(file, text));
         let document = document.map_err(|fault| vec![fault])?;
-        let report = Report::new(file);
+        let report = Report::new(file, role);
         let config = top::read(At::top(&report, &document));
         let (warnings, files) = report.finish()?;
         Ok((Self { files, ..config }, warnings))

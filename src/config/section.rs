@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::{
+    Role,
     document::{Entry, Node, Value},
     schema::Asked,
 };
@@ -21,6 +22,7 @@ use crate::model::fault::{Fault, Place, Warning, one_line};
 #[derive(Debug)]
 pub(crate) struct Report {
     file: Arc<Path>,
+    role: Role,
     faults: RefCell<Vec<Fault>>,
     warnings: RefCell<Vec<Warning>>,
     files: RefCell<Vec<PathBuf>>,
@@ -28,10 +30,11 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Begins the report on a file, as the operator named it.
-    pub(crate) fn new(file: &Arc<Path>) -> Self {
+    /// Begins the report on a file, as the operator named it, and read for this role.
+    pub(crate) fn new(file: &Arc<Path>, role: Role) -> Self {
         Self {
             file: file.clone(),
+            role,
             faults: RefCell::default(),
             warnings: RefCell::default(),
             files: RefCell::new(vec![absolute(file)]),
@@ -43,13 +46,18 @@ impl Report {
     pub(crate) fn with_questions(file: &Arc<Path>) -> Self {
         Self {
             asked: Some(RefCell::default()),
-            ..Self::new(file)
+            ..Self::new(file, Role::Gateway)
         }
     }
 
     /// What was asked for and where, in order.
     pub(crate) fn into_questions(self) -> Vec<(String, Asked)> {
         self.asked.map(RefCell::into_inner).unwrap_or_default()
+    }
+
+    /// What the file is read for.
+    pub(crate) fn role(&self) -> Role {
+        self.role
     }
 
     /// A path of the configuration: relative ones are relative to the file.
@@ -356,6 +364,28 @@ impl<'a> Section<'a> {
                 .fault(format_args!("`{key}` is missing: expected {expected}"));
         }
         value
+    }
+
+    /// The value of a key that only the gateway lives by: a guard warns of it and goes on without.
+    /// It is read all the same, so that its faults show.
+    pub(crate) fn gateways(&mut self, key: &'static str) -> Option<At<'a>> {
+        let at = self.get(key)?;
+        if self.at.report.role == Role::Guard {
+            at.warn("has no effect: the program around the guard decides this itself");
+        }
+        Some(at)
+    }
+
+    /// The same for a key that the gateway must have.
+    pub(crate) fn required_of_gateway(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+    ) -> Option<At<'a>> {
+        match self.at.report.role {
+            Role::Gateway => self.required(key, expected),
+            Role::Guard => self.gateways(key),
+        }
     }
 
     /// A key that a later version brings: refused, never ignored.

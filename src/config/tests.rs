@@ -75,10 +75,8 @@ fn a_small_file_gets_the_defaults() {
     assert_eq!(strategy.cookie.idle_timeout, Duration::from_secs(900));
     let api = &config.apis[0];
     assert_eq!(api.access, Access::Registered);
-    assert_eq!(
-        (&*api.upstream.targets[0].host, api.upstream.targets[0].port),
-        ("10.0.0.5", 9000)
-    );
+    let target = &api.upstream.as_ref().unwrap().targets[0];
+    assert_eq!((&*target.host, target.port), ("10.0.0.5", 9000));
     assert_eq!(
         config.registry,
         std::path::absolute("applications.yaml").unwrap()
@@ -839,7 +837,7 @@ fn tls_that_says_no_more_is_still_tls() {
         "upstream:\n      targets: [{ address: 10.0.0.5:9000 }]\n      tls:",
     ))
     .unwrap();
-    assert!(config.apis[0].upstream.tls.is_some());
+    assert!(config.apis[0].upstream.as_ref().unwrap().tls.is_some());
     let faults = load(&edited(
         "{ address: 127.0.0.1:8000 }",
         "{ address: 127.0.0.1:8000, tls: }",
@@ -893,4 +891,80 @@ proptest! {
         let _ = Config::load(&path);
         let _ = crate::directory::file::load(&path, &Default::default());
     }
+}
+
+#[test]
+fn a_guard_needs_neither_listeners_nor_upstreams_and_names_what_it_cannot_honour() {
+    let file: Arc<Path> = Path::new("guard.yaml").into();
+    let load = |text: &str| {
+        Config::parse_for(Role::Guard, &file, text.as_bytes())
+            .map(|(config, warnings)| {
+                let warnings = warnings.iter().map(Warning::to_string);
+                (config, warnings.collect::<Vec<_>>())
+            })
+            .map_err(|faults| faults.iter().map(Fault::to_string).collect::<Vec<_>>())
+    };
+    let without = |keys: &[&str]| {
+        let kept = |line: &&str| !keys.iter().any(|key| line.trim_start().starts_with(key));
+        GOOD.lines()
+            .filter(kept)
+            .map(|line| format!("{line}\n"))
+            .collect::<String>()
+    };
+    let bare = without(&["listeners:", "admin:", "upstream:"]);
+    let (config, warnings) = load(&bare).unwrap();
+    assert_eq!(config.role, Role::Guard);
+    assert!(config.listeners.is_empty() && config.apis[0].upstream.is_none());
+    assert!(!warnings.iter().any(|warning| warning.contains("admin")));
+    assert!(!warnings.iter().any(|warning| warning.contains("no effect")));
+    // The same file is none of a gateway's.
+    let file_of_gateway = Config::parse(&file, bare.as_bytes()).unwrap_err();
+    let faults: Vec<_> = file_of_gateway.iter().map(Fault::to_string).collect();
+    assert_eq!(
+        faults,
+        [
+            "guard.yaml:1:1: `listeners` is missing: expected at least one listener",
+            "guard.yaml:10:5: apis[0]: `upstream` is missing: expected targets",
+        ]
+    );
+    // A gateway's file serves a guard too, and says what of it does nothing.
+    let (config, warnings) = load(&format!("{GOOD}threads: 2\n")).unwrap();
+    assert!(config.listeners.is_empty() && config.apis[0].upstream.is_none());
+    let of_gateway: Vec<_> = warnings
+        .iter()
+        .filter_map(|warning| warning.split_once(": has no effect"))
+        .map(|(place, _)| place)
+        .collect();
+    assert_eq!(
+        of_gateway,
+        [
+            "guard.yaml:1:12: warning: listeners",
+            "guard.yaml:2:8: warning: admin",
+            "guard.yaml:15:15: warning: apis[0].upstream",
+            "guard.yaml:17:10: warning: threads",
+        ]
+    );
+    // And what is wrong in it is wrong here as well.
+    let faulty = GOOD
+        .replace("10.0.0.5:9000", "nowhere")
+        .replace(":8000", "");
+    assert_eq!(
+        load(&faulty).unwrap_err(),
+        [
+            "guard.yaml:1:24: listeners[0].address: \"127.0.0.1\": expected an IP address with port, as in 127.0.0.1:8000",
+            "guard.yaml:15:38: apis[0].upstream.targets[0].address: \"nowhere\": expected an address with port, as in 10.0.0.5:9000",
+        ]
+    );
+}
+
+#[test]
+fn the_file_of_the_example_loads_without_a_word_about_the_gateway() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/embed.yaml");
+    let (config, warnings) = Config::load_for(Role::Guard, &path).unwrap();
+    assert_eq!(config.apis.len(), 2);
+    let warnings: Vec<_> = warnings.iter().map(Warning::to_string).collect();
+    assert!(
+        warnings.iter().all(|w| !w.contains("no effect")),
+        "{warnings:?}"
+    );
 }

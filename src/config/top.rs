@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use tracing::Level;
 
 use super::{
-    Config, Limits, LogConfig, LogFormat, api, idp, listener, references,
+    Config, Limits, LogConfig, LogFormat, Role, api, idp, listener, references,
     route::Routes,
     schema::Asked,
     secret,
@@ -25,21 +25,22 @@ const ADDRESS: &str = "an IP address with port, as in 127.0.0.1:8000";
 
 /// Reads the whole file. What comes back is only fit for use if nothing was reported.
 pub(crate) fn read(at: At<'_>) -> Config {
+    let role = at.report().role();
     let mut section = at.section();
     let mut addresses = Addresses::default();
     let listeners = listener::all(&mut section, &mut addresses);
-    let status_at = section.get("status");
+    let status_at = section.gateways("status");
     let (admin_address, admin_token) = admin(&mut section, &mut addresses);
     let status = status_at.and_then(|at| status(at, admin_address, &mut addresses));
     section.later("portal", "the developer portal");
     let trusted_proxies = trusted_proxies(section.get("trusted_proxies"));
-    let threads = value::number(section.get("threads"), 0, 0..=1024);
+    let threads = value::number(section.gateways("threads"), 0, 0..=1024);
     let grace_period = value::duration(
-        section.get("grace_period"),
+        section.gateways("grace_period"),
         Duration::from_secs(10),
         Duration::ZERO..=HOUR,
     );
-    let upgrade_socket = upgrade_socket(section.get("upgrade_socket"));
+    let upgrade_socket = upgrade_socket(section.gateways("upgrade_socket"));
     let limits = limits(section.get("limits"));
     let log = log(section.get("log"));
 
@@ -66,7 +67,11 @@ pub(crate) fn read(at: At<'_>) -> Config {
     let registry = registry(&mut section);
 
     let config = Config {
-        listeners,
+        role,
+        listeners: match role {
+            Role::Gateway => listeners,
+            Role::Guard => Vec::new(),
+        },
         status,
         admin_address,
         admin_token,
@@ -131,7 +136,7 @@ fn socket_address(at: &At<'_>) -> Option<SocketAddr> {
 fn admin(section: &mut Section<'_>, addresses: &mut Addresses) -> (SocketAddr, Option<Secret>) {
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 8001));
     let whole = section.at.clone();
-    let (at, found, token) = match section.get("admin") {
+    let (at, found, token) = match section.gateways("admin") {
         Some(at) => {
             let mut section = at.clone().section();
             let found = section.get("address").and_then(|at| {
@@ -141,11 +146,12 @@ fn admin(section: &mut Section<'_>, addresses: &mut Addresses) -> (SocketAddr, O
             let token_at = section.get("token");
             let token = token_at.as_ref().and_then(secret::read);
             section.end();
-            if token_at.is_none() {
+            if token_at.is_none() && at.report().role() == Role::Gateway {
                 at.warn("no token: everything on the admin address but its status is refused");
             }
             (at, found, token)
         }
+        None if whole.report().role() == Role::Guard => (whole, None, None),
         None => {
             whole.warn("no admin.token: everything on the admin address but its status is refused");
             (whole, None, None)
@@ -206,11 +212,15 @@ fn limits(at: Option<At<'_>>) -> Limits {
     let mut section = at.section();
     let fit = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     // Pingora itself refuses heads above 1 MiB and above 256 fields.
-    let size = value::size(section.get("header_size"), 32 * 1024, 1024..=1024 * 1024);
+    let size = value::size(
+        section.gateways("header_size"),
+        32 * 1024,
+        1024..=1024 * 1024,
+    );
     limits.header_size = fit(size);
     limits.header_count = fit(value::number(section.get("header_count"), 100, 1..=256));
     limits.header_timeout = value::duration(
-        section.get("header_timeout"),
+        section.gateways("header_timeout"),
         limits.header_timeout,
         Duration::from_millis(10)..=Duration::from_secs(300),
     );
@@ -227,7 +237,7 @@ fn limits(at: Option<At<'_>>) -> Limits {
         }
     }
     limits.connections = fit(value::number(
-        section.get("connections"),
+        section.gateways("connections"),
         20_000,
         1..=1_000_000,
     ));
@@ -250,9 +260,9 @@ fn log(at: Option<At<'_>>) -> LogConfig {
         ("debug", Level::DEBUG),
         ("trace", Level::TRACE),
     ];
-    log.level = value::choice(section.get("level"), log.level, &levels);
+    log.level = value::choice(section.gateways("level"), log.level, &levels);
     let formats = [("json", LogFormat::Json), ("text", LogFormat::Text)];
-    log.format = value::choice(section.get("format"), log.format, &formats);
+    log.format = value::choice(section.gateways("format"), log.format, &formats);
     log.access = value::switch(section.get("access"), log.access);
     section.end();
     log

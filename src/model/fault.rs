@@ -45,6 +45,12 @@ pub struct Fault {
     pub message: String,
 }
 
+/// Why a configuration is not used: every fault, a line each.
+pub fn list(faults: &[Fault]) -> String {
+    let lines: Vec<String> = faults.iter().map(Fault::to_string).collect();
+    format!("the configuration cannot be used:\n{}", lines.join("\n"))
+}
+
 /// A text with its control characters escaped: what a file holds must not end a message's line or
 /// speak to a terminal.
 pub fn one_line(text: &str) -> Cow<'_, str> {

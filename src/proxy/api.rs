@@ -65,8 +65,8 @@ pub struct Config {
     pub forward_access_token: bool,
     /// On public APIs: passes the client's Authorization line.
     pub forward_authorization: bool,
-    /// Where requests go.
-    pub upstream: upstream::config::Config,
+    /// Where requests go; `None` behind a guard, which leaves that to the program around it.
+    pub upstream: Option<upstream::config::Config>,
 }
 
 /// One entry of `apis[].routes`.
@@ -87,8 +87,8 @@ pub struct Api {
     pub config: Config,
     /// Its strategies, in the configured order.
     pub strategies: Vec<Arc<Strategy>>,
-    /// Where its requests go.
-    pub upstream: Arc<Upstream>,
+    /// Where its requests go; `None` behind a guard.
+    pub upstream: Option<Arc<Upstream>>,
     /// What it says to those without a good credential.
     pub challenges: Challenges,
     /// Whose pages may read its answers.
@@ -98,7 +98,11 @@ pub struct Api {
 
 impl Api {
     /// Puts an API together.
-    pub fn new(config: Config, strategies: Vec<Arc<Strategy>>, upstream: Arc<Upstream>) -> Self {
+    pub fn new(
+        config: Config,
+        strategies: Vec<Arc<Strategy>>,
+        upstream: Option<Arc<Upstream>>,
+    ) -> Self {
         let any = |has: fn(&Strategy) -> bool| strategies.iter().any(|strategy| has(strategy));
         let basic = any(|strategy| strategy.config.client_credentials);
         let bearer = any(|strategy| strategy.config.bearer);

@@ -622,6 +622,11 @@ const BY_REASON: &[(&str, &str, &str)] = &[
         "Report it with the log.",
     ),
     (
+        "no_upstream",
+        "An API of the gateway has no upstream, which must not be.",
+        "Report it with the log.",
+    ),
+    (
         "proxy",
         "The gateway failed in the middle of an exchange.",
         "Report it with the log.",

@@ -88,7 +88,8 @@ impl Owned {
 pub struct Outgoing<'a> {
     /// The API.
     pub api: &'a Api,
-    /// The target's own name and port, for a client of HTTP/1.0 that asked for none.
+    /// The target's own name and port, for a client of HTTP/1.0 that asked for none; empty where
+    /// that is not known.
     pub target: &'a str,
     /// Host as the client sent it.
     pub host: &'a str,
@@ -173,9 +174,12 @@ fn set_upstream_fields(
         fields.remove(name);
     }
     set_forwarding_fields(fields, sent_host.as_ref(), outgoing);
-    let host = api.config.upstream.host.clone().or(sent_host);
+    let configured = api.config.upstream.as_ref();
+    let host = configured.and_then(|upstream| upstream.host.clone());
+    let target = || HeaderValue::from_str(outgoing.target).ok();
     // RFC 9112 section 3.2: a request of HTTP/1.1 has one, and servers refuse it without.
-    if let Some(host) = host.or_else(|| HeaderValue::from_str(outgoing.target).ok()) {
+    let host = host.or(sent_host).or_else(target);
+    if let Some(host) = host.filter(|host| !host.is_empty()) {
         fields.insert(header::HOST, host);
     }
     if let Some(caller) = permit.caller() {

@@ -338,7 +338,8 @@ pub fn set_forwarding_fields(
     if let Some(told) = told {
         keep_believed(fields, hop, told);
     }
-    if outgoing.api.config.upstream.forwarded
+    let upstream = outgoing.api.config.upstream.as_ref();
+    if upstream.is_some_and(|upstream| upstream.forwarded)
         && let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(hop.forwarded(sent_host)))
     {
         fields.insert(header::FORWARDED, value);

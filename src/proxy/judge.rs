@@ -105,8 +105,11 @@ pub(super) async fn judge(
         });
         return Err(Denial::new(Code::BodyTooLarge, "content_length"));
     }
-    let upstream = &api.config.upstream;
-    if ctx.host.is_empty() && upstream.host.is_none() && upstream.protocol != Protocol::Http1 {
+    if ctx.host.is_empty()
+        && let Some(upstream) = &api.config.upstream
+        && upstream.host.is_none()
+        && upstream.protocol != Protocol::Http1
+    {
         // HTTP/1.0 asks for no name, HTTP/2 does (RFC 9113 section 8.3.1).
         checks.failed(Check::UpstreamHost, || {
             "no Host to send on, and the upstream speaks HTTP/2".to_owned()
@@ -163,11 +166,12 @@ pub(super) async fn judge(
 /// # Errors
 /// Why it cannot be sent there. Nothing was sent then.
 pub(super) fn place(api: &Api, started: Instant) -> Result<Exchange, Denial> {
-    api.upstream
-        .admit(started)
-        .map_err(|refusal| match refusal {
-            Refusal::Full => Denial::new(Code::Overloaded, "upstream_connections"),
-            Refusal::NoAddress => Denial::new(Code::UpstreamUnavailable, "no_address"),
-            Refusal::Unhealthy => Denial::new(Code::UpstreamUnavailable, "unhealthy"),
-        })
+    let Some(upstream) = &api.upstream else {
+        return Err(Denial::new(Code::Internal, "no_upstream"));
+    };
+    upstream.admit(started).map_err(|refusal| match refusal {
+        Refusal::Full => Denial::new(Code::Overloaded, "upstream_connections"),
+        Refusal::NoAddress => Denial::new(Code::UpstreamUnavailable, "no_address"),
+        Refusal::Unhealthy => Denial::new(Code::UpstreamUnavailable, "unhealthy"),
+    })
 }

@@ -3,6 +3,7 @@
 //! `early_request_filter` fixes the facts of a request, `request_filter` routes and judges it,
 //! `upstream_peer` and `upstream_request_filter` forward it, `response_filter` passes the answer
 //! on, `logging` writes down how it ended. A request that holds no [`Permit`] is never forwarded.
+//! What a guard in another program does too is in `visit`, one step each.
 
 pub mod api;
 pub mod authenticate;
@@ -36,11 +37,11 @@ pub mod tunnel;
 mod upload;
 pub mod upstream;
 pub mod verified;
+pub(crate) mod visit;
 pub mod walk;
 
 use std::{
     any::Any,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -48,15 +49,14 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode};
+use http::HeaderValue;
 use pingora::{
-    Error, ErrorType,
+    Error,
     http::{RequestHeader, ResponseHeader},
     protocols::Digest,
     proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
     upstreams::peer::HttpPeer,
 };
-use uuid::Uuid;
 
 use crate::{
     clock,
@@ -64,13 +64,11 @@ use crate::{
     telemetry::{checks::Checks, lines::Lines, metrics::Metrics},
 };
 use api::Api;
-use authenticate::{Permit, Request};
+use authenticate::Permit;
 use connection::Arrival;
-use denial::{Answer, Code, Denial};
+use denial::{Code, Denial};
 use framing::{Framing, Kind};
-use head::host;
-use headers::Outgoing;
-use hop::{Hop, Scheme};
+use hop::Hop;
 use judge::Verdict;
 use record::Log;
 use reply::failure;
@@ -126,36 +124,6 @@ impl Gateway {
     }
 }
 
-impl Ctx {
-    /// A request of which nothing is known but that it has begun.
-    fn new() -> Self {
-        let mut id = Uuid::encode_buffer();
-        let id = Uuid::new_v4().hyphenated().encode_lower(&mut id);
-        Self {
-            started: clock::instant(),
-            now: clock::now(),
-            // Hexadecimal digits and hyphens are a legal value.
-            id: HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("-")),
-            state: None,
-            log: None,
-            api: None,
-            hop: Hop::unknown(),
-            host: "".into(),
-            prefix_length: 0,
-            permit: None,
-            exchange: None,
-            code: Code::Internal,
-            denial: None,
-            judged: None,
-            answered: None,
-            body_received: 0,
-            arrival: None,
-            framing: Framing::default(),
-            checks: Checks::default(),
-        }
-    }
-}
-
 #[async_trait]
 impl ProxyHttp for Gateway {
     type CTX = Ctx;
@@ -186,64 +154,20 @@ impl ProxyHttp for Gateway {
         if downstream.get_keepalive().is_some() {
             downstream.set_keepalive(Some(KEEPALIVE));
         }
-        framing::prepare(session);
-        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        let address = |address: Option<&pingora::protocols::l4::socket::SocketAddr>| {
-            address.and_then(|address| address.as_inet().copied())
-        };
-        let peer = address(session.client_addr()).unwrap_or(unknown);
-        let local = address(session.server_addr());
-        let tls = session
-            .digest()
-            .and_then(|digest| digest.ssl_digest.as_ref());
-        let scheme = tls.map_or(Scheme::Http, |_| Scheme::Https);
-        let request = session.req_header();
-        ctx.host = host(request).into();
-        let trusted_proxies = &state.config.trusted_proxies;
-        ctx.hop = Hop::new(trusted_proxies, peer, local, scheme, &request.headers);
-        ctx.log = record::log(&state);
-        ctx.state = Some(state);
+        ctx.begin(session, state);
         Ok(())
     }
 
     /// Routes and judges. `true`: answered here, nothing is forwarded.
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> pingora::Result<bool> {
-        // Nobody else's body counts for the verdict, and to look costs a search among the fields.
-        let has_body = session.req_header().method == Method::OPTIONS
-            && !session.as_downstream_mut().is_body_empty();
-        let request = session.req_header();
-        let mut verdict = judge::judge(request, request.raw_path(), has_body, ctx).await;
+        let mut verdict = ctx.judge(session).await;
         if let (Ok(Verdict::Permit(_)), Some(api)) = (&verdict, &ctx.api) {
             match judge::place(api, ctx.started) {
                 Ok(exchange) => ctx.exchange = Some(exchange),
                 Err(denial) => verdict = Err(denial),
             }
         }
-        let judged = clock::instant();
-        self.metrics
-            .authentication_seconds
-            .observe((judged - ctx.started).as_secs_f64());
-        ctx.judged = Some(judged);
-        let answered = match verdict {
-            Ok(Verdict::Permit(permit)) => {
-                ctx.permit = Some(permit);
-                ctx.code = Code::Permit;
-                return Ok(false);
-            }
-            Ok(Verdict::Answer(headers, reason)) => {
-                ctx.code = Code::Permit;
-                ctx.denial = Some(Denial::new(Code::Permit, reason));
-                let answer = Answer {
-                    status: StatusCode::NO_CONTENT,
-                    headers,
-                    body: Bytes::new(),
-                };
-                reply::send(session, ctx, answer).await
-            }
-            Err(denial) => reply::refuse(session, ctx, denial).await,
-        };
-        // Only a client that is gone cannot be answered.
-        answered.map(|()| true).map_err(|error| error.into_down())
+        ctx.settle(session, verdict, &self.metrics).await
     }
 
     /// The target that was picked when the request was judged, or the next one to try. Refuses
@@ -254,11 +178,11 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
     ) -> pingora::Result<Box<HttpPeer>> {
         let (Some(_), Some(exchange)) = (&ctx.permit, &mut ctx.exchange) else {
-            return Err(Error::explain(ErrorType::InternalError, "no permit"));
+            return Err(visit::no_permit());
         };
-        // Another try passes what was kept of the body through its filter again.
-        ctx.body_received = 0;
-        Ok(Box::new(exchange.next_peer()))
+        let peer = exchange.next_peer();
+        ctx.begin_try();
+        Ok(Box::new(peer))
     }
 
     async fn connected_to_upstream(
@@ -336,20 +260,9 @@ impl ProxyHttp for Gateway {
         upstream_request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> pingora::Result<()> {
-        let (Some(permit), Some(api), Some(state)) = (&ctx.permit, &ctx.api, &ctx.state) else {
-            return Err(Error::explain(ErrorType::InternalError, "no permit"));
-        };
-        let outgoing = Outgoing {
-            api,
-            target: ctx.exchange.as_ref().map_or("", Exchange::target),
-            host: &ctx.host,
-            hop: &ctx.hop,
-            request_id: &ctx.id,
-            prefix_length: ctx.prefix_length,
-            http2: session.is_http2(),
-        };
-        headers::to_upstream(upstream_request, permit, state, &outgoing);
-        ctx.framing.sent(upstream_request);
+        let target = ctx.exchange.as_ref().map_or("", Exchange::target);
+        ctx.send_on(session, upstream_request, target)?;
+        ctx.sent(upstream_request);
         Ok(())
     }
 
@@ -361,21 +274,8 @@ impl ProxyHttp for Gateway {
         end_of_stream: bool,
         ctx: &mut Ctx,
     ) -> pingora::Result<()> {
-        let length = body.as_ref().map_or(0, Bytes::len);
-        ctx.body_received += length as u64;
-        let limit = ctx
-            .state
-            .as_ref()
-            .and_then(|state| state.config.limits.body_size);
-        // What goes through a tunnel is no body.
-        if limit.is_some_and(|limit| ctx.body_received > limit) && !session.was_upgraded() {
-            return Err(Error::explain(ErrorType::HTTPStatus(413), "body too large"));
-        }
-        // An empty last chunk would end a chunked body twice towards an HTTP/1 upstream, and the
-        // second end would stand before the next request on that connection.
-        if end_of_stream && length == 0 && !session.was_upgraded() {
-            *body = None;
-        }
+        ctx.measure_body(session, body.as_ref())?;
+        visit::end_once(session, body, end_of_stream);
         Ok(())
     }
 
@@ -386,13 +286,7 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> pingora::Result<()> {
-        let (Some(permit), Some(api), Some(state)) = (&ctx.permit, &ctx.api, &ctx.state) else {
-            return Err(Error::explain(ErrorType::InternalError, "no permit"));
-        };
-        let kind = ctx.framing.received(session, response)?;
-        if kind == Kind::Switch && permit.is_of_preflight(api) {
-            return Err(framing::unasked());
-        }
+        let kind = ctx.receive(session, response)?;
         if kind == Kind::Interim {
             if let Some(exchange) = &mut ctx.exchange {
                 exchange.heard();
@@ -411,36 +305,9 @@ impl ProxyHttp for Gateway {
         if kind == Kind::Switch
             && let Some(arrival) = &ctx.arrival
         {
-            arrival.hold(tunnel::lease(&self.state, state, api, permit));
+            arrival.hold(tunnel::lease(&self.state, ctx)?);
         }
-        let status = response.status.as_u16();
-        let mut cookie = None;
-        if let Some(caller) = permit
-            .caller()
-            .filter(|_| (200..400).contains(&status) && status != 304)
-        {
-            let request = session.req_header();
-            let view = Request::new(
-                &request.method,
-                &request.headers,
-                &ctx.host,
-                &ctx.hop,
-                ctx.now,
-            );
-            match session::renewal(state, api, caller, &view) {
-                Ok(line) => cookie = line,
-                Err(session::TooLarge) => self.metrics.session_too_large.inc(),
-            }
-        }
-        if let Some(cors) = &api.cors {
-            headers::set_cors(response, cors, &session.req_header().headers)?;
-        }
-        headers::to_client(response, permit.caller(), &state.owned, cookie, &ctx.id)?;
-        if kind == Kind::Switch {
-            // A tunnel may last for days, and reloads make a new state each.
-            ctx.state = None;
-        }
-        Ok(())
+        ctx.pass_back(session, response, &self.metrics)
     }
 
     /// Answers for an upstream that failed.
@@ -451,7 +318,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
     ) -> FailToProxy {
         if let Some(reason) = tunnel::end(session, error, ctx.arrival.as_ref()) {
-            ctx.denial = Some(Denial::new(Code::Permit, reason));
+            ctx.tunnel_ended(reason);
             return FailToProxy {
                 error_code: 0,
                 can_reuse_downstream: false,
@@ -460,19 +327,7 @@ impl ProxyHttp for Gateway {
         let denial = failure(error);
         let code = denial.as_ref().map_or(0, |denial| denial.code.status());
         if let Some(denial) = denial {
-            let is_interim = |status: StatusCode| {
-                status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
-            };
-            let written = session.response_written().map(|response| response.status);
-            if written.is_some_and(|status| !is_interim(status)) {
-                // The client has seen the upstream's head; all that is left is to end early.
-                ctx.code = denial.code;
-                ctx.denial = Some(denial);
-            } else {
-                session.set_keepalive(None);
-                // A client that is gone cannot be answered.
-                let _ = reply::refuse(session, ctx, denial).await;
-            }
+            ctx.fail(session, denial).await;
         } else {
             // What was judged stays judged, though nobody was left to hear it.
             let denial = ctx.denial.get_or_insert(Denial::new(ctx.code, ""));

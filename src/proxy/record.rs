@@ -29,6 +29,9 @@ use crate::{
 /// them, and a head may have 32 KiB.
 const SHOWN: usize = 1_024;
 
+/// The target of a guard's access log.
+pub const ACCESS: &str = "dcr_gateway::access";
+
 /// One line of the access log.
 #[derive(Debug, Default, Serialize)]
 struct Line<'a> {
@@ -73,9 +76,46 @@ pub fn log(state: &State) -> Option<Log> {
 
 /// Counts a request and puts its line into the queue.
 pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
-    let ended = clock::instant();
-    let seconds = (ended - ctx.started).as_secs_f64();
-    metrics.request_seconds.observe(seconds);
+    let caller = count(ctx, metrics);
+    if let Some(Log(format)) = ctx.log {
+        lines.request(write(&line(session, ctx, caller), format));
+    }
+}
+
+/// The same for a request that a guard in another program judged: its lines are events of `tracing`,
+/// on the target [`ACCESS`].
+pub fn event(session: &Session, ctx: &Ctx, metrics: &Metrics) {
+    let caller = count(ctx, metrics);
+    if ctx.log.is_none() || !tracing::enabled!(target: ACCESS, tracing::Level::INFO) {
+        return;
+    }
+    let line = line(session, ctx, caller);
+    tracing::info!(
+        target: ACCESS,
+        request_id = line.request_id,
+        client = line.client.map(tracing::field::display),
+        method = line.method,
+        host = line.host,
+        path = line.path,
+        api = line.api,
+        strategy = line.strategy,
+        auth_method = line.auth_method,
+        application = line.application,
+        client_id = line.client_id,
+        code = line.code,
+        reason = line.reason,
+        cure = line.cure,
+        status = line.status,
+        seconds = line.seconds,
+        authentication_seconds = line.authentication_seconds,
+        trace_id = line.trace_id,
+        "request"
+    );
+}
+
+/// Counts a request, and gives who called.
+fn count<'a>(ctx: &'a Ctx, metrics: &Metrics) -> Option<&'a Caller> {
+    metrics.request_seconds.observe(since_start(ctx));
     match &ctx.api {
         Some(api) => api.count(metrics, ctx.code),
         None => metrics
@@ -85,9 +125,14 @@ pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
     }
     let caller = ctx.permit.as_ref().and_then(|permit| permit.caller());
     count_verdict(ctx, caller, metrics);
-    let Some(Log(format)) = ctx.log else {
-        return;
-    };
+    caller
+}
+
+fn since_start(ctx: &Ctx) -> f64 {
+    (clock::instant() - ctx.started).as_secs_f64()
+}
+
+fn line<'a>(session: &'a Session, ctx: &'a Ctx, caller: Option<&'a Caller>) -> Line<'a> {
     let request = session.req_header();
     let denial = ctx.denial.as_ref();
     let strategy = caller
@@ -99,7 +144,7 @@ pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
         .or(denial.and_then(|d| d.client_id.as_ref()));
     let application = caller.and_then(|caller| caller.application.as_ref());
     let exchange = ctx.exchange.as_ref();
-    let line = Line {
+    Line {
         time: timestamp(ctx.now),
         request_id: ctx.id.to_str().unwrap_or_default(),
         client: Some(ctx.hop.client),
@@ -117,7 +162,7 @@ pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
         status: session
             .response_written()
             .map_or(0, |response| response.status.as_u16()),
-        seconds,
+        seconds: since_start(ctx),
         authentication_seconds: ctx
             .judged
             .map(|judged| (judged - ctx.started).as_secs_f64()),
@@ -130,8 +175,7 @@ pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
         bytes_received: ctx.body_received,
         bytes_sent: session.body_bytes_sent(),
         trace_id: trace::id(&request.headers),
-    };
-    lines.request(write(&line, format));
+    }
 }
 
 /// Writes down what was refused before there was a whole request.

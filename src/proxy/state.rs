@@ -113,18 +113,18 @@ impl State {
                 strategy.ok_or_else(|| Error::UnknownName(Arc::clone(name)))
             });
             let kept = previous.and_then(|state| state.api(&api.name));
-            let upstream = match kept.filter(|kept| kept.config.upstream == api.upstream) {
-                Some(kept) => Arc::clone(&kept.upstream),
-                None => Upstream::start(
-                    &api.name,
-                    &api.upstream,
-                    previous
-                        .and_then(|state| state.api(&api.name))
-                        .map(|kept| &*kept.upstream),
-                    &lasting.checker,
-                    &lasting.runtime,
-                ),
+            let kept = kept.and_then(|kept| kept.upstream.as_ref().map(|up| (&kept.config, up)));
+            let start = |config| match kept {
+                Some((old, upstream)) if old.upstream.as_ref() == Some(config) => {
+                    Arc::clone(upstream)
+                }
+                _ => {
+                    let old = kept.map(|(_, upstream)| &**upstream);
+                    let (checker, runtime) = (&lasting.checker, &lasting.runtime);
+                    Upstream::start(&api.name, config, old, checker, runtime)
+                }
             };
+            let upstream = api.upstream.as_ref().map(start);
             Ok(Arc::new(Api::new(
                 api.clone(),
                 named.collect::<Result<_, _>>()?,
@@ -174,13 +174,19 @@ impl State {
         }
         metrics.upstream_healthy.reset();
         metrics.upstream_in_flight.reset();
-        for api in &self.apis {
-            api.upstream.observe(metrics);
+        for upstream in self.apis.iter().filter_map(|api| api.upstream.as_ref()) {
+            upstream.observe(metrics);
         }
         let count = self.directory.len();
         metrics
             .applications
             .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Whether requests can be judged: there are applications, and every IdP was asked, whatever it
+    /// said.
+    pub fn is_ready(&self) -> bool {
+        self.directory.is_loaded() && self.providers.values().all(Provider::was_asked)
     }
 
     /// The API of this name.

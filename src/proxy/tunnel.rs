@@ -6,17 +6,19 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use pingora::{Error, ErrorSource, ErrorType, proxy::Session};
 
 use super::{
+    Ctx,
     api::{Access, Api},
-    authenticate::{Caller, Permit, recheck},
+    authenticate::{Caller, recheck},
     connection::{Arrival, Lease},
     state::State,
+    visit,
 };
 use crate::{clock, token::session::KeyHint};
 
@@ -39,13 +41,14 @@ struct Held {
     keys: Vec<KeyHint>,
 }
 
-/// The lease of a tunnel that was opened under `state`; `states` are what takes its place.
-pub fn lease(
-    states: &Arc<ArcSwap<State>>,
-    state: &Arc<State>,
-    api: &Arc<Api>,
-    permit: &Permit,
-) -> Lease {
+/// The lease of the tunnel that a request opens; `states` are what takes the place of its own.
+///
+/// # Errors
+/// Without a permit.
+pub(crate) fn lease(states: &Arc<ArcSwap<State>>, ctx: &Ctx) -> pingora::Result<Lease> {
+    let (Some(permit), Some(api), Some(state)) = (&ctx.permit, &ctx.api, &ctx.state) else {
+        return Err(visit::no_permit());
+    };
     let states = Arc::clone(states);
     let caller = permit.caller().cloned();
     let is_session = caller.as_ref().is_some_and(|c| c.session.is_some());
@@ -55,7 +58,7 @@ pub fn lease(
         caller,
         keys: state.keys.hints().filter(|_| is_session).collect(),
     });
-    Lease::new(move || {
+    Ok(Lease::new(move || {
         let state = states.load();
         // Nobody else takes it at the same time: it is asked by its connection alone.
         let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,7 +71,7 @@ pub fn lease(
         let now = clock::now();
         recheck(&state, &held.api, caller, now)?;
         Ok(caller.ends().since(now).min(LOOK))
-    })
+    }))
 }
 
 impl Held {
@@ -97,6 +100,54 @@ impl Held {
         self.api = Arc::clone(api);
         self.state = Arc::downgrade(state);
         Some(())
+    }
+}
+
+/// A tunnel on a connection that cannot ask by itself: its lease is asked whenever bytes flow. One on
+/// which nobody speaks stays, and nothing passes through it.
+#[derive(Debug)]
+pub struct Watched {
+    lease: Lease,
+    /// When the lease is to be asked again.
+    due: Instant,
+    ended: Option<&'static str>,
+}
+
+impl Watched {
+    /// Watches a tunnel from its first byte on.
+    pub(crate) fn new(lease: Lease) -> Self {
+        Self {
+            lease,
+            due: clock::instant(),
+            ended: None,
+        }
+    }
+
+    /// Why it has ended, if it has.
+    pub(crate) const fn ended(&self) -> Option<&'static str> {
+        self.ended
+    }
+
+    /// Asks whether bytes may pass.
+    ///
+    /// # Errors
+    /// Where they may not; it has [ended](Self::ended) then.
+    pub(crate) fn check(&mut self) -> pingora::Result<()> {
+        let now = clock::instant();
+        if self.ended.is_none() {
+            if now < self.due {
+                return Ok(());
+            }
+            match self.lease.ask() {
+                Ok(wait) => {
+                    self.due = now + wait;
+                    return Ok(());
+                }
+                Err(reason) => self.ended = Some(reason),
+            }
+        }
+        let reason = self.ended.unwrap_or_default();
+        Err(Error::explain(ErrorType::Custom("tunnel_ended"), reason))
     }
 }
 

@@ -142,10 +142,9 @@ async fn guarded(Extract(admin): Extract<Admin>, request: Request) -> Response {
 async fn readyz(Extract(admin): Extract<Admin>) -> Response {
     let state = admin.state.load();
     let now = clock::now();
-    let mut ready = !admin.shutdown.is_draining();
+    let ready = state.is_ready() && !admin.shutdown.is_draining();
     let mut lines = Vec::new();
     for (name, provider) in &state.providers {
-        ready &= provider.was_asked();
         lines.push(match provider.state(now) {
             Ok(told) => format!("ok identity_provider {name}: {told}"),
             Err(missing) => format!("failing identity_provider {name}: {missing}"),
@@ -153,7 +152,7 @@ async fn readyz(Extract(admin): Extract<Admin>) -> Response {
     }
     lines.sort_unstable();
     for api in &state.apis {
-        if let Some(complaint) = api.upstream.complaint() {
+        if let Some(complaint) = api.upstream.as_ref().and_then(|u| u.complaint()) {
             lines.push(format!("failing upstream {}: {complaint}", api.config.name));
         }
     }
@@ -182,7 +181,6 @@ async fn readyz(Extract(admin): Extract<Admin>) -> Response {
         let edit = edit("applications");
         lines.push(format!("{word} registry: {known} applications{edit}"));
     } else {
-        ready = false;
         lines.push("failing registry: no applications read yet".to_owned());
     }
     let word = if refused("configuration") {

@@ -198,10 +198,14 @@ fn explain(arguments: &Arguments) -> Result<Vec<Report>, Error> {
 
 /// Makes of a configuration what `serve` makes of it, but for what would reach upstreams.
 fn put_to_work(mut config: Config, runtime: &Runtime) -> Result<Arc<State>, Error> {
-    for api in &mut config.apis {
+    for upstream in config
+        .apis
+        .iter_mut()
+        .filter_map(|api| api.upstream.as_mut())
+    {
         // No name is looked up and no target checked. Nothing here is ever placed at one.
-        api.upstream.health_check = None;
-        api.upstream.targets.clear();
+        upstream.health_check = None;
+        upstream.targets.clear();
     }
     let directory = Directory::default();
     let (known, registry) = (config.known(), config.registry.clone());

@@ -90,3 +90,41 @@ fn wrong_usage_is_another_exit_code() {
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
 }
+
+#[test]
+fn the_file_of_a_guard_is_checked_as_one() {
+    let gateway = "\
+listeners: [{ address: 127.0.0.1:0 }]
+apis:
+  - name: open
+    access: public
+    routes: [{ paths: [/open] }]
+registry: { file: applications.yaml }
+";
+    let directory = directory(gateway, "applications: []");
+    let check = |more: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_dcr-gateway"))
+            .args(["check", "--config", "gateway.yaml"])
+            .args(more)
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let text = text.replace(&format!("{}/", directory.path().display()), "");
+        (output.status.code(), text)
+    };
+    let (code, output) = check(&["--guard"]);
+    assert_eq!(code, Some(0), "{output}");
+    assert_eq!(
+        output,
+        "gateway.yaml:1:12: warning: listeners: has no effect: the program around the guard decides \
+         this itself\n\
+         ok: 1 API, 0 strategies, 0 applications, 1 warning\n"
+    );
+    let (code, output) = check(&[]);
+    assert_eq!(code, Some(1));
+    assert!(
+        output.contains("gateway.yaml:3:5: apis[0]: `upstream` is missing"),
+        "{output}"
+    );
+}

@@ -21,7 +21,7 @@ fn load(directory: &Path, more: &str) -> Result<Config, Vec<String>> {
     let loaded = crate::config::Config::load(&path);
     let place = format!("{}:", path.display());
     loaded
-        .map(|(mut config, _)| config.apis.remove(0).upstream)
+        .map(|(mut config, _)| config.apis.remove(0).upstream.unwrap())
         .map_err(|faults| {
             let text = |fault: &Fault| fault.to_string().replace(&place, "");
             faults.iter().map(text).collect()

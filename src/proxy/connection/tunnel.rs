@@ -39,6 +39,14 @@ impl Lease {
     pub fn new(ask: impl Fn() -> Result<Duration, &'static str> + Send + Sync + 'static) -> Self {
         Self(Box::new(ask))
     }
+
+    /// Asks whether the tunnel may go on, and for how long without asking again.
+    ///
+    /// # Errors
+    /// Why it ends now.
+    pub fn ask(&self) -> Result<Duration, &'static str> {
+        self.0()
+    }
 }
 
 impl fmt::Debug for Lease {
@@ -65,7 +73,7 @@ impl Terms {
         if let Some(reason) = self.ended.get() {
             return Some(Err(reason));
         }
-        let answer = self.lease.get()?.0();
+        let answer = self.lease.get()?.ask();
         Some(answer.inspect_err(|reason| {
             let _ = self.ended.set(reason);
         }))

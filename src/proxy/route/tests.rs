@@ -39,7 +39,7 @@ fn api(paths_as_sent: PathsAsSent, hosts: &[&str], paths: &[&str], methods: &[&s
         cors: None,
         forward_access_token: false,
         forward_authorization: false,
-        upstream: upstream::config::Config::new(Vec::new()),
+        upstream: Some(upstream::config::Config::new(Vec::new())),
     }
 }
 

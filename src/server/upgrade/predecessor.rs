@@ -177,7 +177,7 @@ impl Predecessor {
                 }
             }
             for api in &state.apis {
-                if api.upstream.is_settled() {
+                if api.upstream.as_ref().is_some_and(|u| u.is_settled()) {
                     channel.send(&Message::Upstream((*api.config.name).into()), None)?;
                 }
             }

@@ -213,7 +213,7 @@ fn missing(state: &State, providers: &[Box<str>], upstreams: &[Box<str>]) -> Opt
     }
     let lacking = state.apis.iter().find(|api| {
         let had = upstreams.iter().any(|had| **had == *api.config.name);
-        had && !api.upstream.is_settled()
+        had && api.upstream.as_ref().is_some_and(|u| !u.is_settled())
     });
     lacking.map(|api| Error::Upstream((*api.config.name).into()))
 }

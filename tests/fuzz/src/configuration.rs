@@ -49,7 +49,10 @@ pub(super) fn run(content: &[u8]) {
         assert!(api.auth_strategies.iter().all(|name| names.contains(name)));
         let open = api.access == Access::Public;
         assert!(open || !api.auth_strategies.is_empty(), "open by mistake");
-        assert!(!api.routes.is_empty() && !api.upstream.targets.is_empty());
+        assert!(
+            !api.routes.is_empty()
+                && (api.upstream.as_ref()).is_some_and(|upstream| !upstream.targets.is_empty())
+        );
     }
     // Every route leads to its own API.
     let table = Table::new(&config.apis);

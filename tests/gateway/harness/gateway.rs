@@ -284,13 +284,20 @@ impl Process {
         environment: &[(String, String)],
         arguments: &[&str],
     ) -> Self {
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(["serve", "--config"])
             .arg(directory.join("gateway.yaml"))
             .args(arguments)
             .env_remove("NOTIFY_SOCKET")
             .env_remove("RUNTIME_DIRECTORY")
-            .envs(environment.iter().cloned())
+            .envs(environment.iter().cloned());
+        Self::spawn(command)
+    }
+
+    /// Starts any program whose log a failed test is to show.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -307,6 +314,11 @@ impl Process {
     /// Whether a line holds all of these texts.
     pub(crate) fn logged(&self, texts: &[&str]) -> bool {
         self.log.holds(texts)
+    }
+
+    /// What it has written so far, a line each.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lines().clone()
     }
 
     /// Sends a signal to it, by its id.
@@ -444,11 +456,11 @@ pub(crate) fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
         .sum()
 }
 
-fn pretty(value: &Value) -> String {
+pub(crate) fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap()
 }
 
-fn write(path: &Path, text: &str) {
+pub(crate) fn write(path: &Path, text: &str) {
     let beside = path.with_extension("new");
     std::fs::write(&beside, text).unwrap();
     std::fs::rename(&beside, path).unwrap();

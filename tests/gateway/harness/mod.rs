@@ -4,6 +4,7 @@ pub(crate) mod backend;
 pub(crate) mod browser;
 pub(crate) mod certificates;
 pub(crate) mod client;
+pub(crate) mod embedded;
 pub(crate) mod gateway;
 pub(crate) mod h2c;
 pub(crate) mod http1;

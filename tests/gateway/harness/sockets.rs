@@ -60,6 +60,11 @@ impl Sockets {
         setup.config["apis"][0]["upstream"]["targets"] = json!([{"address": self.address}]);
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// How many connections there were.
     pub(crate) fn opened(&self) -> usize {
         self.opened.load(Ordering::Relaxed)

@@ -43,6 +43,8 @@ pub(crate) struct Azure<const VERSION: u8> {
     pub(super) key_issuer: KeyIssuer,
     /// The key of private Microsoft accounts.
     consumers: Key,
+    /// Whether the documents of v1 are out of order.
+    pub(super) lacks_v1: bool,
 }
 
 /// What the v2 keys of a tenant name as their issuer.
@@ -69,6 +71,7 @@ impl<const VERSION: u8> Vendor for Azure<VERSION> {
             version: VERSION,
             key_issuer: KeyIssuer::Template,
             consumers: named_by_certificate(),
+            lacks_v1: false,
         }
     }
 
@@ -113,6 +116,7 @@ impl<const VERSION: u8> Vendor for Azure<VERSION> {
             return refuse(400, "invalid_request", 90_002, &text);
         }
         match endpoint {
+            Endpoint::Discovery if version == 1 && self.lacks_v1 => Answer::new(503, ""),
             Endpoint::Discovery if many => cached(self.document(version, tenant, TENANT)),
             Endpoint::Discovery => cached(self.document(version, tenant, tenant)),
             Endpoint::Jwks => cached(self.keys(account, version, tenant)),

@@ -104,8 +104,6 @@ pub(crate) struct Client {
 
 /// What the vendor knows, apart from how it speaks.
 pub(crate) struct Account {
-    /// `http://127.0.0.1:PORT`.
-    pub(crate) base: String,
     /// The server's own certificate, PEM, where it is reached by https.
     pub(crate) certificate: Option<String>,
     pub(crate) clients: HashMap<String, Client>,
@@ -224,7 +222,6 @@ impl<V: Vendor> Emulation<V> {
         let tls = pair.as_ref().map(|pair| acceptor(pair, Speaks::Http1));
         let vendor = V::at(&base);
         let account = Account {
-            base: base.clone(),
             certificate: pair.map(|pair| pair.certificate),
             clients: HashMap::new(),
             keys: vec![vendor.key(), vendor.key()],

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{API, Azure, GRAPH, KeyIssuer, too_many};
 use crate::{
-    harness::client::Call,
+    harness::{client::Call, eventually},
     vendors::{
         emulation::Emulation,
         shared::{self, Mistake, as_ever, as_it_is, asked_for, fields},
@@ -268,6 +268,26 @@ async fn tokens_of_both_versions_pass_whatever_the_issuer_is_written_as() {
     }
 }
 
+/// What only the other document can tell is not held against a token while that is out of order.
+#[tokio::test]
+async fn an_issuer_that_could_not_be_asked_for_is_asked_for_again() {
+    let idp: Emulation<Azure<2>> = Emulation::start().await;
+    idp.turn(|_, azure| azure.lacks_v1 = true);
+    let site = Site::around(idp, |_| ()).await;
+    site.ends(&site.bearer(|token| token), "200").await;
+    site.ends(&site.basic(), "200 t1").await;
+    site.idp.turn(|_, azure| azure.version = 1);
+    let v1 = site.bearer(|token| token);
+    let verdict = site.verdict(&v1).await;
+    let told = verdict.to_string();
+    assert!(
+        told.starts_with("503 identity_provider_unavailable"),
+        "{told}"
+    );
+    site.idp.turn(|_, azure| azure.lacks_v1 = false);
+    eventually!(v1.send().await.status == 200, "the v1 document is read");
+}
+
 #[tokio::test]
 async fn the_audience_is_the_app_id_uri_or_the_client_id_of_the_api() {
     let site: Site<Azure<2>> = Site::start().await;
@@ -462,9 +482,21 @@ async fn a_key_that_names_another_tenant_signs_nothing_of_ours() {
         .await;
 }
 
+/// Entra reads Basic form-encoded, as RFC 6749 wants it.
+#[tokio::test]
+async fn every_way_of_sending_a_pair_is_one_that_entra_reads() {
+    for method in ["client_secret_post", "client_secret_basic"] {
+        let site: Site<Azure<2>> = Site::with(|setup| {
+            setup.config["identity_providers"][0]["token_endpoint_auth_method"] = json!(method);
+        })
+        .await;
+        site.ends(&site.basic(), "200 t1").await;
+    }
+}
+
 #[tokio::test]
 async fn a_tenant_that_is_asked_too_often_is_left_alone() {
-    shared::throttled::<Azure<2>>(|| too_many(3), 1..=3).await;
+    shared::throttled::<Azure<2>>(|| too_many(3), 2..=3).await;
 }
 
 #[tokio::test]

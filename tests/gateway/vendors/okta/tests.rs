@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{API, Okta, too_many};
 use crate::{
-    harness::{http1::Answer, idp::Endpoint, now},
+    harness::{http1::Answer, idp::Endpoint, now, token::Token},
     vendors::{
         emulation::Vendor,
         shared::{self, Mistake, as_ever, as_it_is, asked_for, fields},
@@ -194,6 +194,18 @@ async fn scopes_and_client_are_read_from_both_kinds_of_answer() {
     }
 }
 
+/// A user's token names the user in `sub` and the application in `cid`.
+#[tokio::test]
+async fn the_client_is_cid_and_no_other_claim() {
+    let site: Site<Okta> = Site::start().await;
+    let user = |token: Token| token.claim("sub", "dana@example.com").claim("uid", "00u1");
+    site.ends(&site.bearer(user), "200").await;
+    let seen = site.upstream.last();
+    assert_eq!(seen.header("x-credential-identifier"), Some(&*site.client));
+    let none = site.bearer(|token| token.without("cid"));
+    site.ends(&none, "401 invalid_token client_missing").await;
+}
+
 #[tokio::test]
 async fn a_server_that_follows_the_host_has_two_issuers() {
     for (extra, ends) in [(false, "401 invalid_token issuer cure"), (true, "200")] {
@@ -277,7 +289,7 @@ async fn a_refused_introspection_is_no_verdict() {
 
 #[tokio::test]
 async fn an_org_that_is_asked_too_often_is_left_alone() {
-    shared::throttled::<Okta>(|| too_many(now() + 4), 1..=4).await;
+    shared::throttled::<Okta>(|| too_many(now() + 5), 2..=5).await;
 }
 
 #[tokio::test]

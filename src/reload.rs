@@ -1,11 +1,11 @@
-//! Applies edited files to the running program.
+//! Applies edited files to whoever runs on them: the gateway, or a guard in another program.
 //!
 //! Always true: a faulty file changes nothing and says so in the log and in a metric; a good one is
 //! applied whole, between two requests.
 
 use std::{
     collections::BTreeSet,
-    net::SocketAddr,
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::Arc,
@@ -13,21 +13,15 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::signal::unix::Signal;
+use tokio::sync::Notify;
 
 use crate::{
     clock,
-    config::{Config, Listener, watch::Watch},
+    config::{Config, watch::Watch},
     directory::file,
     model::fault::{Fault, Warning},
-    proxy::{
-        connection::tls::Certificate,
-        state::{Lasting, State},
-    },
-    telemetry::lines::Logs,
+    proxy::state::{Lasting, State},
 };
-
-use super::{service::Live, systemd};
 
 /// How often what has ended by itself is forgotten.
 const TIDY: Duration = Duration::from_secs(60);
@@ -48,6 +42,24 @@ impl What {
     }
 }
 
+/// The program around, as far as it lives by the configuration too. Each method is called on a
+/// thread that may block.
+pub trait Surroundings: fmt::Debug + Send + Sync {
+    /// Files are about to be read.
+    fn reading(&self) {}
+
+    /// Puts back what the program cannot change while it runs.
+    fn keep_fixed(&self, config: Config, _old: &Config) -> Config {
+        config
+    }
+
+    /// Follows a configuration that is about to be in force for requests.
+    fn follow(&self, _config: &Config) {}
+
+    /// The files were read, and applied where they were good.
+    fn read(&self, _state: &State) {}
+}
+
 /// Watches the files and applies them.
 #[derive(Debug)]
 pub struct Reloader {
@@ -56,8 +68,7 @@ pub struct Reloader {
     applications: Watch,
     state: Arc<ArcSwap<State>>,
     lasting: Lasting,
-    live: Arc<Live>,
-    logs: Logs,
+    surroundings: Box<dyn Surroundings>,
     /// Warnings told at the last reading of the applications: an edit that brings none anew is
     /// quiet.
     told: BTreeSet<String>,
@@ -73,8 +84,7 @@ impl Reloader {
         configuration: Watch,
         state: Arc<ArcSwap<State>>,
         lasting: Lasting,
-        live: Arc<Live>,
-        logs: Logs,
+        surroundings: Box<dyn Surroundings>,
     ) -> std::io::Result<Self> {
         let current = state.load();
         configuration.replace(current.config.files.clone());
@@ -90,8 +100,7 @@ impl Reloader {
             applications,
             state,
             lasting,
-            live,
-            logs,
+            surroundings,
             told,
         })
     }
@@ -104,14 +113,15 @@ impl Reloader {
         self
     }
 
-    /// Applies every change, until the program ends. At each `hangup` everything is read again.
-    pub async fn run(mut self, mut hangup: Signal) {
+    /// Applies every change, for as long as it is polled. Whenever it is `asked`, everything is read
+    /// again.
+    pub async fn run(mut self, asked: Arc<Notify>) {
         let mut tidy = tokio::time::interval(TIDY);
         loop {
             let what: &[What] = tokio::select! {
                 () = self.configuration.changed() => &[What::Configuration],
                 () = self.applications.changed() => &[What::Applications],
-                _ = hangup.recv() => &[What::Configuration, What::Applications],
+                () = asked.notified() => &[What::Configuration, What::Applications],
                 _ = tidy.tick() => {
                     self.lasting.revocations.tidy(clock::now());
                     continue;
@@ -119,7 +129,7 @@ impl Reloader {
             };
             // Reading blocks, and 200,000 applications take a second or two.
             let applied = tokio::task::spawn_blocking(move || {
-                systemd::reloading();
+                self.surroundings.reading();
                 for what in what {
                     // Even a fault of ours must not be the last edit that is applied.
                     let applied = catch_unwind(AssertUnwindSafe(|| match what {
@@ -134,7 +144,7 @@ impl Reloader {
                         self.outcome(*what, Err(&[]));
                     }
                 }
-                systemd::ready(&self.state.load());
+                self.surroundings.read(&self.state.load());
                 self
             });
             match applied.await {
@@ -167,7 +177,7 @@ impl Reloader {
     }
 
     fn apply_configuration(&mut self) {
-        let (config, warnings) = match Config::load(&self.path) {
+        let (config, warnings) = match Config::load_for(self.state.load().config.role, &self.path) {
             Ok(loaded) => loaded,
             Err(faults) => {
                 // A secret that is not there yet may be all that is wrong.
@@ -188,7 +198,7 @@ impl Reloader {
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
-        let config = keep_fixed(config, &old.config);
+        let config = self.surroundings.keep_fixed(config, &old.config);
         let state = match State::new(config, Some(&old), &self.lasting) {
             Ok(state) => Arc::new(state),
             Err(error) => {
@@ -197,18 +207,7 @@ impl Reloader {
             }
         };
         let config = &state.config;
-        self.logs.set(&config.log);
-        self.live.limits.store(Arc::new(super::limits(config)));
-        self.live.grace_period.store(Arc::new(config.grace_period));
-        for (shown, listener) in self.live.certificates.iter().zip(&config.listeners) {
-            if let (Some(shown), Some(new)) = (shown, &listener.certificates)
-                && shown.replace(new.clone())
-            {
-                let names: Vec<&str> = new.iter().flat_map(Certificate::names).collect();
-                let listener = listener.address;
-                tracing::info!(%listener, ?names, "new certificates are shown");
-            }
-        }
+        self.surroundings.follow(config);
         self.state.store(Arc::clone(&state));
         tracing::info!("the configuration is live");
         if config.registry != old.config.registry {
@@ -252,41 +251,4 @@ impl Reloader {
         }
         self.told = now;
     }
-}
-
-/// Where the listeners are, and whether they speak TLS.
-fn places(config: &Config) -> Vec<(SocketAddr, bool)> {
-    let place = |listener: &Listener| (listener.address, listener.certificates.is_some());
-    config.listeners.iter().map(place).collect()
-}
-
-/// What only a restart changes stays as it was, with a warning.
-fn keep_fixed(mut config: Config, old: &Config) -> Config {
-    let keep = |key: &str, changed: bool| {
-        if changed {
-            tracing::warn!(
-                key,
-                "changed in the file; this takes effect at the next start only"
-            );
-        }
-    };
-    keep("listeners", places(&config) != places(old));
-    keep("status.address", config.status != old.status);
-    keep("admin.address", config.admin_address != old.admin_address);
-    keep("threads", config.threads != old.threads);
-    // Certificates are renewed while their listener stays.
-    let renewed = std::mem::replace(&mut config.listeners, old.listeners.clone());
-    for listener in &mut config.listeners {
-        let same = |new: &&Listener| {
-            new.address == listener.address
-                && new.certificates.is_some() == listener.certificates.is_some()
-        };
-        if let Some(new) = renewed.iter().find(same) {
-            listener.certificates.clone_from(&new.certificates);
-        }
-    }
-    config.status = old.status;
-    config.admin_address = old.admin_address;
-    config.threads = old.threads;
-    config
 }
