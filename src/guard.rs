@@ -15,6 +15,7 @@
 //! async-trait = "0.1"
 //! dcr-gateway = { path = "../dcr-gateway" }
 //! pingora = { version = "=0.9.1", features = ["proxy", "rustls"] }
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! A file, here `guard.yaml`. It is the gateway's own (see its `README.md`) without listeners and
