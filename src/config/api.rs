@@ -11,9 +11,7 @@ use crate::proxy::{
 /// Reads one entry; `None` where it has no usable name.
 pub(crate) fn read<'a>(at: At<'a>, routes: &mut Routes) -> Option<Config> {
     let mut section = at.section();
-    let name = section.required("name", value::NAME);
-    let name: Option<Arc<str>> =
-        name.and_then(|at| at.parse(|text| value::name(text).map(Arc::from), value::NAME));
+    let name = value::own_name(&mut section);
     let access = access(section.get("access"));
 
     let strategies_at = section.get("auth_strategies");
@@ -37,9 +35,7 @@ pub(crate) fn read<'a>(at: At<'a>, routes: &mut Routes) -> Option<Config> {
     let route_list = match section.required("routes", "at least one route") {
         Some(at) => {
             let items = at.list("a list of routes");
-            if at.is_empty_list() {
-                at.expected("at least one route");
-            }
+            at.fill("at least one route");
             items.into_iter().map(|item| routes.read(item)).collect()
         }
         None => Vec::new(),
@@ -51,9 +47,9 @@ pub(crate) fn read<'a>(at: At<'a>, routes: &mut Routes) -> Option<Config> {
         ("authenticate", Unanswered::Authenticate),
         ("pass", Unanswered::Pass),
     ];
-    let preflight = preflight_at.as_ref().and_then(|at| at.choose(&words));
+    let preflight = value::choice(preflight_at.clone(), Unanswered::Authenticate, &words);
     let cors_at = section.get("cors");
-    if let (Some(Unanswered::Pass), Some(at), Some(_)) = (preflight, preflight_at, &cors_at) {
+    if let (Unanswered::Pass, Some(at), Some(_)) = (preflight, preflight_at, &cors_at) {
         at.fault("pass leaves preflights to the upstream, and cors answers them: remove one");
     }
     let cors = cors_at.and_then(cors::read);
@@ -87,7 +83,7 @@ pub(crate) fn read<'a>(at: At<'a>, routes: &mut Routes) -> Option<Config> {
         routes: route_list,
         strip_prefix: strip_prefix && role == Role::Gateway,
         paths_as_sent,
-        preflight: preflight.unwrap_or(Unanswered::Authenticate),
+        preflight,
         cors,
         forward_access_token,
         forward_authorization,
@@ -102,8 +98,7 @@ fn access(at: Option<At<'_>>) -> Access {
         ("client", Access::Client),
         ("public", Access::Public),
     ];
-    at.and_then(|at| at.choose(&words))
-        .unwrap_or(Access::Registered)
+    value::choice(at, Access::Registered, &words)
 }
 
 /// The names of strategies, as written; [`super::references`] checks that they exist.
@@ -127,12 +122,14 @@ fn names(at: Option<&At<'_>>) -> Vec<Arc<str>> {
 fn paths_as_sent(at: Option<At<'_>>) -> PathsAsSent {
     let mut paths = PathsAsSent::default();
     let Some(at) = at else { return paths };
+    let words: [(_, fn(&mut PathsAsSent)); 3] = [
+        ("encoded_slash", |paths| paths.encoded_slash = true),
+        ("double_slash", |paths| paths.double_slash = true),
+        ("double_encoding", |paths| paths.double_encoding = true),
+    ];
     for item in at.list("a list of encoded_slash, double_slash, double_encoding") {
-        match item.as_text() {
-            Some("double_encoding") => paths.double_encoding = true,
-            Some("double_slash") => paths.double_slash = true,
-            Some("encoded_slash") => paths.encoded_slash = true,
-            _ => item.expected("encoded_slash or double_slash or double_encoding"),
+        if let Some(set) = item.choose(&words) {
+            set(&mut paths);
         }
     }
     paths

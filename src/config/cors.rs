@@ -34,9 +34,7 @@ pub(crate) fn read(at: At<'_>) -> Option<Config> {
         }
     }
     let methods = section.get("methods").map(|at| {
-        if at.is_empty_list() {
-            at.expected("at least one method");
-        }
+        at.fill("at least one method");
         let items = at.list("a list of methods");
         items.iter().filter_map(route::method).collect()
     });
@@ -86,14 +84,11 @@ fn names(at: &At<'_>, expected: &str) -> Vec<HeaderName> {
 }
 
 fn origins(at: &At<'_>) -> Option<Origins> {
-    if at.as_text() == Some("*") {
+    if at.is_word("*") {
         return Some(Origins::Any);
     }
     let items = at.list("a list of origins, or \"*\"");
-    if at.is_empty_list() {
-        at.expected("at least one origin");
-        return None;
-    }
+    at.fill("at least one origin");
     if let [only] = items.as_slice()
         && only.as_text() == Some("*")
     {

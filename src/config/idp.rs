@@ -1,10 +1,11 @@
 //! `identity_providers`.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use url::Url;
 
 use super::{
+    schema::Asked,
     secret,
     section::{At, Section},
     value::{self, Plain},
@@ -26,12 +27,9 @@ const MOST_CA_BYTES: u64 = 4 * 1024 * 1024;
 /// Reads one entry; `None` where it has no usable name or issuer.
 pub(crate) fn read(at: At<'_>) -> Option<Config> {
     let mut section = at.section();
-    let name = section.required("name", value::NAME);
-    let name = name.and_then(|at| at.parse(|text| value::name(text).map(Arc::from), value::NAME));
-    let vendor = section
-        .get("vendor")
-        .and_then(|at| at.choose(&Vendor::ALL.map(|vendor| (vendor.preset().name, vendor))));
-    let vendor = vendor.unwrap_or(Vendor::Generic);
+    let name = value::own_name(&mut section);
+    let words = Vendor::ALL.map(|vendor| (vendor.preset().name, vendor));
+    let vendor = value::choice(section.get("vendor"), Vendor::Generic, &words);
     let insecure_http = value::switch(section.get("insecure_http"), false);
     let plain = if insecure_http {
         Plain::Anyone
@@ -132,6 +130,7 @@ fn tenants(
     let items = at.list("a list of tenants' ids");
     items
         .iter()
+        .inspect(|item| item.ask(|| Asked::Characters("^[A-Za-z0-9-]+$")))
         .filter_map(|item| item.parse(legal, EXPECTED))
         .collect()
 }
@@ -160,6 +159,7 @@ fn is_discovery_url(issuer: &str) -> bool {
 }
 
 fn endpoint(at: &At<'_>, plain: Plain) -> Option<Url> {
+    at.ask(|| Asked::Pattern("^[Hh][Tt][Tt][Pp][Ss]?://"));
     let text = at.text("an absolute https URL")?;
     match value::url(text, plain) {
         Ok(url) => {

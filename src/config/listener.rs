@@ -19,9 +19,7 @@ pub(crate) fn all(section: &mut Section<'_>, addresses: &mut Addresses) -> Vec<L
     let Some(at) = section.required_of_gateway("listeners", "at least one listener") else {
         return Vec::new();
     };
-    if at.is_empty_list() {
-        at.expected("at least one listener");
-    }
+    at.fill("at least one listener");
     let mut listeners = Vec::new();
     for item in at.list("a list of listeners, as in [{address: 127.0.0.1:8000}]") {
         let mut section = item.clone().section();
@@ -47,9 +45,7 @@ fn tls(at: At<'_>) -> Vec<Certificate> {
     let list = section.required("certificates", EXPECTED);
     section.end();
     let Some(at) = list else { return Vec::new() };
-    if at.is_empty_list() {
-        at.expected(EXPECTED);
-    }
+    at.fill(EXPECTED);
     let items = at.list(EXPECTED).into_iter();
     items.filter_map(certificate).collect()
 }

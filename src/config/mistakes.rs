@@ -29,7 +29,8 @@ pub(crate) fn find(
     if !introspects {
         found.extend(opaque(preset.opaque, strategy));
     }
-    if provider.vendor == Vendor::Okta && is_org(&provider.issuer) {
+    let mut issuers = std::iter::once(&provider.issuer).chain(&provider.extra_issuers);
+    if provider.vendor == Vendor::Okta && issuers.any(|issuer| is_org(issuer)) {
         found.push(ORG);
     }
     if strategy.client_credentials {

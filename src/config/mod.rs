@@ -6,12 +6,14 @@
 
 mod api;
 mod cors;
+mod docs;
 mod document;
 mod idp;
 mod listener;
 mod mistakes;
 mod references;
 mod route;
+pub mod schema;
 mod secret;
 mod section;
 mod strategy;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use http::Method;
 
-use super::{section::At, value};
+use super::{schema::Asked, section::At, value};
 use crate::{model::fault::Place, proxy::api::RouteConfig};
 
 const PATH: &str = "a path that starts with \"/\", or \"=/\" for an exact one";
@@ -34,9 +34,7 @@ impl Routes {
         let methods_at = section.get("methods");
         let methods = read_list(methods_at.as_ref(), "a list of methods", method);
         for at in [&hosts_at, &paths_at, &methods_at].into_iter().flatten() {
-            if at.is_empty_list() {
-                at.expected("at least one element");
-            }
+            at.fill("at least one element");
         }
         section.end();
 
@@ -134,6 +132,7 @@ fn host(at: &At<'_>) -> Option<String> {
 
 /// A method that may be routed.
 pub(crate) fn method(at: &At<'_>) -> Option<Method> {
+    at.ask(|| Asked::Pattern("^[A-Z-]+$"));
     let legal =
         |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_uppercase() || c == '-');
     let read = |text: &str| {
@@ -151,6 +150,7 @@ pub(crate) fn method(at: &At<'_>) -> Option<Method> {
 /// A prefix without its final slash, or an exact path with its `=`. Requests are compared by
 /// decoded segments, so whatever only an encoded or ambiguous path could match is refused.
 fn path(at: &At<'_>) -> Option<String> {
+    at.ask(|| Asked::Pattern("^=?/[^%;?#*{}\\\\]*$"));
     let text = at.text(PATH)?;
     let (mark, path) = match text.strip_prefix('=') {
         Some(path) => ("=", path),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::section::At;
+use super::{schema::Asked, section::At};
 use crate::{model::credential::Secret, yaml};
 
 const EXPECTED: &str = "{env: NAME} or {file: PATH}";
@@ -16,6 +16,7 @@ const MOST_BYTES: u64 = 64 * 1024;
 
 /// Reads what a reference names. The final line break of a file does not count.
 pub(crate) fn read(at: &At<'_>) -> Option<Secret> {
+    at.ask(|| Asked::Secret);
     if at.as_text().is_some() {
         at.fault(format_args!(
             "expected {EXPECTED}: a secret does not stand in this file itself"

@@ -14,6 +14,7 @@ use std::{
 use super::{
     Role,
     document::{Entry, Node, Value},
+    schema::Asked,
 };
 use crate::model::fault::{Fault, Place, Warning, one_line};
 
@@ -25,6 +26,7 @@ pub(crate) struct Report {
     faults: RefCell<Vec<Fault>>,
     warnings: RefCell<Vec<Warning>>,
     files: RefCell<Vec<PathBuf>>,
+    asked: Option<RefCell<Vec<(String, Asked)>>>,
 }
 
 impl Report {
@@ -36,7 +38,21 @@ impl Report {
             faults: RefCell::default(),
             warnings: RefCell::default(),
             files: RefCell::new(vec![absolute(file)]),
+            asked: None,
         }
+    }
+
+    /// As [`Report::new`] for the gateway, and takes down what the walk asks for.
+    pub(crate) fn with_questions(file: &Arc<Path>) -> Self {
+        Self {
+            asked: Some(RefCell::default()),
+            ..Self::new(file, Role::Gateway)
+        }
+    }
+
+    /// What was asked for and where, in order.
+    pub(crate) fn into_questions(self) -> Vec<(String, Asked)> {
+        self.asked.map(RefCell::into_inner).unwrap_or_default()
     }
 
     /// What the file is read for.
@@ -150,6 +166,13 @@ impl<'a> At<'a> {
         self.report.place(self.node.line, self.node.column)
     }
 
+    /// Takes down what is asked for here, where anybody wants to know.
+    pub(crate) fn ask(&self, asked: impl FnOnce() -> Asked) {
+        if let Some(list) = &self.report.asked {
+            list.borrow_mut().push((self.path.clone(), asked()));
+        }
+    }
+
     /// Whether there is no value; a key without one counts as absent.
     pub(crate) fn is_null(&self) -> bool {
         matches!(self.node.value, Value::Null)
@@ -158,6 +181,20 @@ impl<'a> At<'a> {
     /// Whether this is a map, of keys or empty.
     pub(crate) fn is_map(&self) -> bool {
         matches!(self.node.value, Value::Map(_))
+    }
+
+    /// Whether this is one word that has a meaning of its own here.
+    pub(crate) fn is_word(&self, word: &str) -> bool {
+        self.ask(|| Asked::Words(vec![word.to_owned()]));
+        self.as_text() == Some(word)
+    }
+
+    /// Reports a list without elements.
+    pub(crate) fn fill(&self, expected: &str) {
+        self.ask(|| Asked::Filled);
+        if self.is_empty_list() {
+            self.expected(expected);
+        }
     }
 
     /// Whether this is a list without elements.
@@ -175,6 +212,7 @@ impl<'a> At<'a> {
 
     /// The value as text.
     pub(crate) fn text(&self, expected: &str) -> Option<&'a str> {
+        self.ask(|| Asked::Text(expected.to_owned()));
         let text = self.as_text();
         if text.is_none() {
             self.expected(expected);
@@ -188,6 +226,7 @@ impl<'a> At<'a> {
         read: impl FnOnce(&str) -> Option<T>,
         expected: &str,
     ) -> Option<T> {
+        self.ask(|| Asked::Text(expected.to_owned()));
         let value = self.as_text().and_then(read);
         if value.is_none() {
             self.expected(expected);
@@ -197,6 +236,7 @@ impl<'a> At<'a> {
 
     /// The value as one of a closed set of words.
     pub(crate) fn choose<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+        self.ask(|| Asked::Words(words.iter().map(|(word, _)| (*word).to_owned()).collect()));
         let found = self.as_text().and_then(|text| {
             words
                 .iter()
@@ -212,6 +252,7 @@ impl<'a> At<'a> {
 
     /// The elements of a list.
     pub(crate) fn list(&self, expected: &str) -> Vec<Self> {
+        self.ask(|| Asked::List);
         let Value::List(items) = &self.node.value else {
             self.expected(expected);
             return Vec::new();
@@ -226,6 +267,7 @@ impl<'a> At<'a> {
 
     /// The keys of a map whose names the operator chooses.
     pub(crate) fn entries(&self, expected: &str) -> Vec<(&'a str, Self)> {
+        self.ask(|| Asked::Entries);
         let Value::Map(entries) = &self.node.value else {
             self.expected(expected);
             return Vec::new();
@@ -256,6 +298,7 @@ impl<'a> At<'a> {
 
     /// The value as a section with known keys; one without any where it is something else.
     pub(crate) fn section(self) -> Section<'a> {
+        self.ask(|| Asked::Section);
         let entries: &[Entry] = match &self.node.value {
             Value::Map(entries) => entries,
             // A section that says nothing is one with defaults.
@@ -306,12 +349,14 @@ impl<'a> Section<'a> {
     /// The value of a key whose mere presence means something: one that says nothing is there too.
     pub(crate) fn present(&mut self, key: &'static str) -> Option<At<'a>> {
         self.known.push(key);
+        self.at.ask(|| Asked::Key(key));
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
         Some(self.at.below(entry))
     }
 
     /// The value of a key that must be there.
     pub(crate) fn required(&mut self, key: &'static str, expected: &str) -> Option<At<'a>> {
+        self.at.ask(|| Asked::Required(key));
         let value = self.get(key);
         // What is no section at all was reported as that.
         if value.is_none() && self.usable {

@@ -5,11 +5,15 @@ use std::{sync::Arc, time::Duration};
 use http::HeaderName;
 use jsonwebtoken::Algorithm;
 
-use super::{section::At, value};
+use super::{schema::Asked, section::At, value};
 use crate::{
     model::{claims::ClaimPath, scope::ScopeRule},
-    proxy::strategy::{
-        BearerConfig, Config, ExchangeConfig, SameSite, Secure, SessionConfig, TokenRequest, Verify,
+    proxy::{
+        authenticate::Method,
+        strategy::{
+            BearerConfig, Config, ExchangeConfig, SameSite, Secure, SessionConfig, TokenRequest,
+            Verify,
+        },
     },
 };
 
@@ -24,8 +28,7 @@ const MOST_CACHED: u64 = 10_000_000;
 /// Reads one entry; `None` where it has no usable name or identity provider.
 pub(crate) fn read(at: At<'_>) -> Option<Config> {
     let mut section = at.section();
-    let name = section.required("name", value::NAME);
-    let name = name.and_then(|at| at.parse(|text| value::name(text).map(Arc::from), value::NAME));
+    let name = value::own_name(&mut section);
     let expected = "the name of one of identity_providers";
     let identity_provider = section.required("identity_provider", expected);
     let identity_provider = identity_provider
@@ -100,25 +103,22 @@ impl Methods {
     fn read(at: Option<At<'_>>) -> Self {
         let mut methods = Self::default();
         let Some(at) = at else { return methods };
+        let words = [Method::ClientCredentials, Method::Bearer, Method::Session]
+            .map(|method| (method.name(), method));
         let items = at.list(Self::EXPECTED);
         for item in &items {
-            let method = match item.as_text() {
-                Some("client_credentials") => &mut methods.client_credentials,
-                Some("bearer") => &mut methods.bearer,
-                Some("session") => &mut methods.session,
-                _ => {
-                    item.expected("client_credentials or bearer or session");
-                    continue;
-                }
+            let method = match item.choose(&words) {
+                Some(Method::Bearer) => &mut methods.bearer,
+                Some(Method::ClientCredentials) => &mut methods.client_credentials,
+                Some(Method::Session) => &mut methods.session,
+                None => continue,
             };
             if *method {
                 item.fault("is listed twice");
             }
             *method = true;
         }
-        if at.is_empty_list() {
-            at.expected(Self::EXPECTED);
-        }
+        at.fill(Self::EXPECTED);
         if methods.session && items.len() == 1 {
             at.fault(
                 "session alone: nothing would ever start one; add client_credentials or bearer",
@@ -130,9 +130,7 @@ impl Methods {
 
 fn scope_claims(at: At<'_>) -> Vec<ClaimPath> {
     let items = at.list("a list of claims, as in [scope, scp]");
-    if at.is_empty_list() {
-        at.expected("at least one claim, as in [scope, scp]");
-    }
+    at.fill("at least one claim, as in [scope, scp]");
     let read = |item: &At<'_>| match item.as_text() {
         Some(_) => item.parse(|text| ClaimPath::new([value::plain_text(text)?]), "a claim"),
         None => value::claim_path(item),
@@ -168,6 +166,7 @@ fn token_request(at: Option<At<'_>>) -> TokenRequest {
             | "client_assertion_type" => at.fault("the gateway sets this field itself"),
             "scope" | "audience" => at.fault(format_args!("write it as token_request.{name}")),
             _ => {
+                at.ask(|| Asked::Text("a text".to_owned()));
                 // Not shown where it is wrong: some servers take a key in such a field.
                 match at.as_text().and_then(value::plain_text) {
                     Some(value) => parameters.push((name.to_owned(), value)),
@@ -225,14 +224,12 @@ fn bearer(at: Option<At<'_>>) -> BearerConfig {
     };
     let Some(at) = at else { return config };
     let mut section = at.section();
-    if let Some(at) = section.get("verify") {
-        let words = [
-            ("auto", Verify::Auto),
-            ("jwt", Verify::Jwt),
-            ("introspection", Verify::Introspection),
-        ];
-        config.verify = at.choose(&words).unwrap_or(config.verify);
-    }
+    let words = [
+        ("auto", Verify::Auto),
+        ("jwt", Verify::Jwt),
+        ("introspection", Verify::Introspection),
+    ];
+    config.verify = value::choice(section.get("verify"), config.verify, &words);
     if let Some(at) = section.get("algorithms") {
         let items = at.list("a list, as in [RS256, ES256]");
         config.algorithms = items.iter().filter_map(algorithm).collect();
@@ -295,6 +292,7 @@ fn session(at: Option<At<'_>>) -> SessionConfig {
     let mut section = at.section();
     if let Some(at) = section.get("cookie_name") {
         let expected = "the name of a cookie, without prefix";
+        at.ask(|| Asked::Default(config.cookie_name.clone()));
         config.cookie_name = at
             .parse(cookie_name, expected)
             .unwrap_or(config.cookie_name);
@@ -314,16 +312,13 @@ fn session(at: Option<At<'_>>) -> SessionConfig {
             "lax or strict: with none every site's requests would carry the cookie; for a page of \
              another site let it send the token",
         ),
-        Some(at) => {
+        at => {
             let words = [("lax", SameSite::Lax), ("strict", SameSite::Strict)];
-            config.same_site = at.choose(&words).unwrap_or(config.same_site);
+            config.same_site = value::choice(at, config.same_site, &words);
         }
-        None => {}
     }
-    if let Some(at) = section.get("secure") {
-        let words = [("auto", Secure::Auto), ("always", Secure::Always)];
-        config.secure = at.choose(&words).unwrap_or(config.secure);
-    }
+    let words = [("auto", Secure::Auto), ("always", Secure::Always)];
+    config.secure = value::choice(section.get("secure"), config.secure, &words);
     section.end();
     config
 }

@@ -12,6 +12,7 @@ use tracing::Level;
 use super::{
     Config, Limits, LogConfig, LogFormat, Role, api, idp, listener, references,
     route::Routes,
+    schema::Asked,
     secret,
     section::{At, Section},
     strategy, value,
@@ -124,9 +125,12 @@ impl Addresses {
 
 /// A section's `address`, which must be there.
 pub(crate) fn address(section: &mut Section<'_>) -> Option<SocketAddr> {
-    section
-        .required("address", ADDRESS)?
-        .parse(|text| text.parse().ok(), ADDRESS)
+    socket_address(&section.required("address", ADDRESS)?)
+}
+
+fn socket_address(at: &At<'_>) -> Option<SocketAddr> {
+    at.ask(|| Asked::Pattern(r"^(\[[^\]]+\]|[0-9.]+):[0-9]+$"));
+    at.parse(|text| text.parse().ok(), ADDRESS)
 }
 
 fn admin(section: &mut Section<'_>, addresses: &mut Addresses) -> (SocketAddr, Option<Secret>) {
@@ -135,8 +139,10 @@ fn admin(section: &mut Section<'_>, addresses: &mut Addresses) -> (SocketAddr, O
     let (at, found, token) = match section.gateways("admin") {
         Some(at) => {
             let mut section = at.clone().section();
-            let found = section.get("address");
-            let found = found.and_then(|at| at.parse(|text| text.parse().ok(), ADDRESS));
+            let found = section.get("address").and_then(|at| {
+                at.ask(|| Asked::Default(default.to_string()));
+                socket_address(&at)
+            });
             let token_at = section.get("token");
             let token = token_at.as_ref().and_then(secret::read);
             section.end();
@@ -218,15 +224,17 @@ fn limits(at: Option<At<'_>>) -> Limits {
         limits.header_timeout,
         Duration::from_millis(10)..=Duration::from_secs(300),
     );
-    if let Some(at) = section.get("body_size")
-        && at.as_text() != Some("none")
-    {
+    if let Some(at) = section.get("body_size") {
         let most = 1 << 50;
+        at.ask(|| Asked::Size { least: 1, most });
+        at.ask(|| Asked::Default("none".to_owned()));
         let read = |text: &str| {
             let size = text.parse::<bytesize::ByteSize>().ok()?.as_u64();
             (1..=most).contains(&size).then_some(size)
         };
-        limits.body_size = at.parse(read, "none, or a size up to 1 PiB, as in 10MiB");
+        if !at.is_word("none") {
+            limits.body_size = at.parse(read, "none, or a size up to 1 PiB, as in 10MiB");
+        }
     }
     limits.connections = fit(value::number(
         section.gateways("connections"),
@@ -245,20 +253,16 @@ fn log(at: Option<At<'_>>) -> LogConfig {
     };
     let Some(at) = at else { return log };
     let mut section = at.section();
-    if let Some(at) = section.gateways("level") {
-        let words = [
-            ("error", Level::ERROR),
-            ("warn", Level::WARN),
-            ("info", Level::INFO),
-            ("debug", Level::DEBUG),
-            ("trace", Level::TRACE),
-        ];
-        log.level = at.choose(&words).unwrap_or(log.level);
-    }
-    if let Some(at) = section.gateways("format") {
-        let words = [("json", LogFormat::Json), ("text", LogFormat::Text)];
-        log.format = at.choose(&words).unwrap_or(log.format);
-    }
+    let levels = [
+        ("error", Level::ERROR),
+        ("warn", Level::WARN),
+        ("info", Level::INFO),
+        ("debug", Level::DEBUG),
+        ("trace", Level::TRACE),
+    ];
+    log.level = value::choice(section.gateways("level"), log.level, &levels);
+    let formats = [("json", LogFormat::Json), ("text", LogFormat::Text)];
+    log.format = value::choice(section.gateways("format"), log.format, &formats);
     log.access = value::switch(section.get("access"), log.access);
     section.end();
     log

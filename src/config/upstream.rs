@@ -8,7 +8,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-use super::{secret, section::At, value};
+use super::{schema::Asked, secret, section::At, value};
 use crate::proxy::upstream::config::{
     Config, HealthCheckConfig, PassiveHealth, Protocol, TargetConfig, Timeouts, TlsConfig,
 };
@@ -30,9 +30,7 @@ pub(crate) fn read(at: At<'_>) -> Option<Config> {
     let mut targets = Vec::new();
     if let Some(at) = section.required("targets", "at least one target") {
         targets.extend(at.list("a list of targets").into_iter().filter_map(target));
-        if at.is_empty_list() {
-            at.expected("at least one target");
-        }
+        at.fill("at least one target");
     }
     let host = section.get("host").and_then(host);
     let forwarded = value::switch(section.get("forwarded"), false);
@@ -107,7 +105,10 @@ fn target(at: At<'_>) -> Option<TargetConfig> {
 
 /// The host that upstreams see; `None` is the client's.
 fn host(at: At<'_>) -> Option<HeaderValue> {
-    if at.as_text() == Some("preserve") {
+    const EXPECTED: &str = "preserve, or the host to send, as in flights.internal";
+    at.ask(|| Asked::Default("preserve".to_owned()));
+    at.ask(|| Asked::Text(EXPECTED.to_owned()));
+    if at.is_word("preserve") {
         return None;
     }
     let read = |text: &str| {
@@ -117,10 +118,7 @@ fn host(at: At<'_>) -> Option<HeaderValue> {
         };
         HeaderValue::try_from(authority).ok()
     };
-    at.parse(
-        read,
-        "preserve, or the host to send, as in flights.internal",
-    )
+    at.parse(read, EXPECTED)
 }
 
 fn tls(at: At<'_>) -> TlsConfig {
@@ -165,7 +163,7 @@ fn protocol(at: Option<&At<'_>>) -> Protocol {
         ("h2", Protocol::H2),
         ("h2c", Protocol::H2c),
     ];
-    at.and_then(|at| at.choose(&words)).unwrap_or_default()
+    value::choice(at.cloned(), Protocol::default(), &words)
 }
 
 fn health_check(at: At<'_>) -> Option<HealthCheckConfig> {

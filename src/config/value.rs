@@ -1,12 +1,15 @@
 //! The texts that mean more than text: durations, sizes, URLs, names of hosts and headers.
 
-use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
+use std::{net::IpAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use bytesize::ByteSize;
 use http::HeaderName;
 use url::{Host, Url};
 
-use super::section::At;
+use super::{
+    schema::{self, Asked},
+    section::{At, Section},
+};
 use crate::model::claims::ClaimPath;
 
 /// A duration with its unit, `10s` or `1h 30m`, within a range.
@@ -17,6 +20,11 @@ pub(crate) fn duration(
 ) -> Duration {
     let Some(at) = at else { return default };
     let (least, most) = (*range.start(), *range.end());
+    at.ask(|| Asked::Duration {
+        least,
+        most,
+        default,
+    });
     let expected = format!(
         "a duration from {} to {}, with its unit, as in 10s",
         humantime::format_duration(least),
@@ -33,6 +41,12 @@ pub(crate) fn duration(
 /// A whole number within a range.
 pub(crate) fn number(at: Option<At<'_>>, default: u64, range: RangeInclusive<u64>) -> u64 {
     let Some(at) = at else { return default };
+    let (least, most) = (*range.start(), *range.end());
+    at.ask(|| Asked::Number {
+        least,
+        most,
+        default,
+    });
     let expected = format!("a whole number from {} to {}", range.start(), range.end());
     let read = |text: &str| whole(text).filter(|n| range.contains(n));
     at.parse(read, &expected).unwrap_or(default)
@@ -41,6 +55,9 @@ pub(crate) fn number(at: Option<At<'_>>, default: u64, range: RangeInclusive<u64
 /// A size in bytes, with or without a unit (`32KiB`), within a range.
 pub(crate) fn size(at: Option<At<'_>>, default: u64, range: RangeInclusive<u64>) -> u64 {
     let Some(at) = at else { return default };
+    let (least, most) = (*range.start(), *range.end());
+    at.ask(|| Asked::Size { least, most });
+    at.ask(|| Asked::Default(schema::size(default)));
     let expected = format!(
         "a size from {} to {}, as in 32KiB",
         ByteSize(*range.start()).display().iec(),
@@ -56,7 +73,21 @@ pub(crate) fn size(at: Option<At<'_>>, default: u64, range: RangeInclusive<u64>)
 /// Yes or no, in the words of both YAML versions.
 pub(crate) fn switch(at: Option<At<'_>>, default: bool) -> bool {
     let Some(at) = at else { return default };
+    at.ask(|| Asked::Switch { default });
     at.parse(boolean, "true or false").unwrap_or(default)
+}
+
+/// One of a closed set of words.
+pub(crate) fn choice<T: Copy + PartialEq>(
+    at: Option<At<'_>>,
+    default: T,
+    words: &[(&str, T)],
+) -> T {
+    let Some(at) = at else { return default };
+    if let Some((word, _)) = words.iter().find(|(_, value)| *value == default) {
+        at.ask(|| Asked::Default((*word).to_owned()));
+    }
+    at.choose(words).unwrap_or(default)
 }
 
 /// Whether a value says yes. No fault where it is no boolean.
@@ -80,8 +111,15 @@ pub(crate) fn name(text: &str) -> Option<&str> {
     (!text.is_empty() && text.len() <= 100 && text.chars().all(legal)).then_some(text)
 }
 
+/// A section's own `name`, which must be there.
+pub(crate) fn own_name(section: &mut Section<'_>) -> Option<Arc<str>> {
+    let at = section.required("name", NAME)?;
+    at.ask(|| Asked::Characters("^[A-Za-z0-9_.-]{1,100}$"));
+    at.parse(|text| name(text).map(Arc::from), NAME)
+}
+
 /// What [`name`] accepts.
-pub(crate) const NAME: &str = "a name of 1 to 100 letters, digits, \"-\", \"_\", \".\"";
+const NAME: &str = "a name of 1 to 100 letters, digits, \"-\", \"_\", \".\"";
 
 /// Text that is not empty, holds no control character and neither begins nor ends with a blank.
 pub(crate) fn plain_text(text: &str) -> Option<String> {
@@ -92,6 +130,7 @@ pub(crate) fn plain_text(text: &str) -> Option<String> {
 /// A path into a token's claims, `[user, id]`.
 pub(crate) fn claim_path(at: &At<'_>) -> Option<ClaimPath> {
     const EXPECTED: &str = "the names that lead to the claim, as in [sub]";
+    at.ask(|| Asked::Filled);
     let items = at.list(EXPECTED);
     let names: Option<Vec<String>> = items
         .iter()

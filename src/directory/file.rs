@@ -211,15 +211,32 @@ struct Row {
     credentials_valid_from: Option<Spanned<String>>,
 }
 
+/// What `status` may say.
+pub(super) const STATUSES: [(&str, Status); 2] =
+    [("active", Status::Active), ("suspended", Status::Suspended)];
+
+/// What a registration may be.
+pub(super) const REGISTRATIONS: [(&str, Registration); 4] = [
+    ("approved", Registration::Approved),
+    ("pending", Registration::Pending),
+    ("rejected", Registration::Rejected),
+    ("revoked", Registration::Revoked),
+];
+
+/// The value of a word.
+fn meaning<T: Copy>(words: &[(&str, T)], text: &str) -> Option<T> {
+    let found = words.iter().find(|(word, _)| *word == text);
+    found.map(|(_, value)| *value)
+}
+
 /// Reads a status by hand, so that a wrong one is told with its key and what was expected.
 fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Status, D::Error> {
-    match String::deserialize(deserializer)?.as_str() {
-        "active" => Ok(Status::Active),
-        "suspended" => Ok(Status::Suspended),
-        other => Err(de::Error::custom(format_args!(
-            "status: {other:?}: expected active or suspended"
-        ))),
-    }
+    let text = String::deserialize(deserializer)?;
+    meaning(&STATUSES, &text).ok_or_else(|| {
+        de::Error::custom(format_args!(
+            "status: {text:?}: expected active or suspended"
+        ))
+    })
 }
 
 /// The state of a registration, read like [`status`].
@@ -227,17 +244,13 @@ struct State(Registration);
 
 impl<'de> Deserialize<'de> for State {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(match String::deserialize(deserializer)?.as_str() {
-            "approved" => Registration::Approved,
-            "pending" => Registration::Pending,
-            "rejected" => Registration::Rejected,
-            "revoked" => Registration::Revoked,
-            other => {
-                return Err(de::Error::custom(format_args!(
-                    "registrations: {other:?}: expected approved, pending, rejected or revoked"
-                )));
-            }
-        }))
+        let text = String::deserialize(deserializer)?;
+        let state = meaning(&REGISTRATIONS, &text).ok_or_else(|| {
+            de::Error::custom(format_args!(
+                "registrations: {text:?}: expected approved, pending, rejected or revoked"
+            ))
+        });
+        state.map(Self)
     }
 }
 

@@ -15,6 +15,7 @@ use std::{
 use crate::model::{application::Application, credential::ClientId};
 
 pub mod file;
+pub mod schema;
 
 /// The applications of one strategy. Cheap to clone; all clones see the same entries.
 #[derive(Clone, Debug, Default)]

@@ -73,6 +73,9 @@ pub enum Trouble {
     /// The call ended without an answer inside the gateway.
     #[error("the call was lost")]
     Lost,
+    /// Where the metadata may lie something else answers, at first with this status.
+    #[error("there is no metadata where it should be: status {0}")]
+    NoMetadata(u16),
     /// The endpoint failed too often and is left alone.
     #[error("the endpoint failed before and is left alone for a moment")]
     Paused,
@@ -110,6 +113,7 @@ impl Trouble {
         match self {
             Self::Busy => "busy",
             Self::Lost => "lost",
+            Self::NoMetadata(_) => "no_metadata",
             Self::Paused => "paused",
             Self::Status(_) => "error_status",
             Self::TimedOut => "timed_out",

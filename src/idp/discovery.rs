@@ -30,6 +30,9 @@ pub struct Metadata {
     pub other_issuer: Option<String>,
     /// Whether [`Self::other_issuer`] could not be asked for, and may come with the next reading.
     pub lacks_issuer: bool,
+    /// The token endpoint that the document names, whatever is configured: the tenant's other
+    /// document lies beside it.
+    pub named_token_endpoint: Option<Url>,
     /// Where tokens come from.
     pub token_endpoint: Option<Url>,
     /// Where the keys are.
@@ -142,7 +145,10 @@ impl Metadata {
             let lists = |method: &str| listed.iter().any(|entry| entry.as_str() == Some(method));
             preferred(lists, preset.basic)
         };
-        self.token_endpoint = self.token_endpoint.take().or_else(|| url("token_endpoint"));
+        let named = self.named_token_endpoint.take();
+        self.named_token_endpoint = named.or_else(|| url("token_endpoint"));
+        let configured = self.token_endpoint.take();
+        self.token_endpoint = configured.or_else(|| self.named_token_endpoint.clone());
         self.jwks_uri = self.jwks_uri.take().or_else(|| url("jwks_uri"));
         self.introspection_endpoint = self
             .introspection_endpoint
@@ -151,7 +157,9 @@ impl Metadata {
         let token_auth = method("token_endpoint_auth_methods_supported").unwrap_or(preset.unlisted);
         self.token_auth.get_or_insert(token_auth);
         self.introspection_auth.get_or_insert(
-            method("introspection_endpoint_auth_methods_supported").unwrap_or(token_auth),
+            method("introspection_endpoint_auth_methods_supported")
+                .or(preset.introspection)
+                .unwrap_or(token_auth),
         );
     }
 }
@@ -208,25 +216,33 @@ pub async fn read(
     if metadata.is_complete(config) && !config.issuer_is_discovery_url {
         return Ok(metadata);
     }
-    let mut last = None;
+    let mut failed = None;
     let mut found = false;
-    for place in places(config) {
-        let document = fetch(&place, caller).await;
-        match document.and_then(|document| metadata.take(&document, &place, config)) {
+    let places = places(config);
+    for place in &places {
+        let document = fetch(place, caller).await;
+        match document.and_then(|document| metadata.take(&document, place, config)) {
             Ok(()) => {
                 found = true;
                 if metadata.is_complete(config) {
                     break;
                 }
             }
-            Err(unavailable) => last = Some(unavailable),
+            // That nothing lies at one place tells less than what went wrong at another.
+            Err(unavailable) => match unavailable.kind {
+                Trouble::NoMetadata(_) if failed.is_some() => {}
+                _ => failed = Some(unavailable),
+            },
         }
     }
     if found && config.vendor.preset().issuer == IssuerForm::Tenant {
         read_other(&mut metadata, config, caller).await;
     }
-    match last {
-        Some(unavailable) if !found => return Err(unavailable),
+    match failed {
+        Some(unavailable) if !found => {
+            report(&unavailable, &places, config);
+            return Err(unavailable);
+        }
         Some(_) if !metadata.is_complete(config) => metadata.read = Timestamp::default(),
         _ if metadata.lacks_issuer => metadata.read = Timestamp::default(),
         _ => {}
@@ -234,17 +250,35 @@ pub async fn read(
     Ok(metadata)
 }
 
+/// Says where metadata was looked for in vain. Whatever else may be wrong was said where it showed.
+fn report(unavailable: &Unavailable, places: &[Url], config: &Config) {
+    let Trouble::NoMetadata(status) = unavailable.kind else {
+        return;
+    };
+    let asked: Vec<&str> = places.iter().map(Url::as_str).collect();
+    tracing::error!(
+        identity_provider = &*config.name,
+        asked = asked.join(" "),
+        status,
+        cure = config.vendor.preset().cure(unavailable.kind.reason()),
+        "there is no metadata where the issuer has it: check `issuer`, or set `discovery_url`"
+    );
+}
+
 /// Reads the issuer of the tenant's other document. One that does not exist names none; one that
 /// cannot be had now is asked for again.
 async fn read_other(metadata: &mut Metadata, config: &Config, caller: &Caller) {
-    let place = metadata.token_endpoint.as_ref().and_then(other_document);
+    let place = metadata
+        .named_token_endpoint
+        .as_ref()
+        .and_then(other_document);
     let Some(place) = place.filter(|place| is_allowed(place, config)) else {
         return;
     };
     let document = match fetch(&place, caller).await {
         Ok(document) => document,
         Err(Unavailable {
-            kind: Trouble::Status(400..500),
+            kind: Trouble::NoMetadata(400..500),
             ..
         }) => return,
         Err(_) => {
@@ -266,7 +300,7 @@ async fn fetch(place: &Url, caller: &Caller) -> Result<Vec<u8>, Unavailable> {
         .header("accept", "application/json");
     let answer = caller.send(Endpoint::Discovery, request).await?;
     if !answer.status.is_success() {
-        return Err(Trouble::Status(answer.status.as_u16()).after(RETRY));
+        return Err(Trouble::NoMetadata(answer.status.as_u16()).after(RETRY));
     }
     Ok(answer.body)
 }

@@ -39,6 +39,7 @@ pub async fn ask(
     };
     let method = (provider.config().token_endpoint_auth_method)
         .or(metadata.introspection_auth)
+        .or(provider.config().vendor.preset().introspection)
         .unwrap_or(AuthMethod::ClientSecretPost);
     let fields = vec![
         ("token", token.expose().into()),

@@ -233,9 +233,7 @@ impl Provider {
         let set = KeySet::parse(&answer.body)
             .map_err(|_| Trouble::Unreadable("the key set is no JSON Web Key Set"))
             .map_err(|trouble| trouble.after(FIRST_RETRY))?;
-        let refresh = fresh_for(&answer.headers).map_or(inner.config.jwks.refresh, |told| {
-            told.clamp(FRESH.0, FRESH.1)
-        });
+        let refresh = fresh_for(&answer.headers).unwrap_or(inner.config.jwks.refresh);
         inner.next.store(Some(Arc::new(refresh)));
         tracing::debug!(
             identity_provider = &*inner.config.name,
@@ -274,14 +272,15 @@ pub(super) async fn refresh(provider: Weak<Inner>) {
             let provider = Provider(inner);
             let longest = provider.0.config.jwks.unknown_kid_interval.max(FIRST_RETRY);
             match provider.fetch(Demand::Schedule).await {
-                Ok(()) => {
+                Ok(()) if provider.knows_issuer() => {
                     retry = FIRST_RETRY;
                     let next = provider.0.next.load();
                     next.as_deref()
                         .copied()
                         .unwrap_or(provider.0.config.jwks.refresh)
                 }
-                Err(_) => {
+                // Keys are of no use to tokens whose issuer is still to be told.
+                Ok(()) | Err(_) => {
                     let pause = retry;
                     retry = (retry * 2).min(longest);
                     pause
@@ -292,7 +291,8 @@ pub(super) async fn refresh(provider: Weak<Inner>) {
     }
 }
 
-/// How long an answer says it stays fresh (RFC 9111 section 5.2.2.1).
+/// How long an answer says it stays fresh (RFC 9111 section 5.2.2.1), within bounds: Auth0's 15 s
+/// must not become a storm, nor Okta's 44 days keep a withdrawn key.
 fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(header::CACHE_CONTROL)?.to_str().ok()?;
     let directive = |name: &str| {
@@ -303,7 +303,7 @@ fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
         })
     };
     let seconds = directive("max-age")?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    Some(Duration::from_secs(seconds).clamp(FRESH.0, FRESH.1))
 }
 
 #[cfg(test)]
@@ -311,10 +311,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_max_age_says_how_long_keys_stay_fresh() {
+    fn max_age_says_how_long_keys_stay_fresh_within_bounds() {
         for (value, expected) in [
-            ("public, max-age=15, stale-while-revalidate=15", Some(15)),
-            ("Max-Age=\"3832304\", must-revalidate", Some(3_832_304)),
+            ("public, max-age=15, stale-while-revalidate=15", Some(60)),
+            ("max-age=600", Some(600)),
+            ("Max-Age=\"3832304\", must-revalidate", Some(3_600)),
+            ("max-age=86400, private", Some(3_600)),
             ("no-cache", None),
             ("max-age=soon", None),
             ("", None),

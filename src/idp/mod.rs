@@ -241,7 +241,7 @@ impl Provider {
         match &*self.0.metadata.load() {
             Some(metadata) if metadata.jwks_uri.is_none() => Ok("metadata, no key set".to_owned()),
             Some(_) => Err("metadata, but no keys yet".to_owned()),
-            None => Err("not reached yet".to_owned()),
+            None => Err("no metadata yet".to_owned()),
         }
     }
 

@@ -62,6 +62,9 @@ pub struct Preset {
     pub basic: AuthMethod,
     /// How a pair is sent where the metadata lists nothing at all.
     pub unlisted: AuthMethod,
+    /// How the gateway's own pair is sent to the introspection endpoint where the metadata does not
+    /// list that: in the one way that the vendor documents, or as to the token endpoint.
+    pub introspection: Option<AuthMethod>,
     /// How a token request names the API that the token is for.
     pub names_api: NamesApi,
     /// Further form fields of a token request.
@@ -261,6 +264,7 @@ const PRESETS: [Preset; 6] = [
         issuer: IssuerForm::FinalSlash,
         basic: AuthMethod::BasicRaw,
         unlisted: AuthMethod::ClientSecretPost,
+        introspection: None,
         names_api: NamesApi::Audience,
         parameters: &[],
         opaque: Opaque::Never,
@@ -271,6 +275,17 @@ const PRESETS: [Preset; 6] = [
             class: Class::Misconfigured,
         }],
         advice: &[
+            // What a 401 says, as it is observed and as it is documented.
+            Advice {
+                error: "access_denied",
+                mentions: "Unauthorized",
+                cure: AUTH0_SECRET,
+            },
+            Advice {
+                error: "invalid_client",
+                mentions: "",
+                cure: AUTH0_SECRET,
+            },
             Advice {
                 error: "access_denied",
                 mentions: "Non-global clients",
@@ -316,10 +331,6 @@ const PRESETS: [Preset; 6] = [
                 "audience must be the identifier of the API at Auth0, as in the token request",
             ),
             (
-                "unknown_key",
-                "the API at Auth0 must sign with RS256; tokens signed with HS256 cannot be verified",
-            ),
-            (
                 "algorithm",
                 "the API at Auth0 must sign with RS256; tokens signed with HS256 cannot be verified",
             ),
@@ -334,6 +345,7 @@ const PRESETS: [Preset; 6] = [
         issuer: IssuerForm::Tenant,
         basic: AuthMethod::ClientSecretBasic,
         unlisted: AuthMethod::ClientSecretPost,
+        introspection: None,
         names_api: NamesApi::DefaultScope,
         parameters: &[],
         opaque: Opaque::Never,
@@ -365,7 +377,8 @@ const PRESETS: [Preset; 6] = [
             },
             Advice {
                 error: "unauthorized_client",
-                mentions: "AADSTS700016",
+                // AADSTS700016, AADSTS7000229.
+                mentions: "",
                 cure: "this tenant has no application with that client id, or does not know it \
                        yet: check the tenant in issuer, and that a service principal exists",
             },
@@ -395,12 +408,29 @@ const PRESETS: [Preset; 6] = [
             },
             Advice {
                 error: "invalid_request",
+                mentions: "AADSTS900144",
+                cure: "no API is asked for: set audience, or token_request.scope to \
+                       api://APP_ID/.default",
+            },
+            Advice {
+                error: "invalid_request",
+                mentions: "AADSTS50059",
+                cure: "client credentials need one tenant: set issuer to that tenant's, or \
+                       token_endpoint",
+            },
+            Advice {
+                error: "invalid_request",
                 mentions: "AADSTS90002",
                 cure: "there is no such tenant: check the tenant in issuer",
             },
         ],
         cures: &[
             ("graph_token", GRAPH),
+            (
+                "not_a_jwt",
+                "what Entra gives for an API is a JWT, and nothing else of it can be verified: ask \
+                 for a token with scope api://APP_ID/.default",
+            ),
             (
                 "audience",
                 "the token is for another API: audience must list its `aud` (v2: the API's \
@@ -425,13 +455,31 @@ const PRESETS: [Preset; 6] = [
         issuer: IssuerForm::Exact,
         basic: AuthMethod::ClientSecretBasic,
         unlisted: AuthMethod::ClientSecretPost,
+        introspection: Some(AuthMethod::ClientSecretBasic),
         names_api: NamesApi::ByScope,
         parameters: &[],
         opaque: Opaque::Usually,
         reset_field: None,
         answers: &[],
-        advice: &[],
+        advice: &[
+            Advice {
+                error: "invalid_scope",
+                mentions: "",
+                cure: "token_request.scope asks for a scope that the client does not have at \
+                       Curity: registrations have to name it",
+            },
+            Advice {
+                error: "unauthorized_client",
+                mentions: "",
+                cure: "switch the client-credentials capability on for this client at Curity",
+            },
+        ],
         cures: &[
+            (
+                "no_metadata",
+                "Curity exposes no metadata until \"expose metadata\" is set in the token service \
+                 profile: set it, or name token_endpoint, jwks_uri and introspection_endpoint",
+            ),
             (
                 "not_a_jwt",
                 "Curity's tokens are opaque: give the identity provider a `client` with the \
@@ -457,6 +505,7 @@ const PRESETS: [Preset; 6] = [
         basic: AuthMethod::ClientSecretBasic,
         // RFC 8414 section 2.
         unlisted: AuthMethod::ClientSecretBasic,
+        introspection: None,
         names_api: NamesApi::ByScope,
         parameters: &[],
         opaque: Opaque::Perhaps,
@@ -472,6 +521,7 @@ const PRESETS: [Preset; 6] = [
         issuer: IssuerForm::Exact,
         basic: AuthMethod::BasicRaw,
         unlisted: AuthMethod::ClientSecretPost,
+        introspection: None,
         names_api: NamesApi::ByScope,
         parameters: &[],
         opaque: Opaque::Never,
@@ -497,8 +547,18 @@ const PRESETS: [Preset; 6] = [
             },
         ],
         cures: &[
+            (
+                "not_a_jwt",
+                "a custom authorization server gives JWTs: send one of those, or give the identity \
+                 provider a `client` for introspection",
+            ),
             ("issuer", ORG),
-            ("unknown_key", ORG),
+            (
+                "unknown_key",
+                "no key of this authorization server signed the token: it is from before a \
+                 rotation, or of Okta's org authorization server, whose tokens nobody else can \
+                 verify: use a custom one, as in https://ORG/oauth2/default",
+            ),
             (
                 "audience",
                 "audience must be that of the authorization server at Okta, as in api://default",
@@ -512,6 +572,7 @@ const PRESETS: [Preset; 6] = [
         issuer: IssuerForm::Exact,
         basic: AuthMethod::BasicRaw,
         unlisted: AuthMethod::ClientSecretPost,
+        introspection: Some(AuthMethod::BasicRaw),
         names_api: NamesApi::ByScope,
         // What a registration says too; the token endpoint of a server that does not read it
         // ignores it (RFC 6749 section 3.2).
@@ -519,12 +580,26 @@ const PRESETS: [Preset; 6] = [
         opaque: Opaque::Usually,
         reset_field: None,
         answers: &[],
-        advice: &[],
+        advice: &[Advice {
+            error: "unauthorized_client",
+            mentions: "",
+            cure: "allow the grant type Client Credentials for this application at WSO2",
+        }],
         cures: &[
+            (
+                "no_metadata",
+                "WSO2's issuer is its token endpoint: https://HOST:9443/oauth2/token, or of a \
+                 tenant https://HOST:9443/t/TENANT/oauth2/token",
+            ),
             (
                 "not_a_jwt",
                 "the application's tokens are opaque: set its token type to JWT (ext_token_type \
                  at registration), or give the identity provider a `client` for introspection",
+            ),
+            (
+                "insufficient_scope",
+                "WSO2 grants only scopes that are asked for: set token_request.scope, and let the \
+                 application have the scope",
             ),
             (
                 "audience",
@@ -534,6 +609,10 @@ const PRESETS: [Preset; 6] = [
         ],
     },
 ];
+
+/// Said where Auth0 refuses a pair.
+const AUTH0_SECRET: &str = "the id or the secret is wrong; after a rotation Auth0 may take up to 30 s \
+                            to know the new secret";
 
 /// Said of a token for Microsoft Graph, and of a configuration that asks for one.
 pub const GRAPH: &str = "a token for Microsoft Graph can be verified by nobody else: register the \

@@ -171,6 +171,8 @@ pub async fn caller(
         .await
         .map_err(|refusal| {
             let mut denial = denial(&refusal).by(strategy, Method::ClientCredentials);
+            let known = strategy.preset().cure(denial.reason);
+            denial.cure = denial.cure.or(known);
             // The directory knows this id, so the log can say whose request was refused.
             denial.client_id = Some(id.clone());
             denial

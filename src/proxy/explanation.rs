@@ -589,6 +589,13 @@ const BY_REASON: &[(&str, &str, &str)] = &[
         "Check its address, name, firewall, proxy, and ca_file for a certificate of one's own.",
     ),
     (
+        "no_metadata",
+        "The identity provider answers, but there is no metadata at the places where its issuer \
+         has it.",
+        "Check issuer; set discovery_url, or name token_endpoint and jwks_uri; the log says where \
+         it was looked for.",
+    ),
+    (
         "unknown_address",
         "The identity provider's metadata was not read, or does not name the endpoint.",
         "Check issuer and discovery_url, or configure the endpoint itself.",

@@ -17,7 +17,7 @@ use crate::model::{
 /// Longest answer that is read, in bytes: twice the longest token's claims.
 pub const ANSWER_LIMIT: usize = 64 * 1024;
 
-/// Scopes of tokens that register and manage clients: Ory Hydra's, Curity's, WSO2's by prefix.
+/// Scopes of tokens that register and manage clients: Django OAuth Toolkit's, Curity's, WSO2's by prefix.
 const MANAGEMENT_SCOPES: [&str; 3] = ["oauth2_provider:registration", "dcr", "dcrm"];
 const MANAGEMENT_PREFIX: &str = "internal_dcr_";
 

@@ -171,6 +171,14 @@ impl Name {
     }
 }
 
+/// Whether an issuer of v1 tokens is of the tenant whose v2 issuer a key names: `https://A/TENANT/`
+/// and `https://B/TENANT/v2.0`.
+fn is_v1_of(v2: &str, v1: &str) -> bool {
+    let tenant = |authority: Option<&str>| authority?.rsplit('/').next().map(str::to_owned);
+    let named = tenant(v2.strip_suffix("/v2.0")).filter(|tenant| !tenant.is_empty());
+    named.is_some() && named == tenant(v1.strip_suffix('/'))
+}
+
 /// One key of a set.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
@@ -185,11 +193,12 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// Whether it signs tokens of this issuer, where keys are bound to one ([`KeyIssuer`]).
+    /// Whether it signs tokens of this issuer, where keys are bound to one ([`KeyIssuer`]). A key of
+    /// Entra's names its tenant's v2 issuer, and signs the v1 tokens of that tenant too.
     pub(super) fn signs_for(&self, issuer: &str, keys: KeyIssuer) -> bool {
         let own = self.issuer.as_deref().filter(|_| keys == KeyIssuer::Binds);
         // One that holds a placeholder stands for every tenant.
-        own.is_none_or(|own| own.contains('{') || own == issuer)
+        own.is_none_or(|own| own.contains('{') || own == issuer || is_v1_of(own, issuer))
     }
 
     /// Reads one member of the set; `None` skips it.

@@ -70,6 +70,7 @@ fn troubles() -> Vec<Trouble> {
     let all = vec![
         Busy,
         Lost,
+        NoMetadata(404),
         Paused,
         Status(500),
         TimedOut,
@@ -80,8 +81,8 @@ fn troubles() -> Vec<Trouble> {
     ];
     for trouble in &all {
         match trouble {
-            Busy | Lost | Paused | Status(_) | TimedOut | TooLarge | Transport(_)
-            | UnknownAddress(_) | Unreadable(_) => {}
+            Busy | Lost | NoMetadata(_) | Paused | Status(_) | TimedOut | TooLarge
+            | Transport(_) | UnknownAddress(_) | Unreadable(_) => {}
         }
     }
     all

@@ -475,6 +475,25 @@ fn kid_chooses_among_keys_that_may_share_it() {
 }
 
 #[test]
+fn a_tenants_v2_key_signs_its_v1_tokens_and_no_other_tenants() {
+    for (v2, v1, is_one) in [
+        ("https://login.test/t-1/v2.0", "https://sts.test/t-1/", true),
+        (
+            "https://login.test/t-1/v2.0",
+            "https://sts.test/t-2/",
+            false,
+        ),
+        ("https://login.test/t-1/v2.0", "https://sts.test/t-1", false),
+        ("https://login.test/t-1/", "https://sts.test/t-1/", false),
+        ("https://login.test//v2.0", "https://sts.test//", false),
+        ("/v2.0", "/", false),
+        ("", "", false),
+    ] {
+        assert_eq!(is_v1_of(v2, v1), is_one, "{v2} {v1}");
+    }
+}
+
+#[test]
 fn an_id_outlives_refetches_and_dies_with_what_it_stands_for() {
     let (mint, other) = (Mint::p256(), Mint::p256());
     let id = |keys: &KeySet| {

@@ -198,7 +198,8 @@ impl Shared {
     }
 }
 
-fn acceptor(pair: &Pair, speaks: Speaks) -> TlsAcceptor {
+/// What a server with this certificate does with a new connection.
+pub(crate) fn acceptor(pair: &Pair, speaks: Speaks) -> TlsAcceptor {
     let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes());
     let chain = chain.collect::<Result<_, _>>().unwrap();
     let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -367,7 +367,8 @@ impl Log {
     }
 
     fn lines(&self) -> MutexGuard<'_, Vec<String>> {
-        self.0.lock().unwrap()
+        // A test that fails while it reads still shows what there is.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn collect(&self, stream: impl AsyncRead + Send + Unpin + 'static) {

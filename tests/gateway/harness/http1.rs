@@ -5,9 +5,12 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     task::{JoinHandle, JoinSet},
 };
+use tokio_rustls::TlsAcceptor;
+
+use super::client::Transport;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -134,13 +137,32 @@ pub(crate) type Handler =
 
 /// Serves until the handle is aborted; then every connection ends too.
 pub(crate) fn serve(listener: TcpListener, handler: Handler) -> JoinHandle<()> {
+    serve_over(listener, None, handler)
+}
+
+/// The same over TLS, where a certificate is given.
+pub(crate) fn serve_over(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    handler: Handler,
+) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 accepted = listener.accept() => {
                     let Ok((stream, _)) = accepted else { continue };
-                    connections.spawn(converse(stream, Arc::clone(&handler)));
+                    let _ = stream.set_nodelay(true);
+                    let (tls, handler) = (tls.clone(), Arc::clone(&handler));
+                    connections.spawn(async move {
+                        let Some(tls) = tls else {
+                            return converse(stream, handler).await;
+                        };
+                        // Whoever does not trust the certificate goes away.
+                        if let Ok(stream) = tls.accept(stream).await {
+                            converse(stream, handler).await;
+                        }
+                    });
                 }
                 Some(_) = connections.join_next() => {}
             }
@@ -148,8 +170,7 @@ pub(crate) fn serve(listener: TcpListener, handler: Handler) -> JoinHandle<()> {
     })
 }
 
-async fn converse(stream: TcpStream, handler: Handler) {
-    let _ = stream.set_nodelay(true);
+async fn converse(stream: impl Transport, handler: Handler) {
     let mut stream = BufReader::new(stream);
     while let Some(request) = read_request(&mut stream).await {
         let no_body = request.method == "HEAD";
@@ -213,7 +234,7 @@ pub(crate) async fn read_line<S: AsyncBufReadExt + Unpin>(stream: &mut S) -> Opt
         .then(|| String::from_utf8_lossy(&line).trim_end().to_owned())
 }
 
-async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<Request> {
+async fn read_request(stream: &mut BufReader<impl Transport>) -> Option<Request> {
     let (first, lines) = read_head(stream).await?;
     if all(&lines, "expect").contains(&"100-continue") {
         stream
@@ -234,7 +255,11 @@ async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<Request> {
 }
 
 /// Whether the connection may go on.
-async fn write_answer(stream: &mut BufReader<TcpStream>, answer: &Answer, no_body: bool) -> bool {
+async fn write_answer(
+    stream: &mut BufReader<impl Transport>,
+    answer: &Answer,
+    no_body: bool,
+) -> bool {
     match answer.manner {
         Manner::HangUp => return false,
         Manner::Silent => std::future::pending::<()>().await,
@@ -271,5 +296,6 @@ async fn write_answer(stream: &mut BufReader<TcpStream>, answer: &Answer, no_bod
             }
         }
     }
-    stream.write_all(&bytes).await.is_ok() && answer.manner != Manner::Truncated
+    let sent = stream.write_all(&bytes).await.is_ok() && stream.flush().await.is_ok();
+    sent && answer.manner != Manner::Truncated
 }

@@ -16,6 +16,7 @@ use aws_lc_rs::{
     },
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::{Value, json};
 
 /// Making an RSA key takes long, so tests take turns with these; the `kid`s differ all the same.
@@ -152,6 +153,19 @@ impl Key {
                 .as_ref()
                 .to_vec(),
         }
+    }
+
+    /// A certificate of its own for the public half, DER, as some providers publish in `x5c`.
+    pub(crate) fn certificate(&self) -> Vec<u8> {
+        let private = PrivatePkcs8KeyDer::from(self.private.as_slice());
+        let key = rcgen::KeyPair::try_from(&private).unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        // The same bytes each time, and another thumbprint for the same key under another name.
+        let unique = self.kid.len().saturating_sub(12);
+        params.serial_number = Some(self.kid.as_bytes()[unique..].to_vec().into());
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2999, 1, 1);
+        params.self_signed(&key).unwrap().der().to_vec()
     }
 
     fn ed25519(&self) -> Ed25519KeyPair {

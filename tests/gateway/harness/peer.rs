@@ -21,14 +21,29 @@ pub(crate) struct Peer {
 
 /// Starts a program of Node.js in the package at `directory`. It ends with its handle.
 pub(crate) fn node(directory: &str, script: &str, arguments: &[&str]) -> Child {
-    let installed = std::path::Path::new(directory).join("node_modules");
+    assert_installed(directory, "node_modules");
+    let mut command = Command::new("node");
+    command.args(["--no-warnings", script]).args(arguments);
+    spawn(command, directory)
+}
+
+/// Starts a program of Python beside its own environment. It ends with its handle.
+pub(crate) fn python(directory: &str, script: &str, arguments: &[&str]) -> Child {
+    assert_installed(directory, ".venv");
+    let mut command = Command::new(format!("{directory}/.venv/bin/python"));
+    command.arg(script).args(arguments);
+    spawn(command, directory)
+}
+
+fn assert_installed(directory: &str, packages: &str) {
     assert!(
-        installed.exists(),
+        std::path::Path::new(directory).join(packages).exists(),
         "{directory}: its packages are not installed: run tests/run.sh"
     );
-    Command::new("node")
-        .args(["--no-warnings", script])
-        .args(arguments)
+}
+
+fn spawn(mut command: Command, directory: &str) -> Child {
+    command
         .current_dir(directory)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -36,7 +51,7 @@ pub(crate) fn node(directory: &str, script: &str, arguments: &[&str]) -> Child {
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()
-        .expect("node starts: run tests/run.sh")
+        .expect("the program starts: run tests/run.sh")
 }
 
 /// Lets h2load send so many requests with this Authorization, 50 at once on each of four

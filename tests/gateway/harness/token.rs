@@ -22,8 +22,13 @@ impl Token {
             "iss": issuer, "aud": super::AUDIENCE, "client_id": client_id, "sub": client_id,
             "iat": now, "exp": now + 300, "jti": uuid::Uuid::new_v4().to_string(), "scope": "read",
         });
+        Self::of(key, header, claims)
+    }
+
+    /// A token with this header and these claims and no other.
+    pub(crate) fn of(key: Key, header: Value, claims: Value) -> Self {
         let (Value::Object(header), Value::Object(claims)) = (header, claims) else {
-            unreachable!()
+            panic!("a header and claims are objects")
         };
         Self {
             header,

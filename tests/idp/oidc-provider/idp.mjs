@@ -6,7 +6,6 @@ import http from 'node:http';
 import Provider, { errors } from 'oidc-provider';
 
 const HOST = '127.0.0.1';
-const TOKEN_SECONDS = 300;
 // The resource that a token request names decides the kind of token (RFC 8707).
 const FORMATS = { 'https://api.test/jwt': 'jwt', 'https://api.test/opaque': 'opaque' };
 const SCOPES = 'read write';
@@ -62,6 +61,8 @@ function makeKey(alg) {
 
 // Published all; the first one signs. An RS256 key must always be there for the provider itself.
 let keys = [makeKey('RS256')];
+let tokenSeconds = 300;
+let registrationIsOpen = false;
 let issuer;
 let answer;
 let hits = {};
@@ -71,15 +72,16 @@ function build() {
     adapter: Adapter,
     jwks: { keys },
     scopes: ['openid', ...SCOPES.split(' ')],
-    ttl: { ClientCredentials: TOKEN_SECONDS, InitialAccessToken: 600, RegistrationAccessToken: 600 },
+    ttl: { ClientCredentials: tokenSeconds, InitialAccessToken: 600, RegistrationAccessToken: 600 },
     clientAuthMethods: ['client_secret_basic', 'client_secret_post'],
     cookies: { keys: [randomUUID()] },
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
       introspection: { enabled: true, allowedPolicy: () => true },
-      registration: { enabled: true, initialAccessToken: true },
+      registration: { enabled: true, initialAccessToken: !registrationIsOpen },
       registrationManagement: { enabled: true },
+      revocation: { enabled: true, allowedPolicy: () => true },
       resourceIndicators: {
         enabled: true,
         defaultResource: (_ctx, _client, asked) => asked ?? Object.keys(FORMATS)[0],
@@ -88,7 +90,7 @@ function build() {
           return {
             audience: resource,
             scope: SCOPES,
-            accessTokenTTL: TOKEN_SECONDS,
+            accessTokenTTL: tokenSeconds,
             accessTokenFormat: FORMATS[resource],
             jwt: { sign: { alg: keys[0].alg, kid: keys[0].kid } },
           };
@@ -129,7 +131,11 @@ const levers = {
     await closed;
     return {};
   },
-  '/start': async () => {
+  // `seconds`: life of tokens. `initial`, empty: registration needs no initial access token.
+  '/start': async (query) => {
+    if (query.has('seconds')) tokenSeconds = Number(query.get('seconds'));
+    if (query.has('initial')) registrationIsOpen = true;
+    provider = build();
     await listen(port);
     return {};
   },

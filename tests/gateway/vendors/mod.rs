@@ -1,0 +1,19 @@
+//! The vendors of the mission: an emulation of each, and what every kind of credential gets in each
+//! way. Adding a vendor is adding its emulation and its table here.
+//!
+//! [`emulation`] is what the emulations share, [`site`] a gateway configured for one in the few lines
+//! that its preset leaves to write, [`shared`] what holds for all of them, [`table`] the driver of the
+//! tables.
+
+mod check;
+mod emulation;
+mod faithful;
+mod shared;
+mod site;
+mod table;
+
+mod auth0;
+mod azure;
+mod curity;
+mod okta;
+mod wso2;
