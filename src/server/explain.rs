@@ -20,7 +20,7 @@ use std::{
 use tokio::runtime::{self, Runtime};
 
 use crate::{
-    config::Config,
+    config::{Config, Role},
     directory::{Directory, file},
     model::fault::Fault,
     proxy::{
@@ -42,6 +42,9 @@ pub struct Arguments {
     /// The configuration.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Read it as that of a guard in another program, which has neither listeners nor upstreams.
+    #[arg(long)]
+    guard: bool,
     /// What the client asks for: http://HOST/PATH, https://HOST/PATH, or /PATH for any host.
     ///
     /// Without it each API that is not public is asked, by its first route.
@@ -166,7 +169,12 @@ fn explain(arguments: &Arguments) -> Result<Vec<Report>, Error> {
     // As in `serve`: before anything of TLS is made.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let diary = Diary::open();
-    let (config, warnings) = Config::load(&arguments.config).map_err(Error::Configuration)?;
+    let role = match arguments.guard {
+        true => Role::Guard,
+        false => Role::Gateway,
+    };
+    let loaded = Config::load_for(role, &arguments.config);
+    let (config, warnings) = loaded.map_err(Error::Configuration)?;
     for warning in &warnings {
         eprintln!("{warning}");
     }
