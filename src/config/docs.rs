@@ -182,6 +182,10 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
                 "How client id and secret are sent. client_secret_basic form-encodes both (RFC 6749 section 2.3.1), basic_raw does not. Without it: client_secret_post where the metadata lists it.",
             ),
             (
+                "introspection_endpoint_auth_method",
+                "How the gateway's own client is sent to the introspection endpoint, in the same words. Without it: as token_endpoint_auth_method says, else what the metadata lists or the vendor documents.",
+            ),
+            (
                 "client",
                 "The gateway's own client at this provider, as which it introspects tokens. Without it opaque tokens cannot be introspected.",
             ),
