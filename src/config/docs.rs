@@ -206,6 +206,10 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
                  metadata lists it.",
             ),
             (
+                "introspection_endpoint_auth_method",
+                "How the gateway's own client is sent to the introspection endpoint, in the same words. Without it: as token_endpoint_auth_method says, else what the metadata lists or the vendor documents.",
+            ),
+            (
                 "client",
                 "The gateway's own client at this provider, as which it introspects tokens. \
                  Without it opaque tokens cannot be introspected.",

@@ -20,9 +20,9 @@ use std::{
 use tokio::runtime::{self, Runtime};
 
 use crate::{
-    config::Config,
+    config::{Config, Role},
     directory::{Directory, file},
-    model::fault::Fault,
+    model::fault::{self, Fault},
     proxy::{
         state::{self, Lasting, State},
         upstream::health::Checker,
@@ -42,6 +42,9 @@ pub struct Arguments {
     /// The configuration.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Read it as that of a guard in another program, which has neither listeners nor upstreams.
+    #[arg(long)]
+    guard: bool,
     /// What the client asks for: http://HOST/PATH, https://HOST/PATH, or /PATH for any host.
     ///
     /// Without it each API that is not public is asked, by its first route.
@@ -95,7 +98,7 @@ enum Error {
     #[error(transparent)]
     Credential(#[from] credential::Error),
     /// The configuration has faults; each was told.
-    #[error("the configuration cannot be used:\n{}", list(.0))]
+    #[error("{}", fault::list(.0))]
     Configuration(Vec<Fault>),
     /// Metrics cannot be registered.
     #[error("metrics: {0}")]
@@ -118,11 +121,6 @@ enum Error {
     /// The system gives no runtime.
     #[error("no runtime: {0}")]
     Runtime(#[from] io::Error),
-}
-
-fn list(faults: &[Fault]) -> String {
-    let lines: Vec<String> = faults.iter().map(Fault::to_string).collect();
-    lines.join("\n")
 }
 
 /// Explains what would become of a request. Blocks. The code is 0 where it would pass, 1 where it
@@ -166,7 +164,12 @@ fn explain(arguments: &Arguments) -> Result<Vec<Report>, Error> {
     // As in `serve`: before anything of TLS is made.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let diary = Diary::open();
-    let (config, warnings) = Config::load(&arguments.config).map_err(Error::Configuration)?;
+    let role = match arguments.guard {
+        true => Role::Guard,
+        false => Role::Gateway,
+    };
+    let (config, warnings) =
+        Config::load_for(role, &arguments.config).map_err(Error::Configuration)?;
     for warning in &warnings {
         eprintln!("{warning}");
     }
@@ -212,6 +215,7 @@ fn put_to_work(mut config: Config, runtime: &Runtime) -> Result<Arc<State>, Erro
     let lasting = Lasting {
         directory: directory.clone(),
         revocations: Arc::default(),
+        refusals: Arc::default(),
         metrics: Arc::new(Metrics::new()?),
         made_key: SessionKey::random().map_err(|_| Error::Randomness)?,
         checker: Checker::default(),
