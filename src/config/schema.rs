@@ -2,8 +2,8 @@
 //! reaches a gateway.
 //!
 //! It is what the readers ask for: they walk `conf/gateway.yaml`, which sets every key, and each
-//! of their questions is taken down with its words, range and default ([`Asked`]). So it says
-//! nothing that they do not do. What a key means is in [`super::docs`]. What spans keys (names that
+//! of their questions is taken down with its words, range and default (`Asked`). So it says
+//! nothing that they do not do. What a key means is in `super::docs`. What spans keys (names that
 //! must exist, choices that exclude each other), the ranges of durations, and what is in files are
 //! left to `dcr-gateway check`. In two things the schema is the stricter one: it wants numbers
 //! without quotes, and something behind every key.
