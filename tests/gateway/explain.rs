@@ -179,10 +179,8 @@ fn names(report: &Value) -> Vec<String> {
 
 /// The check that stands in the way: the last one that failed.
 fn failed(report: &Value) -> (&str, &str) {
-    let checks = report["checks"].as_array().unwrap().iter();
-    let failed = checks
-        .filter(|check| check["outcome"] == "failed")
-        .next_back();
+    let mut checks = report["checks"].as_array().unwrap().iter();
+    let failed = checks.rfind(|check| check["outcome"] == "failed");
     let failed = failed.unwrap_or_else(|| panic!("no check failed: {report}"));
     (
         failed["name"].as_str().unwrap(),
