@@ -15,7 +15,12 @@
 //! async-trait = "0.1"
 //! dcr-gateway = { path = "../dcr-gateway" }
 //! pingora = { version = "=0.9.1", features = ["proxy", "rustls"] }
+//! tracing-subscriber = "0.3"
 //! ```
+//!
+//! Pingora takes one TLS library in a program, and this crate brings `rustls`. Where the program uses
+//! Pingora's feature `upstream_modules`, it must name this crate's feature of that name too, or the
+//! hooks of it are not passed on.
 //!
 //! A file, here `guard.yaml`. It is the gateway's own (see its `README.md`) without listeners and
 //! upstreams:

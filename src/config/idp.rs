@@ -13,13 +13,19 @@ use super::{
 use crate::{
     idp::{
         AuthMethod, Config, JwksConfig,
-        vendor::{IssuerForm, Vendor},
+        vendor::{IssuerForm, MANY_TENANTS, Vendor},
     },
     model::credential::{ClientId, Secret},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
+
+const AUTH_METHODS: [(&str, AuthMethod); 3] = [
+    ("client_secret_post", AuthMethod::ClientSecretPost),
+    ("client_secret_basic", AuthMethod::ClientSecretBasic),
+    ("basic_raw", AuthMethod::BasicRaw),
+];
 
 /// A bundle of certificates is not larger.
 const MOST_CA_BYTES: u64 = 4 * 1024 * 1024;
@@ -53,13 +59,9 @@ pub(crate) fn read(at: At<'_>) -> Option<Config> {
     let extra_issuers = value::texts(section.get("extra_issuers"), "an `iss` value");
     let tenants_at = section.get("tenants");
     let tenants = tenants(&section.at, tenants_at, vendor, issuer.as_deref());
-    let token_endpoint_auth_method = section.get("token_endpoint_auth_method").and_then(|at| {
-        at.choose(&[
-            ("client_secret_post", AuthMethod::ClientSecretPost),
-            ("client_secret_basic", AuthMethod::ClientSecretBasic),
-            ("basic_raw", AuthMethod::BasicRaw),
-        ])
-    });
+    let mut auth_method = |key| section.get(key)?.choose(&AUTH_METHODS);
+    let token_endpoint_auth_method = auth_method("token_endpoint_auth_method");
+    let introspection_endpoint_auth_method = auth_method("introspection_endpoint_auth_method");
     let client = section.get("client").and_then(client);
     section.later(
         "registration",
@@ -88,6 +90,7 @@ pub(crate) fn read(at: At<'_>) -> Option<Config> {
         extra_issuers,
         tenants,
         token_endpoint_auth_method,
+        introspection_endpoint_auth_method,
         client,
         jwks,
         ca,
@@ -108,7 +111,7 @@ fn tenants(
     const EXPECTED: &str = "a tenant's id, as in 5f0c2d4e-8a1b-4c3d-9e6f-7a8b9c0d1e2f";
     let for_tenants = vendor.preset().issuer == IssuerForm::Tenant;
     let mut segments = issuer.into_iter().flat_map(|issuer| issuer.split('/'));
-    let for_many = segments.any(|segment| ["common", "organizations"].contains(&segment));
+    let for_many = segments.any(|segment| MANY_TENANTS.contains(&segment));
     let Some(at) = at.filter(|at| !at.is_empty_list()) else {
         if for_tenants && for_many {
             whole.fault(format_args!(

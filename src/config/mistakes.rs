@@ -33,6 +33,9 @@ pub(crate) fn find(
     if provider.vendor == Vendor::Okta && issuers.any(|issuer| is_org(issuer)) {
         found.push(ORG);
     }
+    if provider.vendor == Vendor::Azure && asks_for_graph(strategy) {
+        found.push(GRAPH);
+    }
     if strategy.client_credentials {
         found.extend(request(provider.vendor, strategy));
     }
@@ -75,7 +78,6 @@ fn request(vendor: Vendor, strategy: &Strategy) -> Option<&'static str> {
             "token_request.scope: Okta refuses OpenID scopes such as openid with client \
              credentials: ask for a custom scope of the authorization server",
         ),
-        Vendor::Azure if asks_for_graph(strategy) => Some(GRAPH),
         _ => match vendor.preset().names_api {
             NamesApi::Audience if strategy.audience.is_empty() && request.audience.is_none() => {
                 Some(

@@ -42,7 +42,7 @@ impl Report {
         }
     }
 
-    /// As [`Report::new`], and takes down what the walk asks for.
+    /// As [`Report::new`] for the gateway, and takes down what the walk asks for.
     pub(crate) fn with_questions(file: &Arc<Path>) -> Self {
         Self {
             asked: Some(RefCell::default()),

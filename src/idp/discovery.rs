@@ -7,7 +7,7 @@ use url::Url;
 use super::{
     AuthMethod, Config,
     call::{Caller, Endpoint, Trouble, Unavailable},
-    vendor::{IssuerForm, TENANT, other_document},
+    vendor::{IssuerForm, MANY_TENANTS, TENANT, other_document},
 };
 use crate::{
     model::{claims::Claims, time::Timestamp},
@@ -183,8 +183,10 @@ fn is_issuer(found: &str, config: &Config) -> bool {
         IssuerForm::FinalSlash => alike(found),
         // A document for many is asked for by one of these words in the tenant's place.
         IssuerForm::Tenant => {
-            let many = ["common", "organizations"];
-            alike(found) || many.iter().any(|word| alike(&found.replace(TENANT, word)))
+            alike(found)
+                || MANY_TENANTS
+                    .iter()
+                    .any(|word| alike(&found.replace(TENANT, word)))
         }
     }
 }
@@ -213,7 +215,7 @@ pub async fn read(
         read: now,
         ..Metadata::configured(config)
     };
-    if metadata.is_complete(config) && !config.issuer_is_discovery_url {
+    if metadata.is_complete(config) && !config.asks_for_issuer() {
         return Ok(metadata);
     }
     let mut failed = None;

@@ -37,9 +37,11 @@ pub async fn ask(
     let Some((id, secret)) = &provider.config().client else {
         return Err(Trouble::UnknownAddress(Endpoint::Introspection).after(retry));
     };
-    let method = (provider.config().token_endpoint_auth_method)
+    let config = provider.config();
+    let method = (config.introspection_endpoint_auth_method)
+        .or(config.token_endpoint_auth_method)
         .or(metadata.introspection_auth)
-        .or(provider.config().vendor.preset().introspection)
+        .or(config.vendor.preset().introspection)
         .unwrap_or(AuthMethod::ClientSecretPost);
     let fields = vec![
         ("token", token.expose().into()),

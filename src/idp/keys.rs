@@ -221,18 +221,27 @@ impl Provider {
     async fn fetch_keys(&self, uri: url::Url) -> Result<(), Unavailable> {
         let inner = &self.0;
         let fetched = clock::now();
+        let place = uri.clone();
         let request = inner
             .caller
             .http
             .get(uri)
             .header(header::ACCEPT, "application/json");
         let answer = inner.caller.send(Endpoint::Jwks, request).await?;
-        if !answer.status.is_success() {
-            return Err(Trouble::Status(answer.status.as_u16()).after(FIRST_RETRY));
-        }
-        let set = KeySet::parse(&answer.body)
-            .map_err(|_| Trouble::Unreadable("the key set is no JSON Web Key Set"))
-            .map_err(|trouble| trouble.after(FIRST_RETRY))?;
+        let found = match answer.status.is_success() {
+            true => KeySet::parse(&answer.body)
+                .map_err(|_| Trouble::Unreadable("it is no JSON Web Key Set")),
+            false => Err(Trouble::Status(answer.status.as_u16())),
+        };
+        let set = found.map_err(|trouble| {
+            tracing::error!(
+                identity_provider = &*inner.config.name,
+                jwks_uri = %place,
+                error = %trouble,
+                "the key set cannot be read"
+            );
+            trouble.after(FIRST_RETRY)
+        })?;
         let refresh = fresh_for(&answer.headers).unwrap_or(inner.config.jwks.refresh);
         inner.next.store(Some(Arc::new(refresh)));
         tracing::debug!(

@@ -40,7 +40,7 @@ use call::{Caller, Endpoint, Trouble, Unavailable};
 use discovery::Metadata;
 use flight::Flights;
 use keys::Keys;
-use vendor::{IssuerForm, TENANT, Vendor};
+use vendor::{IssuerForm, MANY_TENANTS, TENANT, Vendor};
 
 /// How a client id and secret are sent to the token or introspection endpoint (RFC 6749
 /// section 2.3.1). Never two ways at once.
@@ -81,6 +81,9 @@ pub struct Config {
     pub tenants: Vec<String>,
     /// How pairs are sent; by default what the metadata lists, `client_secret_post` first.
     pub token_endpoint_auth_method: Option<AuthMethod>,
+    /// How the gateway's own pair is sent to the introspection endpoint; by default as
+    /// `token_endpoint_auth_method` says, or what the metadata lists, or the vendor documents.
+    pub introspection_endpoint_auth_method: Option<AuthMethod>,
     /// The gateway's own credentials, for introspection.
     pub client: Option<(ClientId, Secret)>,
     /// Key-set refreshing.
@@ -100,9 +103,17 @@ pub struct Config {
 impl Config {
     /// Whether the document, once it is read, tells what `iss` has to be, not the configuration.
     fn asks_for_issuer(&self) -> bool {
-        let told = self.vendor.preset().issuer != IssuerForm::Exact;
+        let form = self.vendor.preset().issuer;
+        let complete = discovery::Metadata::configured(self).is_complete(self);
         self.issuer_is_discovery_url
-            || (told && !discovery::Metadata::configured(self).is_complete(self))
+            || (form != IssuerForm::Exact && !complete)
+            || (form == IssuerForm::Tenant && self.is_for_many_tenants())
+    }
+
+    /// Whether an issuer of Entra's is one for many tenants.
+    fn is_for_many_tenants(&self) -> bool {
+        let mut segments = self.issuer.split('/');
+        segments.any(|segment| MANY_TENANTS.contains(&segment))
     }
 
     /// The `iss` values that an issuer stands for: one for each tenant, if it is for many.
@@ -355,6 +366,7 @@ pub(crate) mod tests {
             extra_issuers: Vec::new(),
             tenants: Vec::new(),
             token_endpoint_auth_method: None,
+            introspection_endpoint_auth_method: None,
             client: None,
             jwks: JwksConfig {
                 refresh: Duration::from_secs(600),

@@ -11,6 +11,9 @@ use super::AuthMethod;
 /// Stands in Entra's issuers for the tenant, where one document serves many.
 pub const TENANT: &str = "{tenantid}";
 
+/// Stand in the tenant's place of an issuer for many.
+pub const MANY_TENANTS: [&str; 2] = ["common", "organizations"];
+
 /// `identity_providers[].vendor`. Default generic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vendor {

@@ -168,8 +168,8 @@ fn explain(arguments: &Arguments) -> Result<Vec<Report>, Error> {
         true => Role::Guard,
         false => Role::Gateway,
     };
-    let (config, warnings) =
-        Config::load_for(role, &arguments.config).map_err(Error::Configuration)?;
+    let loaded = Config::load_for(role, &arguments.config);
+    let (config, warnings) = loaded.map_err(Error::Configuration)?;
     for warning in &warnings {
         eprintln!("{warning}");
     }

@@ -562,6 +562,32 @@ async fn a_faulty_file_is_told_whole_and_a_gateways_keys_are_named() {
 }
 
 #[tokio::test]
+async fn what_becomes_of_a_request_is_explained_by_its_file() {
+    let world = Embedded::start().await.ready().await;
+    let explain = |path: &'static str| {
+        let config = world.file("guard.yaml");
+        async move {
+            let output = Command::new(env!("CARGO_BIN_EXE_dcr-gateway"))
+                .args(["explain", "--guard", "--config"])
+                .arg(config)
+                .args(["--url", path])
+                .output()
+                .await
+                .unwrap();
+            let text = [output.stdout, output.stderr].concat();
+            (output.status.code(), String::from_utf8(text).unwrap())
+        }
+    };
+    let (code, text) = explain("/flights").await;
+    assert!(
+        code == Some(1) && text.contains("credentials_required"),
+        "{text}"
+    );
+    let (code, text) = explain("/open").await;
+    assert_eq!(code, Some(0), "{text}");
+}
+
+#[tokio::test]
 async fn a_token_endpoint_is_asked_once_for_many() {
     let world = Embedded::start().await.ready().await;
     let calls: Vec<_> = (0..20)

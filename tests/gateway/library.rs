@@ -26,7 +26,8 @@ use tokio::{net::TcpStream, runtime::Handle, sync::Semaphore};
 
 use crate::harness::{
     APP, SECRET, application,
-    client::Call,
+    certificates::Authority,
+    client::{Call, Connection},
     embedded::{config, free_address},
     eventually,
     gateway::{pretty, sum, write},
@@ -105,6 +106,9 @@ impl ProxyHttp for Caching {
 /// A server of Pingora on a thread of its own, until this value is dropped.
 struct Running {
     address: SocketAddr,
+    /// The same over TLS, by its own certificate.
+    secure: SocketAddr,
+    authority: Authority,
     stop: Arc<Semaphore>,
     thread: Option<JoinHandle<()>>,
 }
@@ -121,7 +125,14 @@ impl ShutdownSignalWatch for Stop {
 
 impl Running {
     async fn start(proxy: Guarded<Caching>) -> Self {
-        let address = free_address();
+        let (address, secure) = (free_address(), free_address());
+        let authority = Authority::new();
+        let pair = authority.issue(&["api.test"]);
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name| directory.path().join(name).to_str().unwrap().to_owned();
+        let (certificate, key) = (at("server.crt"), at("server.key"));
+        std::fs::write(&certificate, &pair.certificate).unwrap();
+        std::fs::write(&key, &pair.key).unwrap();
         let stop = Arc::new(Semaphore::new(0));
         let signal = Box::new(Stop(Arc::clone(&stop)));
         let conf = ServerConf::default();
@@ -129,14 +140,21 @@ impl Running {
             let mut server = Server::new_with_opt_and_conf(None, conf);
             let mut service = http_proxy_service(&server.configuration, proxy);
             service.add_tcp(&address.to_string());
+            service
+                .add_tls(&secure.to_string(), &certificate, &key)
+                .unwrap();
             server.add_service(service);
             server.run(RunArgs {
                 shutdown_signal: signal,
             });
         });
-        eventually!(TcpStream::connect(address).await.is_ok(), "it listens");
+        for address in [address, secure] {
+            eventually!(TcpStream::connect(address).await.is_ok(), "it listens");
+        }
         Self {
             address,
+            secure,
+            authority,
             stop,
             thread: Some(thread),
         }
@@ -208,6 +226,17 @@ async fn what_one_caller_was_told_is_never_anothers() {
         assert_eq!(response.headers("set-cookie"), Vec::<&str>::new());
         assert_eq!(upstream.hits(), 3);
     }
+    // Over TLS the cookie is another, which is bound to it.
+    let (authority, address) = (&running.authority, running.secure);
+    let stream = authority.connect(address, "api.test", &["http/1.1"]).await;
+    let mut secure = Connection::on(stream.unwrap());
+    let response = first.send_on(&mut secure).await.unwrap();
+    let line = response.header("set-cookie").unwrap();
+    assert!(
+        line.starts_with("__Host-dcr_session=") && line.contains("; Secure"),
+        "{line}"
+    );
+    assert!(cookie.starts_with("dcr_session="), "{cookie}");
     // A public API has one answer for all.
     for _ in 0..2 {
         get("/open").send().await.assert_status(200);

@@ -122,9 +122,14 @@ impl Embedded {
         response
     }
 
+    /// The path of a file of the directory.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
     /// Puts another content into a file of the directory, in one step as editors do.
     pub(crate) fn edit(&self, name: &str, content: &Value) {
-        write(&self.directory.path().join(name), &pretty(content));
+        write(&self.file(name), &pretty(content));
     }
 }
 

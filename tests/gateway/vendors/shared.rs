@@ -119,7 +119,7 @@ pub(crate) async fn wrong_secrets_say_nothing_against_the_vendor<V: Vendor>() {
 pub(crate) async fn a_secret_may_become_good_late<V: Vendor>() {
     let site: Site<V> = Site::with(|setup| {
         setup.config["auth_strategies"][0]["client_credentials"] =
-            json!({"wrong_secret_time": "1s"});
+            json!({"wrong_secret_time": "3s"});
     })
     .await;
     let call = site.orders().basic(&site.client, "made-a-moment-ago");
