@@ -1004,6 +1004,8 @@ async fn no_upstream_is_asked_for_an_explanation() {
     // The gateway's own checks are of the other process: this one's would come at its start.
     let arguments = ["--config", "gateway.yaml", "--basic", "-", "--json"];
     world.gateway.signal("STOP").await;
+    // What it sent before arrives.
+    crate::harness::pass(std::time::Duration::from_millis(200)).await;
     let before = world.upstream.hits();
     let said = run(&world, &arguments, &format!("{APP}:{SECRET}")).await;
     let after = world.upstream.hits();
