@@ -1,8 +1,9 @@
 //! What each vendor's identity provider does in its own way, as data: one [`Preset`] for each.
 //!
-//! A vendor is added by a variant of [`Vendor`], its row in [`PRESETS`], and its emulation in the
-//! tests. Whatever stands here can be overridden by the configuration, key by key. The texts of
-//! IdPs choose a cure to tell the operator, never a verdict.
+//! A vendor is added by a variant of [`Vendor`], its row in `PRESETS`, and its emulation in the
+//! tests. Claims, issuers, token requests and ways to send a pair can be overridden by the
+//! configuration, key by key. The texts of IdPs choose a cure to tell the operator, never a
+//! verdict.
 
 use url::Url;
 
