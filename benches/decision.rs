@@ -152,6 +152,7 @@ impl World {
         let lasting = Lasting {
             directory: applications,
             revocations: Arc::default(),
+            refusals: Arc::default(),
             metrics: Arc::new(Metrics::new().unwrap()),
             made_key: SessionKey::random().unwrap(),
             checker: Checker::default(),

@@ -269,6 +269,7 @@ impl Guard {
         let lasting = Lasting {
             directory: Directory::default(),
             revocations: Arc::default(),
+            refusals: Arc::default(),
             metrics: Arc::clone(&metrics),
             made_key: SessionKey::random().map_err(|_| Error::Randomness)?,
             checker: Checker::default(),

@@ -168,6 +168,7 @@ fn serve(
     let lasting = Lasting {
         directory: Directory::default(),
         revocations: Arc::default(),
+        refusals: Arc::default(),
         metrics: Arc::clone(&metrics),
         made_key: made_key.clone(),
         checker: Checker::default(),

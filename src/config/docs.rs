@@ -21,7 +21,8 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "status",
-                "An address of its own for /livez, /readyz and /metrics, and for nothing else. Without it they are on the admin address only. Not reloaded.",
+                "An address of its own for /livez, /readyz and /metrics, and for nothing else. \
+                 Without it they are on the admin address only. Not reloaded.",
             ),
             (
                 "admin",
@@ -29,7 +30,10 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "trusted_proxies",
-                "Networks or addresses of proxies in front of the gateway whose X-Forwarded-* and X-Real-IP count, or Forwarded where they send none of them. Each must overwrite or drop all of these that its own clients send. None by default: the peer is the client.",
+                "Networks or addresses of proxies in front of the gateway whose X-Forwarded-* and \
+                 X-Real-IP count, or Forwarded where they send none of them. Each must overwrite \
+                 or drop all of these that its own clients send. None by default: the peer is the \
+                 client.",
             ),
             (
                 "threads",
@@ -37,11 +41,15 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "grace_period",
-                "How long a stop or an upgrade waits for requests in flight. Too short cuts them off; a service manager must wait longer than this.",
+                "How long a stop or an upgrade waits for requests in flight. Too short cuts them \
+                 off; a service manager must wait longer than this.",
             ),
             (
                 "upgrade_socket",
-                "The Unix socket on which a new process is handed the listeners, in a directory of the gateway's own user; at most 107 bytes. Without it: upgrade.sock in $RUNTIME_DIRECTORY, which systemd sets; without either there is no upgrade in place.",
+                "The Unix socket on which a new process is handed the listeners, in a directory of \
+                 the gateway's own user; at most 107 bytes. Without it: upgrade.sock in \
+                 $RUNTIME_DIRECTORY, which systemd sets; without either there is no upgrade in \
+                 place.",
             ),
             ("limits", "What clients may cost."),
             ("log", "What is logged, and how."),
@@ -55,7 +63,10 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "session_keys",
-                "Keys of session cookies: the first one seals, all of them open, so that a new key is put in front and the old one removed when its last session has ended. Each is base64 of 32 random bytes. Without any, one is made at start: sessions end with the process and no other gateway knows them.",
+                "Keys of session cookies: the first one seals, all of them open, so that a new key \
+                 is put in front and the old one removed when its last session has ended. Each is \
+                 base64 of 32 random bytes. Without any, one is made at start: sessions end with \
+                 the process and no other gateway knows them.",
             ),
             (
                 "apis",
@@ -73,7 +84,8 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "tls",
-                "Serves TLS, with HTTP/2 by ALPN. Without it: plain HTTP/1.1, and HTTP/2 by prior knowledge.",
+                "Serves TLS, with HTTP/2 by ALPN. Without it: plain HTTP/1.1, and HTTP/2 by prior \
+                 knowledge.",
             ),
         ],
     ),
@@ -81,7 +93,8 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
         "listeners[].tls",
         &[(
             "certificates",
-            "Certificates, chosen by the name that a client asks for (SNI); the first one is shown to all others. Read again when the files change.",
+            "Certificates, chosen by the name that a client asks for (SNI); the first one is shown \
+             to all others. Read again when the files change.",
         )],
     ),
     (
@@ -89,7 +102,8 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
         &[
             (
                 "certificate",
-                "A file of PEM certificates: the server's own first, then those that lead to the root.",
+                "A file of PEM certificates: the server's own first, then those that lead to the \
+                 root.",
             ),
             (
                 "key",
@@ -101,7 +115,8 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
         "status",
         &[(
             "address",
-            "Where it is bound. Anybody who reaches it can read it: metrics name APIs and strategies.",
+            "Where it is bound. Anybody who reaches it can read it: metrics name APIs and \
+             strategies.",
         )],
     ),
     (
@@ -110,7 +125,8 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ("address", "Where it is bound. Keep it off public networks."),
             (
                 "token",
-                "Bearer token for everything there but /livez, /readyz and /metrics. Without it all of that is refused.",
+                "Bearer token for everything there but /livez, /readyz and /metrics. Without it \
+                 all of that is refused.",
             ),
         ],
     ),
@@ -127,7 +143,8 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "header_timeout",
-                "Deadline for a whole head, against clients that send it byte by byte. Slower ones get 408.",
+                "Deadline for a whole head, against clients that send it byte by byte. Slower ones \
+                 get 408.",
             ),
             (
                 "body_size",
@@ -135,7 +152,8 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "connections",
-                "Client connections at once; further ones get 503. Two file descriptors for each, and 1000 more, must be allowed.",
+                "Client connections at once; further ones get 503. Two file descriptors for each, \
+                 and 1000 more, must be allowed.",
             ),
         ],
     ),
@@ -156,11 +174,13 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ("name", "What strategies, logs and metrics call it."),
             (
                 "vendor",
-                "Presets for a maker's server: which claim names the client, how tokens are asked for, what its errors mean. Every other key overrides its preset.",
+                "Presets for a maker's server: which claim names the client, how tokens are asked \
+                 for, what its errors mean. Every other key overrides its preset.",
             ),
             (
                 "issuer",
-                "The issuer's URL as in `iss` of its tokens, byte for byte; metadata is found below it. Or the URL of the metadata itself, whose issuer then counts.",
+                "The issuer's URL as in `iss` of its tokens, byte for byte; metadata is found \
+                 below it. Or the URL of the metadata itself, whose issuer then counts.",
             ),
             (
                 "discovery_url",
@@ -171,15 +191,19 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ("introspection_endpoint", "Used in place of the metadata's."),
             (
                 "extra_issuers",
-                "Further values of `iss` that this provider's keys vouch for, as with custom domains. None by default.",
+                "Further values of `iss` that this provider's keys vouch for, as with custom \
+                 domains. None by default.",
             ),
             (
                 "tenants",
-                "Entra tenants whose tokens count, by id: for its issuers of many tenants (common, organizations), which have to have some.",
+                "Entra tenants whose tokens count, by id: for its issuers of many tenants (common, \
+                 organizations), which have to have some.",
             ),
             (
                 "token_endpoint_auth_method",
-                "How client id and secret are sent. client_secret_basic form-encodes both (RFC 6749 section 2.3.1), basic_raw does not. Without it: client_secret_post where the metadata lists it.",
+                "How client id and secret are sent. client_secret_basic form-encodes both (RFC \
+                 6749 section 2.3.1), basic_raw does not. Without it: client_secret_post where the \
+                 metadata lists it.",
             ),
             (
                 "introspection_endpoint_auth_method",
@@ -187,16 +211,19 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "client",
-                "The gateway's own client at this provider, as which it introspects tokens. Without it opaque tokens cannot be introspected.",
+                "The gateway's own client at this provider, as which it introspects tokens. \
+                 Without it opaque tokens cannot be introspected.",
             ),
             ("jwks", "How its key set is kept."),
             (
                 "ca_file",
-                "A file of PEM certificates of authorities to trust for this provider in addition to the system's.",
+                "A file of PEM certificates of authorities to trust for this provider in addition \
+                 to the system's.",
             ),
             (
                 "timeout",
-                "Deadline of one call. Too short turns a slow provider into 503; too long keeps clients waiting.",
+                "Deadline of one call. Too short turns a slow provider into 503; too long keeps \
+                 clients waiting.",
             ),
             (
                 "calls",
@@ -204,11 +231,13 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "insecure_http",
-                "Allows http URLs for hosts other than this machine. Whoever is on the way can then read secrets and forge keys: for tests.",
+                "Allows http URLs for hosts other than this machine. Whoever is on the way can \
+                 then read secrets and forge keys: for tests.",
             ),
             (
                 "proxy",
-                "An HTTP proxy through which it is called, without user and password. Proxies of the environment are not used.",
+                "An HTTP proxy through which it is called, without user and password. Proxies of \
+                 the environment are not used.",
             ),
         ],
     ),
@@ -221,15 +250,18 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
         &[
             (
                 "refresh",
-                "How often keys are fetched where the answer's cache headers do not say; those count within 1 to 60 minutes.",
+                "How often keys are fetched where the answer's cache headers do not say; those \
+                 count within 1 to 60 minutes.",
             ),
             (
                 "unknown_kid_interval",
-                "At most one fetch in this time for tokens whose key is unknown. Shorter lets strangers make more calls, longer refuses new keys for longer.",
+                "At most one fetch in this time for tokens whose key is unknown. Shorter lets \
+                 strangers make more calls, longer refuses new keys for longer.",
             ),
             (
                 "max_stale",
-                "For how long keys serve while they cannot be fetched again. Shorter stops at an outage sooner, longer trusts a withdrawn key for longer.",
+                "For how long keys serve while they cannot be fetched again. Shorter stops at an \
+                 outage sooner, longer trusts a withdrawn key for longer.",
             ),
         ],
     ),
@@ -246,23 +278,29 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "auth_methods",
-                "client_credentials: id and secret as Basic. bearer: a token. session: the cookie that one of the other two earned, so never alone.",
+                "client_credentials: id and secret as Basic. bearer: a token. session: the cookie \
+                 that one of the other two earned, so never alone.",
             ),
             (
                 "credential_claim",
-                "The names that lead to the claim which holds the application's client id. Default: by vendor and kind of token (auth0 azp or client_id, okta cid, azure appid or azp, curity sub, others and every introspection client_id).",
+                "The names that lead to the claim which holds the application's client id. \
+                 Default: by vendor and kind of token (auth0 azp or client_id, okta cid, azure \
+                 appid or azp, curity sub, others and every introspection client_id).",
             ),
             (
                 "audience",
-                "One of these must be in the token's `aud`. Without it every token of this provider for a known client passes.",
+                "One of these must be in the token's `aud`. Without it every token of this \
+                 provider for a known client passes.",
             ),
             (
                 "scopes_required",
-                "Entries of which one must be granted; an entry is scopes separated by spaces, all of them. None by default.",
+                "Entries of which one must be granted; an entry is scopes separated by spaces, all \
+                 of them. None by default.",
             ),
             (
                 "scope_claims",
-                "Claims that hold scopes, each a name or the names that lead to it. Default: scope and scp; scp and roles with azure.",
+                "Claims that hold scopes, each a name or the names that lead to it. Default: scope \
+                 and scp; scp and roles with azure.",
             ),
             (
                 "token_request",
@@ -273,7 +311,8 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ("session", "The session cookie."),
             (
                 "claim_headers",
-                "Headers for the upstream, each with the names that lead to its claim. Not those of credentials, framing and forwarding, nor the gateway's own.",
+                "Headers for the upstream, each with the names that lead to its claim. Not those \
+                 of credentials, framing and forwarding, nor the gateway's own.",
             ),
         ],
     ),
@@ -282,15 +321,18 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
         &[
             (
                 "scope",
-                "Scopes to ask for, separated by spaces. Default: none; with azure the strategy's first audience and /.default.",
+                "Scopes to ask for, separated by spaces. Default: none; with azure the strategy's \
+                 first audience and /.default.",
             ),
             (
                 "audience",
-                "`audience` of the request. Default: none; with auth0 the strategy's first audience.",
+                "`audience` of the request. Default: none; with auth0 the strategy's first \
+                 audience.",
             ),
             (
                 "parameters",
-                "Further fields of the request, as in {resource: …}. Default: none; with wso2 ext_token_type=JWT.",
+                "Further fields of the request, as in {resource: …}. Default: none; with wso2 \
+                 ext_token_type=JWT.",
             ),
         ],
     ),
@@ -307,7 +349,8 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "wrong_secret_time",
-                "For how long a wrong pair is remembered. Longer keeps a secret out that has just been made.",
+                "For how long a wrong pair is remembered. Longer keeps a secret out that has just \
+                 been made.",
             ),
             (
                 "guesses_per_address",
@@ -315,7 +358,8 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "guesses_per_client",
-                "Wrong secrets a minute for one client id from everywhere; then 429 for addresses that had no success with it for 24 hours.",
+                "Wrong secrets a minute for one client id from everywhere; then 429 for addresses \
+                 that had no success with it for 24 hours.",
             ),
         ],
     ),
@@ -324,11 +368,13 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
         &[
             (
                 "verify",
-                "jwt: by signature only. introspection: every token at the provider. auto: JWTs by signature, others by introspection where the provider has a client.",
+                "jwt: by signature only. introspection: every token at the provider. auto: JWTs by \
+                 signature, others by introspection where the provider has a client.",
             ),
             (
                 "algorithms",
-                "Algorithms that may sign. Default: what each key says, or RS256 for an RSA key that says nothing.",
+                "Algorithms that may sign. Default: what each key says, or RS256 for an RSA key \
+                 that says nothing.",
             ),
             (
                 "leeway",
@@ -340,7 +386,8 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "introspection_time",
-                "For how long at most a good answer of introspection counts. Longer notices a revocation later.",
+                "For how long at most a good answer of introspection counts. Longer notices a \
+                 revocation later.",
             ),
         ],
     ),
@@ -358,11 +405,13 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ("absolute_timeout", "Ends every session after so long."),
             (
                 "same_site",
-                "Whether the cookie comes along when a user follows a link from another site (lax) or does not (strict).",
+                "Whether the cookie comes along when a user follows a link from another site (lax) \
+                 or does not (strict).",
             ),
             (
                 "secure",
-                "auto: Secure and __Host- on https, as the listener or a trusted proxy tells. always: behind something that ends TLS and cannot tell.",
+                "auto: Secure and __Host- on https, as the listener or a trusted proxy tells. \
+                 always: behind something that ends TLS and cannot tell.",
             ),
         ],
     ),
@@ -375,11 +424,14 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "access",
-                "registered: applications registered for this API. application: every active application. client: every verified client of a listed strategy. public: anybody, no credential is read.",
+                "registered: applications registered for this API. application: every active \
+                 application. client: every verified client of a listed strategy. public: anybody, \
+                 no credential is read.",
             ),
             (
                 "auth_strategies",
-                "Names of strategies, in the order in which they are tried. Required unless access is public.",
+                "Names of strategies, in the order in which they are tried. Required unless access \
+                 is public.",
             ),
             (
                 "scopes_required",
@@ -387,7 +439,8 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "routes",
-                "Which requests are this API's; at least one. The most specific host decides, then the most specific path.",
+                "Which requests are this API's; at least one. The most specific host decides, then \
+                 the most specific path.",
             ),
             (
                 "strip_prefix",
@@ -395,11 +448,14 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "paths_as_sent",
-                "Spellings of paths that are let through behind the matched prefix, for upstreams that need them; otherwise 400. Upstreams that normalise them differently can be reached where they should not.",
+                "Spellings of paths that are let through behind the matched prefix, for upstreams \
+                 that need them; otherwise 400. Upstreams that normalise them differently can be \
+                 reached where they should not.",
             ),
             (
                 "preflight",
-                "What CORS preflights need: a credential (authenticate), or nothing, for upstreams that answer them (pass). Not together with cors.",
+                "What CORS preflights need: a credential (authenticate), or nothing, for upstreams \
+                 that answer them (pass). Not together with cors.",
             ),
             (
                 "cors",
@@ -407,11 +463,13 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "forward_access_token",
-                "Whether the upstream gets the verified token as Bearer. Not with a strategy that lists session.",
+                "Whether the upstream gets the verified token as Bearer. Not with a strategy that \
+                 lists session.",
             ),
             (
                 "forward_authorization",
-                "Whether the upstream gets the client's Authorization as it came; for public APIs whose upstream signs in itself.",
+                "Whether the upstream gets the client's Authorization as it came; for public APIs \
+                 whose upstream signs in itself.",
             ),
             ("upstream", "The servers behind it."),
         ],
@@ -422,7 +480,8 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ("hosts", "Names, or *.suffix, without port. Default: any."),
             (
                 "paths",
-                "Prefixes on segment boundaries, or exact paths as in \"=/x\"; decoded, without patterns.",
+                "Prefixes on segment boundaries, or exact paths as in \"=/x\"; decoded, without \
+                 patterns.",
             ),
             (
                 "methods",
@@ -435,11 +494,13 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
         &[
             (
                 "origins",
-                "Origins as browsers send them, compared byte for byte; or \"*\", not with credentials.",
+                "Origins as browsers send them, compared byte for byte; or \"*\", not with \
+                 credentials.",
             ),
             (
                 "credentials",
-                "Whether pages may use credentials; also lets these origins act with the session cookie.",
+                "Whether pages may use credentials; also lets these origins act with the session \
+                 cookie.",
             ),
             (
                 "methods",
@@ -451,11 +512,13 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "exposed_headers",
-                "Answer fields that pages may read, beside X-Request-Id, WWW-Authenticate and Retry-After. None by default.",
+                "Answer fields that pages may read, beside X-Request-Id, WWW-Authenticate and \
+                 Retry-After. None by default.",
             ),
             (
                 "max_age",
-                "For how long a browser need not ask again. Longer makes a change reach pages later.",
+                "For how long a browser need not ask again. Longer makes a change reach pages \
+                 later.",
             ),
         ],
     ),
@@ -486,11 +549,13 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ("passive_health", "Leaves targets alone that fail requests."),
             (
                 "connections",
-                "Requests in flight to all targets together; beyond them 503. Too few refuse what the upstream could do, too many let it drown.",
+                "Requests in flight to all targets together; beyond them 503. Too few refuse what \
+                 the upstream could do, too many let it drown.",
             ),
             (
                 "retries",
-                "Further tries after a failed connect, of idempotent requests. More multiply the load on an upstream that is going down.",
+                "Further tries after a failed connect, of idempotent requests. More multiply the \
+                 load on an upstream that is going down.",
             ),
             ("resolve_interval", "Time between look-ups of target names."),
             ("timeouts", "Limits of one exchange."),
@@ -501,7 +566,8 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
         &[
             (
                 "address",
-                "host:port; the host is an IP address, an IPv6 one in brackets, or a name that is looked up.",
+                "host:port; the host is an IP address, an IPv6 one in brackets, or a name that is \
+                 looked up.",
             ),
             ("weight", "Its share of the requests."),
         ],
@@ -511,11 +577,13 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
         &[
             (
                 "sni",
-                "The name that is sent and that the certificate must hold. Default: the target's host.",
+                "The name that is sent and that the certificate must hold. Default: the target's \
+                 host.",
             ),
             (
                 "ca_file",
-                "A file of PEM certificates: the only authorities trusted for this upstream. Default: the system's.",
+                "A file of PEM certificates: the only authorities trusted for this upstream. \
+                 Default: the system's.",
             ),
         ],
     ),
@@ -548,12 +616,14 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ("connect", "Connecting, the TLS handshake included."),
             (
                 "read",
-                "Each wait for bytes of the answer. Tunnels and streams in which nothing is said end after it, too.",
+                "Each wait for bytes of the answer. Tunnels and streams in which nothing is said \
+                 end after it, too.",
             ),
             ("write", "Each wait to send."),
             (
                 "idle",
-                "How long an unused connection is kept. Longer than the upstream keeps it makes requests fail now and then.",
+                "How long an unused connection is kept. Longer than the upstream keeps it makes \
+                 requests fail now and then.",
             ),
         ],
     ),
@@ -561,7 +631,8 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
         "registry",
         &[(
             "file",
-            "A file of applications, watched: an edit is live within a second, a broken one changes nothing.",
+            "A file of applications, watched: an edit is live within a second, a broken one \
+             changes nothing.",
         )],
     ),
 ];

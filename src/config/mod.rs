@@ -3,6 +3,8 @@
 //! [`Config::load`] reads a file into a tree (`document`), walks it section by section
 //! (`section`; each larger one has its own module here) and then checks what spans sections
 //! (`references`). Every fault is reported with its place; a faulty file yields no `Config`.
+//! The same walk makes the JSON Schema of the file ([`schema`]), with what each key means (`docs`):
+//! whoever adds a key says that there, and sets the key in `conf/gateway.yaml`.
 
 mod api;
 mod cors;

@@ -2,17 +2,19 @@
 //! reaches a gateway.
 //!
 //! It is what the readers ask for: they walk `conf/gateway.yaml`, which sets every key, and each
-//! of their questions is taken down with its words, range and default ([`Asked`]). So it says
-//! nothing that they do not do. What a key means is in [`super::docs`]. What spans keys (names that
+//! of their questions is taken down with its words, range and default (`Asked`). So it says
+//! nothing that they do not do. What a key means is in `super::docs`. What spans keys (names that
 //! must exist, choices that exclude each other), the ranges of durations, and what is in files are
 //! left to `dcr-gateway check`. In two things the schema is the stricter one: it wants numbers
 //! without quotes, and something behind every key.
 
+mod kind;
+
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
-use serde_json::{Number, Value};
+use serde_json::Value;
 
+use self::kind::{Additional, Schema, Types};
 use super::{
     docs, document,
     section::{At, Report},
@@ -178,7 +180,7 @@ impl Place {
         for asked in &self.asked {
             match asked {
                 Asked::Duration { least, .. } => {
-                    add(Schema::text("string").matching(DURATION));
+                    add(Schema::of("string").matching(DURATION));
                     if least.is_zero() {
                         add(Schema::words(vec![0.into()]));
                     }
@@ -199,7 +201,7 @@ impl Place {
                 Asked::Section if !self.asked.contains(&Asked::Secret) => add(self.section(path)),
                 Asked::Size { least, most } => {
                     add(Schema::number(*least, *most));
-                    add(Schema::text("string").matching(SIZE));
+                    add(Schema::of("string").matching(SIZE));
                 }
                 Asked::Switch { .. } => {
                     let words = ["on", "off", "yes", "no"].map(Value::from);
@@ -369,115 +371,6 @@ pub(crate) fn size(bytes: u64) -> String {
     let unit = units.iter().find(|(unit, _)| bytes.is_multiple_of(*unit));
     let (unit, name) = unit.copied().unwrap_or((1, "B"));
     format!("{}{name}", bytes / unit)
-}
-
-/// A schema, in the order in which people read one.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Schema {
-    #[serde(rename = "$schema", skip_serializing_if = "Option::is_none")]
-    schema: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    title: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<String>,
-    #[serde(rename = "type", skip_serializing_if = "Types::is_any")]
-    types: Types,
-    #[serde(rename = "enum", skip_serializing_if = "Vec::is_empty")]
-    words: Vec<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pattern: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    minimum: Option<Number>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    maximum: Option<Number>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    any_of: Vec<Self>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    default: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    min_items: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    items: Option<Box<Self>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    required: Vec<&'static str>,
-    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "in_order")]
-    properties: Vec<(&'static str, Self)>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    additional_properties: Option<Additional>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    min_properties: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_properties: Option<u32>,
-}
-
-impl Schema {
-    fn text(kind: &'static str) -> Self {
-        Self {
-            types: Types::One(kind),
-            ..Self::default()
-        }
-    }
-
-    fn matching(self, pattern: &'static str) -> Self {
-        Self {
-            pattern: Some(pattern),
-            ..self
-        }
-    }
-
-    fn number(least: u64, most: u64) -> Self {
-        Self {
-            types: Types::One("integer"),
-            minimum: Some(least.into()),
-            maximum: Some(most.into()),
-            ..Self::default()
-        }
-    }
-
-    fn words(words: Vec<Value>) -> Self {
-        Self {
-            words,
-            ..Self::default()
-        }
-    }
-}
-
-/// The types that a value may have.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(untagged)]
-enum Types {
-    #[default]
-    Any,
-    One(&'static str),
-    Several(&'static [&'static str]),
-}
-
-impl Types {
-    fn is_any(&self) -> bool {
-        *self == Self::Any
-    }
-}
-
-/// What keys may stand in a map beside its `properties`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-enum Additional {
-    /// Any, with values of this kind.
-    Each(Box<Schema>),
-    /// None, which JSON Schema writes as `false`.
-    None(bool),
-}
-
-fn in_order<S: Serializer>(
-    properties: &[(&'static str, Schema)],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(Some(properties.len()))?;
-    for (key, value) in properties {
-        map.serialize_entry(key, value)?;
-    }
-    map.end()
 }
 
 #[cfg(test)]

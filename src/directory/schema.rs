@@ -20,15 +20,18 @@ pub fn json() -> serde_json::Result<String> {
         "properties": {
             "name": text("What its developer calls it; upstreams see it as X-Application-Name."),
             "developer": text("Who answers for it, often an e-mail address; X-Developer-Id."),
-            "auth_strategy": text("The name of one of auth_strategies. With an unknown one it may call nothing."),
-            "client_id": text("The id that the strategy's identity provider gave it; once for each strategy."),
+            "auth_strategy": text("The name of one of auth_strategies. With an unknown one it may \
+                                   call nothing."),
+            "client_id": text("The id that the strategy's identity provider gave it; once for each \
+                               strategy."),
             "status": {
                 "description": "Whether it may call anything at all. Default: active.",
                 "enum": statuses,
                 "default": "active",
             },
             "registrations": {
-                "description": "By the name of an API, how far its request to use that has come. Only an approved one may be called.",
+                "description": "By the name of an API, how far its request to use that has come. \
+                                Only an approved one may be called.",
                 "type": "object",
                 "additionalProperties": { "enum": states },
             },
@@ -38,7 +41,8 @@ pub fn json() -> serde_json::Result<String> {
                 "format": "uuid",
             },
             "credentials_valid_from": {
-                "description": "Credentials, cookies and tokens made before this time are refused, as in 2026-11-21T09:30:00Z. Default: none are.",
+                "description": "Credentials, cookies and tokens made before this time are refused, \
+                                as in 2026-11-21T09:30:00Z. Default: none are.",
                 "type": "string",
                 "pattern": TIME,
             },

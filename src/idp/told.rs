@@ -34,8 +34,20 @@ const FIELDS: [&str; 6] = [
 ];
 
 impl Provider {
-    /// Tells which keys there are.
+    /// Tells where the keys come from and which there are.
     pub(crate) fn tell_keys(&self, checks: &Checks, keys: Result<&Keys, &Unavailable>) {
+        if !checks.is_on() {
+            return;
+        }
+        let metadata = self.0.metadata.load();
+        if let (Err(unavailable), None) = (keys, &*metadata) {
+            return self.tell_metadata(checks, Endpoint::Jwks, Err(unavailable));
+        }
+        if let Some((known, uri)) = (metadata.as_ref()).and_then(|m| Some((m, m.jwks_uri.clone()?)))
+        {
+            let found = (std::sync::Arc::clone(known), uri);
+            self.tell_metadata(checks, Endpoint::Jwks, Ok(&found));
+        }
         checks.note(Check::Keys, outcome(&keys), || match keys {
             Ok(keys) => self.told_keys(keys),
             Err(unavailable) => {
@@ -58,14 +70,11 @@ impl Provider {
 
     fn told_keys(&self, keys: &Keys) -> String {
         let (name, set) = (&self.config().name, &keys.set);
-        let uri = self.0.metadata.load();
-        let uri = uri.as_ref().and_then(|known| known.jwks_uri.as_ref());
         let age = clock::now().since(keys.fetched).as_secs();
         format!(
-            "{name}: {} that can verify, {} skipped, fetched {age} s ago from {}; kid: {}",
+            "{name}: {} that can verify, {} skipped, fetched {age} s ago; kid: {}",
             counted(set.len()),
             set.skipped(),
-            uri.map_or("an unknown address", Url::as_str),
             listed(set.kids()),
         )
     }
@@ -145,8 +154,8 @@ pub(super) fn granted(
     );
 }
 
-/// Tells what an endpoint answered, and what is wrong with that. A description that repeats what is
-/// `hidden`, in whatever way, is not shown.
+/// Tells what an endpoint answered, and what is wrong with that. What is `hidden` is taken out
+/// of a text that repeats it.
 pub(super) fn answer(
     checks: &Checks,
     check: Check,
@@ -178,10 +187,7 @@ fn members(answer: &Answer, hidden: &[String]) -> Vec<String> {
         };
         return vec![kind];
     };
-    let text = |text: &str| match hidden.iter().any(|hidden| repeats(text, hidden)) {
-        true => "(not shown: it repeats what is secret)".to_owned(),
-        false => quoted(text),
-    };
+    let text = |text: &str| quoted(&without(text, hidden));
     let mut parts = Vec::new();
     for name in [
         "error",
@@ -216,13 +222,19 @@ fn check_is_token(claims: &crate::model::claims::Claims) -> bool {
     !claims.contains_key("active") && !claims.contains_key("error")
 }
 
-/// Whether a text holds another one, as it is or in a usual encoding.
-fn repeats(text: &str, hidden: &str) -> bool {
-    let encoded: String = form_urlencoded::byte_serialize(hidden.as_bytes()).collect();
-    let base64 = STANDARD.encode(hidden);
-    [hidden, &encoded, base64.trim_end_matches('=')]
-        .iter()
-        .any(|form| text.contains(form))
+/// A text in which what is hidden does not stand any more, as it is or in a usual encoding.
+fn without(text: &str, hidden: &[String]) -> String {
+    let mut text = text.to_owned();
+    for hidden in hidden {
+        let encoded: String = form_urlencoded::byte_serialize(hidden.as_bytes()).collect();
+        let base64 = STANDARD.encode(hidden);
+        for form in [hidden, &encoded, base64.trim_end_matches('=')] {
+            if !form.is_empty() {
+                text = text.replace(form, "(hidden)");
+            }
+        }
+    }
+    text
 }
 
 fn counted(keys: usize) -> String {

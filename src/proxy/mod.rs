@@ -26,6 +26,7 @@ mod judge;
 pub mod logout;
 pub mod path;
 pub mod record;
+pub mod refusals;
 mod reply;
 pub mod revocations;
 pub mod route;

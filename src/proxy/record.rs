@@ -14,6 +14,7 @@ use super::{
     Ctx,
     authenticate::Caller,
     denial::{Code, Denial},
+    refusals::Subject,
     state::State,
     trace,
     upstream::exchange::Exchange,
@@ -77,6 +78,7 @@ pub fn log(state: &State) -> Option<Log> {
 /// Counts a request and puts its line into the queue.
 pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
     let caller = count(ctx, metrics);
+    keep(session, ctx, caller);
     if let Some(Log(format)) = ctx.log {
         lines.request(write(&line(session, ctx, caller), format));
     }
@@ -186,11 +188,25 @@ pub fn refusal(
     request_id: &str,
     lines: &Lines,
 ) {
+    let now = clock::now();
+    let subject = Subject {
+        time: now,
+        request_id,
+        client,
+        method: "",
+        host: "",
+        path: "",
+        api: None,
+        client_id: None,
+        status: denial.code.status(),
+        trace_id: None,
+    };
+    state.refusals.keep(denial, &subject);
     if !state.config.log.access {
         return;
     }
     let line = Line {
-        time: timestamp(clock::now()),
+        time: timestamp(now),
         request_id,
         client,
         code: denial.code.name(),
@@ -200,6 +216,33 @@ pub fn refusal(
         ..Line::default()
     };
     lines.request(write(&line, state.config.log.format));
+}
+
+/// Keeps a refusal, for whoever asks about it by its id.
+fn keep(session: &Session, ctx: &Ctx, caller: Option<&Caller>) {
+    let (Some(denial), Some(state)) = (&ctx.denial, &ctx.state) else {
+        return;
+    };
+    if denial.code == Code::Permit {
+        return;
+    }
+    let request = session.req_header();
+    let written = session.response_written();
+    state.refusals.keep(
+        denial,
+        &Subject {
+            time: ctx.now,
+            request_id: ctx.id.to_str().unwrap_or_default(),
+            client: Some(ctx.hop.client),
+            method: request.method.as_str(),
+            host: &ctx.host,
+            path: request.uri.path(),
+            api: ctx.api.as_ref().map(|api| &api.config.name),
+            client_id: caller.map(|caller| caller.verified.facts.client_id.as_str()),
+            status: written.map_or(denial.code.status(), |answer| answer.status.as_u16()),
+            trace_id: trace::id(&request.headers),
+        },
+    );
 }
 
 fn count_verdict(ctx: &Ctx, caller: Option<&Caller>, metrics: &Metrics) {

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use super::{
     api::{self, Api},
     headers::Owned,
+    refusals::Refusals,
     revocations::Revocations,
     route::Table,
     strategy::Strategy,
@@ -31,6 +32,8 @@ pub struct Lasting {
     pub directory: Directory,
     /// Ended sessions.
     pub revocations: Arc<Revocations>,
+    /// The last refusals.
+    pub refusals: Arc<Refusals>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// Seals sessions where none is configured.
@@ -62,6 +65,8 @@ pub struct State {
     pub directory: Directory,
     /// Ended sessions.
     pub revocations: Arc<Revocations>,
+    /// The last refusals.
+    pub refusals: Arc<Refusals>,
 }
 
 /// A configuration that was checked but cannot be put to work.
@@ -145,6 +150,7 @@ impl State {
             providers,
             directory: lasting.directory.clone(),
             revocations: Arc::clone(&lasting.revocations),
+            refusals: Arc::clone(&lasting.refusals),
             config,
         })
     }

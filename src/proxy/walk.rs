@@ -4,17 +4,24 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use http::request::Parts;
+use http::{header, request::Parts};
 
 use super::{
     Ctx,
+    api::Api,
     denial::Denial,
     head::host,
     hop::{Hop, Scheme},
     judge::{self, Verdict},
     state::State,
 };
-use crate::telemetry::checks::{Checks, Step};
+use crate::{
+    model::{
+        check::Check,
+        credential::{ClientId, Credential},
+    },
+    telemetry::checks::{Checks, Step},
+};
 
 /// What a walk came to.
 #[derive(Debug)]
@@ -75,9 +82,49 @@ pub async fn walk(state: &Arc<State>, request: &Parts, target: &[u8], scheme: Sc
             }
         })),
     });
+    if let (Err(denial), Some(api)) = (&verdict, &ctx.api) {
+        tell_elsewhere(&checks, state, api, denial, request);
+    }
     Walk {
         api: ctx.api.map(|api| Arc::clone(&api.config.name)),
         steps: checks.steps(),
         verdict,
+    }
+}
+
+/// Tells of strategies that know a client which those of the API do not: an application under
+/// another strategy is an easy mistake to make.
+fn tell_elsewhere(checks: &Checks, state: &State, api: &Api, denial: &Denial, request: &Parts) {
+    if !["unknown_client", "unknown_application"].contains(&denial.reason) {
+        return;
+    }
+    let line = request.headers.get(header::AUTHORIZATION);
+    let presented = || match Credential::parse(line?.as_bytes()) {
+        Ok(Credential::Basic(id, _)) => Some(id),
+        _ => None,
+    };
+    let Some(id): Option<ClientId> = denial.client_id.clone().or_else(presented) else {
+        return;
+    };
+    let mut names: Vec<&str> = state
+        .strategies
+        .values()
+        .filter(|strategy| strategy.applications.knows(id.as_str()))
+        .map(|strategy| &*strategy.config.name)
+        .collect();
+    names.sort_unstable();
+    for name in names {
+        let lists = api
+            .config
+            .auth_strategies
+            .iter()
+            .any(|known| **known == *name);
+        checks.skipped(Check::Strategy, || match lists {
+            true => format!("{name}: it has an application with this client id, but did not judge"),
+            false => format!(
+                "{name}: it has an application with this client id, but API {} does not list it",
+                api.config.name
+            ),
+        });
     }
 }

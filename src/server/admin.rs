@@ -2,6 +2,7 @@
 //! else there needs the token.
 
 mod door;
+mod explain;
 
 use std::{
     net::SocketAddr,
@@ -120,6 +121,9 @@ async fn guarded(Extract(admin): Extract<Admin>, request: Request) -> Response {
         response
             .headers_mut()
             .insert(header::WWW_AUTHENTICATE, challenge);
+        return response;
+    }
+    if let Some(response) = explain::answer(&admin, &request) {
         return response;
     }
     let writes = !matches!(

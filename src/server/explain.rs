@@ -22,7 +22,7 @@ use tokio::runtime::{self, Runtime};
 use crate::{
     config::{Config, Role},
     directory::{Directory, file},
-    model::fault::Fault,
+    model::fault::{self, Fault},
     proxy::{
         state::{self, Lasting, State},
         upstream::health::Checker,
@@ -98,7 +98,7 @@ enum Error {
     #[error(transparent)]
     Credential(#[from] credential::Error),
     /// The configuration has faults; each was told.
-    #[error("the configuration cannot be used:\n{}", list(.0))]
+    #[error("{}", fault::list(.0))]
     Configuration(Vec<Fault>),
     /// Metrics cannot be registered.
     #[error("metrics: {0}")]
@@ -121,11 +121,6 @@ enum Error {
     /// The system gives no runtime.
     #[error("no runtime: {0}")]
     Runtime(#[from] io::Error),
-}
-
-fn list(faults: &[Fault]) -> String {
-    let lines: Vec<String> = faults.iter().map(Fault::to_string).collect();
-    lines.join("\n")
 }
 
 /// Explains what would become of a request. Blocks. The code is 0 where it would pass, 1 where it
@@ -220,6 +215,7 @@ fn put_to_work(mut config: Config, runtime: &Runtime) -> Result<Arc<State>, Erro
     let lasting = Lasting {
         directory: directory.clone(),
         revocations: Arc::default(),
+        refusals: Arc::default(),
         metrics: Arc::new(Metrics::new()?),
         made_key: SessionKey::random().map_err(|_| Error::Randomness)?,
         checker: Checker::default(),

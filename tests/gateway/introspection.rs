@@ -39,6 +39,42 @@ async fn an_active_token_passes_and_its_answer_is_kept() {
 }
 
 #[tokio::test]
+async fn the_gateway_introduces_itself_as_the_configuration_says() {
+    for (token_endpoint, introspection_endpoint, in_the_line) in [
+        (None, None, false),
+        (Some("client_secret_basic"), None, true),
+        (None, Some("client_secret_basic"), true),
+        (
+            Some("client_secret_basic"),
+            Some("client_secret_post"),
+            false,
+        ),
+    ] {
+        let world = World::with(|setup| {
+            introspecting(setup);
+            let provider = &mut setup.config["identity_providers"][0];
+            provider["token_endpoint_auth_method"] = json!(token_endpoint);
+            provider["introspection_endpoint_auth_method"] = json!(introspection_endpoint);
+        })
+        .await;
+        let token = world.idp.opaque(APP, |t| t);
+        world.passes(world.flights().bearer(&token)).await;
+        let asked = world.idp.requests(Endpoint::Introspection);
+        let case = format!("{token_endpoint:?} {introspection_endpoint:?}");
+        assert_eq!(
+            asked[0].header("authorization").is_some(),
+            in_the_line,
+            "{case}"
+        );
+        assert_ne!(
+            asked[0].field("client_secret").is_some(),
+            in_the_line,
+            "{case}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_jwt_is_not_introspected_unless_the_strategy_says_so() {
     let world = World::with(introspecting).await;
     world.passes(world.flights().bearer(&world.token())).await;

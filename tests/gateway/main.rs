@@ -20,6 +20,7 @@ mod conf;
 mod corpus;
 mod cors;
 mod embed;
+mod explain;
 mod forwarding;
 mod framing;
 mod grpc;

@@ -175,7 +175,9 @@ fn every_query_of_the_dashboard_is_promql() {
     let rules: Vec<Value> = panel_queries()
         .iter()
         .enumerate()
-        .map(|(index, query)| json!({ "record": format!("panel:{index}"), "expr": filled_in(query) }))
+        .map(|(index, query)| {
+            json!({ "record": format!("panel:{index}"), "expr": filled_in(query) })
+        })
         .collect();
     assert!(rules.len() >= 30, "{}", rules.len());
     let directory = tempfile::tempdir().unwrap();

@@ -170,7 +170,12 @@ async fn no_secret_shows_in_any_log_metric_or_answer() {
     world.gateway.get(&format!("/{last}")).send().await;
     crate::harness::eventually!(world.gateway.logged(&[last]), "the log is written");
     let log = world.gateway.log();
+    let admin =
+        crate::harness::client::Call::new(world.gateway.admin, "GET", "/explain?limit=4096");
+    let refusals = admin.bearer(ADMIN_TOKEN).send().await.text();
+    assert!(refusals.contains("invalid_token"), "{refusals}");
     for hidden in hidden {
+        assert!(!refusals.contains(&hidden), "{hidden} in {refusals}");
         for line in &log {
             assert!(!line.contains(&hidden), "{hidden} in the log: {line}");
         }

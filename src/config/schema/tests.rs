@@ -71,7 +71,7 @@ impl World {
     /// The faults at or below a pointer.
     fn faults(&self, document: &Value, pointer: &str) -> Vec<String> {
         let path = dotted(pointer);
-        let faults = self.load(document).map(|_| ()).unwrap_err();
+        let faults = self.load(document).map(|_| ()).err().unwrap_or_default();
         let messages = faults.into_iter().map(|fault| fault.message);
         messages
             .filter(|message| message.starts_with(&path))
@@ -146,6 +146,17 @@ fn keys(path: &str, schema: &Value, found: &mut Vec<(String, Value)>) {
     if let Some(each @ Value::Object(_)) = schema.get("additionalProperties") {
         keys(&format!("{path}.*"), each, found);
     }
+}
+
+/// A schema, or the alternatives that it is made of.
+fn kinds(schema: &Value) -> impl Iterator<Item = &Value> {
+    std::iter::once(schema).chain(schema["anyOf"].as_array().into_iter().flatten())
+}
+
+/// The range that a description tells.
+fn range(schema: &Value) -> Option<(&str, &str)> {
+    let (_, range) = schema["description"].as_str()?.rsplit_once(" From ")?;
+    range.split_once('.')?.0.split_once(" to ")
 }
 
 fn conf() -> PathBuf {
@@ -235,8 +246,7 @@ fn what_the_schema_refuses_the_reader_refuses() {
         if value.is_array() {
             wrong.push(json!([]));
         }
-        for kind in std::iter::once(schema).chain(schema["anyOf"].as_array().into_iter().flatten())
-        {
+        for kind in kinds(schema) {
             wrong.extend(
                 kind["minimum"]
                     .as_u64()
@@ -315,8 +325,7 @@ fn a_default_is_what_the_reader_takes_for_nothing() {
 fn every_word_is_one_to_the_reader() {
     let world = World::new();
     for (pointer, schema, _) in world.values() {
-        for kind in std::iter::once(schema).chain(schema["anyOf"].as_array().into_iter().flatten())
-        {
+        for kind in kinds(schema) {
             for word in kind["enum"].as_array().into_iter().flatten() {
                 let document = world.with(&pointer, word.clone());
                 assert!(world.validator.is_valid(&document), "{pointer}: {word}");
@@ -328,6 +337,37 @@ fn every_word_is_one_to_the_reader() {
             }
         }
     }
+}
+
+#[test]
+fn the_ends_of_every_range_are_in_it() {
+    let world = World::new();
+    let mut ends = 0;
+    for (pointer, schema, _) in world.values() {
+        let mut both: Vec<Value> = kinds(schema)
+            .flat_map(|kind| [kind.get("minimum"), kind.get("maximum")])
+            .flatten()
+            .cloned()
+            .collect();
+        // Those of durations are in the description alone.
+        if let (true, Some((least, most))) = (both.is_empty(), range(schema)) {
+            both = vec![json!(least), json!(most)];
+            for beyond in [format!("{most} 1ms"), "1ns".to_owned()] {
+                let refused = world.faults(&world.with(&pointer, json!(beyond)), &pointer);
+                // A nanosecond is in a range from nothing.
+                let legal = beyond == "1ns" && least == "0s";
+                assert_eq!(refused.is_empty(), legal, "{pointer}: {beyond}");
+            }
+        }
+        for end in both {
+            let document = world.with(&pointer, end.clone());
+            assert!(world.validator.is_valid(&document), "{pointer}: {end}");
+            let loaded = world.load(&document).map(|_| ());
+            assert_eq!(loaded, Ok(()), "{pointer}: {end}");
+            ends += 1;
+        }
+    }
+    assert!(ends >= 60, "{ends}");
 }
 
 #[test]
@@ -418,4 +458,80 @@ fn no_other_file_makes_the_readers_ask_for_more() {
         }
     }
     assert!(asked > 300, "{asked}");
+}
+
+/// The comment beside a key and on the lines below it, as one line.
+fn comment(line: u64) -> String {
+    let line = usize::try_from(line).unwrap() - 1;
+    let mut lines = EVERY_KEY.lines().skip(line);
+    let (_, mut text) = lines
+        .next()
+        .and_then(|first| first.split_once(" #"))
+        .map(|(key, text)| (key, text.trim().to_owned()))
+        .unwrap_or_default();
+    for more in lines.map_while(|line| line.trim_start().strip_prefix('#')) {
+        text = format!("{text} {}", more.trim());
+    }
+    text
+}
+
+fn commented(
+    node: &document::Node,
+    schema: &Value,
+    path: &str,
+    found: &mut Vec<(String, Value, u64)>,
+) {
+    match &node.value {
+        document::Value::Map(entries) => {
+            for entry in entries {
+                let below = &schema["properties"][&entry.key];
+                let path = format!("{path}.{}", entry.key);
+                if !found.iter().any(|(known, ..)| *known == path) {
+                    found.push((path.clone(), below.clone(), entry.line));
+                }
+                commented(&entry.value, below, &path, found);
+            }
+        }
+        document::Value::List(items) => {
+            for item in items {
+                commented(item, &schema["items"], path, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The brackets behind a key hold its range and its default, as the readers have them.
+#[test]
+fn comments_tell_ranges_and_defaults_as_they_are() {
+    let document = document::parse(&Path::new("gateway.yaml").into(), EVERY_KEY).unwrap();
+    let mut found = Vec::new();
+    commented(&document, &World::new().schema, "", &mut found);
+    let (mut ranges, mut defaults) = (0, 0);
+    for (path, schema, line) in found {
+        let comment = comment(line);
+        if let Some((least, most)) = range(&schema) {
+            let told = comment.contains(&format!("[{least} to {most}; "))
+                || comment.contains(&format!("up to {most}; "));
+            assert!(told, "{path}: {least} to {most}: {comment}");
+            ranges += 1;
+        }
+        let words = match schema.get("default") {
+            None => continue,
+            Some(Value::Bool(true)) => vec!["true".to_owned(), "on".to_owned()],
+            Some(Value::Bool(false)) => vec!["false".to_owned(), "off".to_owned()],
+            Some(Value::String(text)) => vec![text.clone()],
+            Some(other) => vec![other.to_string()],
+        };
+        let told = words.iter().any(|word| {
+            let before = ["[", "; "].map(|start| format!("{start}{word}"));
+            before.iter().any(|start| {
+                let mut rest = comment.split(start.as_str()).skip(1);
+                rest.any(|rest| rest.starts_with([']', ':']))
+            })
+        });
+        assert!(told, "{path}: {words:?}: {comment}");
+        defaults += 1;
+    }
+    assert!(ranges >= 30 && defaults >= 40, "{ranges} {defaults}");
 }

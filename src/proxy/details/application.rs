@@ -28,7 +28,10 @@ fn outcome(good: bool) -> Outcome {
 pub(in crate::proxy) fn directory(checks: &Checks, directory: &Directory) {
     let loaded = directory.is_loaded();
     checks.note(Check::Directory, outcome(loaded), || match loaded {
-        true => format!("{} applications", directory.len()),
+        true => match directory.len() {
+            1 => "1 application".to_owned(),
+            count => format!("{count} applications"),
+        },
         false => "the applications could not be read yet".to_owned(),
     });
 }

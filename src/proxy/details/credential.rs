@@ -10,7 +10,7 @@ use crate::{
         credential::{Credential, Malformed},
     },
     proxy::{session::cookies as all_cookies, strategy::Strategy},
-    telemetry::checks::{Checks, listed, quoted},
+    telemetry::checks::{Checks, listed},
     token::jwt,
 };
 
@@ -20,15 +20,16 @@ pub(in crate::proxy) fn credential<'a>(
     parsed: Result<Credential<'a>, Malformed>,
 ) -> Result<Credential<'a>, Malformed> {
     match &parsed {
-        Ok(Credential::Basic(id, _)) => checks.passed(Check::Credential, || {
-            format!("Basic: client id {} and a secret", quoted(id.as_str()))
+        // Which id is told when a strategy knows it: it may be the secret, in the wrong place.
+        Ok(Credential::Basic(..)) => checks.passed(Check::Credential, || {
+            "Basic: a client id and a secret".to_owned()
         }),
         Ok(Credential::Bearer(token)) => checks.passed(Check::Credential, || {
-            let kind = match jwt::looks_like_jwt(token.expose()) {
-                true => "a JWT",
-                false => "a token that is no JWT",
-            };
-            format!("Bearer: {kind} of {} bytes", token.expose().len())
+            let length = token.expose().len();
+            match jwt::looks_like_jwt(token.expose()) {
+                true => format!("Bearer: a JWT of {length} bytes"),
+                false => format!("Bearer: a token of {length} bytes, no JWT"),
+            }
         }),
         Ok(Credential::Unknown) => checks.failed(Check::Credential, || {
             "an Authorization line of another scheme than Basic and Bearer".to_owned()

@@ -42,8 +42,8 @@ pub(in crate::proxy) fn route(
     let near = || {
         let paths = state.table.configured(host);
         match paths.is_empty() {
-            true => format!("no route has the host {}", quoted(host)),
-            false => format!("for this host there are {}", listed(paths)),
+            true => format!("no route is for the host {}", quoted(host)),
+            false => format!("the paths for this host are {}", listed(paths)),
         }
     };
     match found {

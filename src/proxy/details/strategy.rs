@@ -57,15 +57,18 @@ pub(in crate::proxy) fn exchanging(
         let name = &strategy.config.name;
         if found.is_some_and(|found| Arc::ptr_eq(found, strategy)) {
             checks.passed(Check::Strategy, || {
-                format!("{name}: it has an application with this client id")
+                format!(
+                    "{name}: an application of it has the client id {}",
+                    quoted(id.as_str())
+                )
             });
             return;
         }
         checks.skipped(Check::Strategy, || {
             match strategy.config.client_credentials {
                 true => format!(
-                    "{name}: no application of it has the client id {}",
-                    quoted(id.as_str())
+                    "{name}: no application of it has this client id, {}",
+                    hint(id.as_str())
                 ),
                 false => format!("{name}: client_credentials is not in its auth_methods"),
             }
@@ -75,6 +78,15 @@ pub(in crate::proxy) fn exchanging(
         "no strategy has an application with this client id, so no identity provider is asked"
             .to_owned()
     });
+}
+
+/// Enough of an id that nobody knows to find a mistake, and too little of a secret in its place.
+fn hint(id: &str) -> String {
+    let (start, length): (String, _) = (id.chars().take(4).collect(), id.chars().count());
+    match length > 8 {
+        true => format!("{length} characters that begin with {}", quoted(&start)),
+        false => format!("{length} characters"),
+    }
 }
 
 /// Tells which strategy introspects a token.

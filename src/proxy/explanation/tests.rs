@@ -139,7 +139,7 @@ fn walk(folder: &Path, found: &mut BTreeSet<String>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             walk(&path, found);
-        } else if !path.ends_with("explanation.rs") && !path.ends_with("tests.rs") {
+        } else if !path.ends_with("reasons.rs") && !path.ends_with("tests.rs") {
             let source = fs::read_to_string(&path).unwrap();
             words_in(
                 source.split("#[cfg(test)]\nmod tests").next().unwrap(),

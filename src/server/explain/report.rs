@@ -161,8 +161,10 @@ pub(super) fn text(reports: &[Report]) -> String {
 fn one(report: &Report) -> String {
     let mut text = String::new();
     let credential = match report.credential {
-        "none" => "without a credential".to_owned(),
-        kind => format!("with a {kind}"),
+        "basic" => "with client id and secret",
+        "cookie" => "with a cookie",
+        "token" => "with a bearer token",
+        _ => "without a credential",
     };
     let Report { method, url, .. } = report;
     wrap(&mut text, "", &format!("{method} {url} {credential}"));

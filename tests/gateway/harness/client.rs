@@ -137,6 +137,16 @@ impl Response {
         self
     }
 
+    /// An answer of the admin address: RFC 9457 too, but for a request that has no id.
+    #[track_caller]
+    pub(crate) fn assert_problem_without_id(&self, status: u16, code: &str) {
+        let found = (self.status, self.code());
+        assert_eq!(found, (status, code.to_owned()), "{self:?}");
+        let kind = self.header("content-type");
+        assert_eq!(kind, Some("application/problem+json"), "{self:?}");
+        assert_eq!(self.header("cache-control"), Some("no-store"), "{self:?}");
+    }
+
     #[track_caller]
     pub(crate) fn assert_status(&self, status: u16) -> &Self {
         assert_eq!(self.status, status, "{self:?}");
