@@ -1,15 +1,16 @@
 //! The guard in another Pingora program: `examples/embed.rs` answers as the gateway does.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, process::Command};
 
 use crate::harness::{
     APP, SECRET, add, application,
-    client::Connection,
-    embedded::{self, Embedded, example},
+    client::{Call, Connection},
+    embedded::{self, Embedded, example, free_address},
     eventually,
+    gateway::Process,
     h2c::H2c,
     http1::Answer,
     idp::Endpoint,
@@ -585,6 +586,64 @@ async fn what_becomes_of_a_request_is_explained_by_its_file() {
     );
     let (code, text) = explain("/open").await;
     assert_eq!(code, Some(0), "{text}");
+}
+
+#[tokio::test]
+async fn the_example_does_what_it_says_of_itself() {
+    let start = |mut command: Command, more: &[&str]| {
+        command.args(more);
+        Process::spawn(command)
+    };
+    let told = |process: &Process| {
+        let address = |line: &String| {
+            let rest = line.strip_prefix("listening on http://")?;
+            rest.split(' ').next()?.parse::<SocketAddr>().ok()
+        };
+        process.log().iter().find_map(address)
+    };
+    let idp = start(Command::new(example("idp").await), &["127.0.0.1:0"]);
+    let echo = start(Command::new(example("echo").await), &["127.0.0.1:0"]);
+    eventually!(told(&idp).is_some() && told(&echo).is_some(), "they listen");
+    let (issuer, upstream) = (told(&idp).unwrap(), told(&echo).unwrap());
+    let register = Call::new(issuer, "POST", "/register")
+        .header("Content-Type", "application/json")
+        .body(r#"{"client_name": "Trip Planner"}"#);
+    let client = register.send().await.json();
+    let member = |name: &str| client[name].as_str().unwrap().to_owned();
+    let (id, secret) = (member("client_id"), member("client_secret"));
+
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let yaml = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/embed.yaml");
+    let yaml = std::fs::read_to_string(yaml).unwrap();
+    let yaml = yaml.replace("127.0.0.1:9400", &issuer.to_string());
+    let yaml = yaml.replace("../target/embed/", "");
+    std::fs::write(at("embed.yaml"), yaml).unwrap();
+    let applications = |state: &str| {
+        format!(
+            "applications: [{{ name: Trip Planner, developer: dana@example.com, auth_strategy: \
+             partners,\n    client_id: {id}, registrations: {{ flights: {state} }} }}]\n"
+        )
+    };
+    std::fs::write(at("applications.yaml"), applications("approved")).unwrap();
+    let address = free_address();
+    let mut command = Command::new(example("embed").await);
+    command.arg(at("embed.yaml"));
+    let _embed = start(command, &[&address.to_string(), &upstream.to_string()]);
+    eventually!(TcpStream::connect(address).await.is_ok(), "it listens");
+
+    let get = |path| Call::new(address, "GET", path);
+    let refused = get("/flights").send().await;
+    refused.assert_problem(401, "credentials_required");
+    let spoofed = get("/flights").header("X-Application-Name", "me");
+    let good = spoofed.basic(&id, &secret);
+    eventually!(good.send().await.status == 200, "the keys are there");
+    let seen = good.send().await.json();
+    assert_eq!(seen["headers"]["x-application-name"], "Trip Planner");
+    assert_eq!(seen["headers"]["authorization"], Value::Null);
+    get("/status").send().await.assert_status(200);
+    std::fs::write(at("applications.yaml"), applications("revoked")).unwrap();
+    eventually!(good.send().await.status == 403, "revoked");
 }
 
 #[tokio::test]

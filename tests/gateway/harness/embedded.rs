@@ -153,8 +153,9 @@ pub(crate) fn config(issuer: &str) -> Value {
     })
 }
 
-/// The path of a built example. `cargo test` builds them all, `cargo test --test gateway` does not.
-pub(crate) async fn example(name: &'static str) -> PathBuf {
+/// The path of a built example: `embed`, `idp` or `echo`. `cargo test` builds them all, `cargo test
+/// --test gateway` does not.
+pub(crate) async fn example(name: &str) -> PathBuf {
     static BUILT: OnceCell<()> = OnceCell::const_new();
     let built = Path::new(env!("CARGO_BIN_EXE_dcr-gateway"));
     let directory = built.parent().unwrap();
@@ -164,7 +165,8 @@ pub(crate) async fn example(name: &'static str) -> PathBuf {
     };
     let build = || async {
         let output = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "--example", name])
+            .args(["build", "--quiet", "--locked"])
+            .args(["--example=embed", "--example=idp", "--example=echo"])
             .args(["--profile", profile])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stdin(Stdio::null())
