@@ -31,7 +31,7 @@ pub(crate) fn as_it_is(_: &mut Value) {}
 pub(crate) fn as_ever<V>(_: &mut Account, _: &mut V, _: &str) {}
 
 /// Makes each mistake in a world of its own. What is no client's fault is told in a line of its own
-/// too, with the same cure.
+/// too, with the same cure, and so `explain` tells it.
 pub(crate) async fn mistakes<V: Vendor>(mistakes: &[Mistake<V>]) {
     for mistake in mistakes {
         let case = mistake.case;
@@ -45,6 +45,8 @@ pub(crate) async fn mistakes<V: Vendor>(mistakes: &[Mistake<V>]) {
         assert_eq!(verdict.to_string(), mistake.ends, "{case}: {verdict:?}");
         let cure = verdict.cure().to_lowercase();
         assert!(cure.contains(mistake.cure), "{case}: {cure:?}");
+        let pair = format!("{}:{SECRET}", site.client);
+        site.explains("--basic", &pair, &verdict).await;
         if verdict.response.status == 401 {
             continue;
         }

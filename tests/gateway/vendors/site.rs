@@ -126,6 +126,35 @@ impl<V: Vendor> Site<V> {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// What `dcr-gateway explain` says of `/orders` with a credential has to be what the gateway did
+    /// and logged, cure and all.
+    pub(crate) async fn explains(&self, kind: &str, credential: &str, verdict: &Verdict) {
+        let file = self.gateway.directory.path().join("presented");
+        std::fs::write(file, credential).unwrap();
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_dcr-gateway"))
+            .args(["explain", "--json", "--config", "gateway.yaml"])
+            .args(["--url", "http://api.test/orders", kind, "@presented"])
+            .current_dir(self.gateway.directory.path())
+            .output();
+        let output = output.await.unwrap();
+        let told: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+        let found = &told["requests"][0]["verdict"];
+        if found["reason"] == "no_metadata" {
+            // Gone since the gateway started, which goes on with what it has read.
+            assert!(found["cure"].is_string(), "{told}");
+            return;
+        }
+        assert_eq!(found["status"], verdict.response.status, "{told}");
+        assert_eq!(found["code"], verdict.response.code(), "{told}");
+        assert_eq!(found["reason"], verdict.line["reason"], "{told}");
+        match &verdict.line["cure"] {
+            // Where the vendor's preset knows none there is a general one.
+            Value::Null => assert!(found["cure"].is_string(), "{told}"),
+            cure => assert_eq!(&found["cure"], cure, "{told}"),
+        }
+    }
+
     /// Sends a call that has to end so, written as in a table.
     #[track_caller]
     pub(crate) fn ends(&self, call: &Call, expected: &str) -> impl Future<Output = Verdict> {

@@ -370,6 +370,7 @@ async fn a_token_for_graph_is_told_from_a_forged_one() {
     let call = site.orders().bearer(&token);
     let verdict = site.ends(&call, "401 invalid_token graph_token cure").await;
     assert!(verdict.cure().contains("/.default"), "{verdict:?}");
+    site.explains("--token", &token, &verdict).await;
     // A `nonce` alone excuses nothing.
     let forged = site.bearer(|token| token.claim("appid", "x").header("nonce", "n"));
     let verdict = site.verdict(&forged).await;

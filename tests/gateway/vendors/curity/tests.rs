@@ -215,6 +215,7 @@ async fn opaque_tokens_without_introspection_are_refused_with_the_cure() {
         )
         .await;
     assert!(verdict.cure().contains("introspection"), "{verdict:?}");
+    site.explains("--token", &token, &verdict).await;
     // What Curity itself says of the pair is proof enough.
     let verdict = site.ends(&site.basic(), "200 t1").await;
     let cookie = verdict.response.cookie().expect("a session cookie");
