@@ -866,7 +866,11 @@ async fn routes_are_told_as_the_gateway_finds_them() {
         "--json",
     ];
     let said = run(&world, &arguments, &world.token()).await;
-    assert_eq!(said.report()["verdict"]["code"], "no_route");
+    let report = said.report();
+    assert_eq!(report["verdict"]["code"], "no_route");
+    let (_, detail) = failed(&report);
+    let elsewhere = detail.ends_with("hosts that have this path: \"api.test\"");
+    assert!(elsewhere, "{detail}");
     // A query may hold anything, and is not read.
     let arguments = [
         "--config",
