@@ -92,8 +92,13 @@
 //! }
 //! ```
 //!
-//! `dcr-gateway check --guard --config guard.yaml` says what is wrong with such a file.
-//! `examples/embed.rs` is a program with load balancing, and says how to try it.
+//! `guard.yaml` names two files more. `applications.yaml` says who may call what, as in this crate's
+//! `conf/applications.yaml`; without it all but the public API answers 503. `secrets/session` is the
+//! key of session cookies: `mkdir -p secrets; openssl rand -base64 32 >secrets/session`.
+//!
+//! `dcr-gateway check --guard --config guard.yaml` says what is wrong with such a file, and
+//! `dcr-gateway explain --guard` why a credential is refused. `examples/embed.rs` is a program with
+//! load balancing, and says how to try it.
 //!
 //! # What the guard does
 //!
@@ -126,7 +131,8 @@
 //! - **Limits on connections and heads.** The gateway reads heads itself, with a size, a count and a
 //!   deadline; a plain Pingora service takes heads up to 1 MiB, for as long as a client cares to send
 //!   them. Of `limits` a guard keeps `header_count` and `body_size`.
-//! - **Time-outs** towards clients and upstreams, retries, and a stop that loses no request.
+//! - **Time-outs** towards clients and upstreams, retries, and a stop that loses no request. Told to
+//!   stop by SIGTERM, Pingora waits five minutes unless `ServerConf::grace_period_seconds` says less.
 //! - **Where requests go.** Every key of `apis[].upstream`, `strip_prefix`, and whatever else a guard
 //!   cannot honour may stand in the file, which can be a gateway's too: it is checked, and each such
 //!   key is named in a warning. What the proxy makes of a path after it was judged is its own choice.

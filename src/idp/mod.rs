@@ -247,7 +247,8 @@ impl Provider {
         }
         if let Some(keys) = self.keys(now) {
             let age = now.since(keys.fetched).as_secs();
-            return Ok(format!("{} keys, fetched {age} s ago", keys.set.len()));
+            let keys = told::counted(keys.set.len());
+            return Ok(format!("{keys}, fetched {age} s ago"));
         }
         match &*self.0.metadata.load() {
             Some(metadata) if metadata.jwks_uri.is_none() => Ok("metadata, no key set".to_owned()),

@@ -237,7 +237,7 @@ fn without(text: &str, hidden: &[String]) -> String {
     text
 }
 
-fn counted(keys: usize) -> String {
+pub(super) fn counted(keys: usize) -> String {
     match keys {
         1 => "1 key".to_owned(),
         _ => format!("{keys} keys"),

@@ -35,14 +35,21 @@ impl fmt::Display for Place {
 }
 
 /// Something that keeps a file from being used. `Display` is one line: place, key path, what is
-/// there, what was expected. It never shows a secret.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// there, what was expected. It never shows a secret. `Debug` is the same: a `main` that returns an
+/// error prints that.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {message}")]
 pub struct Fault {
     /// Where it is.
     pub place: Place,
     /// Key path, value and expectation.
     pub message: String,
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// Why a configuration is not used: every fault, a line each.
@@ -80,5 +87,25 @@ pub struct Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: warning: {}", self.place, self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_main_that_returns_a_fault_prints_what_people_can_read() {
+        let place = Place {
+            file: Path::new("guard.yaml").into(),
+            line: 9,
+            column: 24,
+        };
+        let message = "key: \"a\": expected \"b\"".to_owned();
+        let fault = Fault { place, message };
+        assert_eq!(
+            format!("{fault:?}"),
+            "guard.yaml:9:24: key: \"a\": expected \"b\""
+        );
     }
 }

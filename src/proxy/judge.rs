@@ -78,7 +78,7 @@ pub(super) async fn judge(
     let path = details::route::path(&checks, Path::check(path)).map_err(ambiguous)?;
     checks.passed(Check::Path, || "one reading only".to_owned());
     let found = state.table.find(&ctx.host, &path, method);
-    details::route::route(&checks, &state, &ctx.host, method, &found);
+    details::route::route(&checks, &state, &ctx.host, &path, method, &found);
     let (index, prefix_length) = match found {
         Found::Api {
             index,

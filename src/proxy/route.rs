@@ -138,6 +138,21 @@ impl Table {
         all
     }
 
+    /// The hosts that have a route for a path, in the form of the configuration and sorted: for
+    /// telling people who asked another one.
+    #[must_use]
+    pub fn hosts(&self, path: &Path<'_>) -> Vec<String> {
+        let exact = self.exact.iter().map(|(host, p)| (host.to_string(), p));
+        let suffixes = self.suffixes.iter().map(|(s, p)| (format!("*.{s}"), p));
+        let mut all: Vec<String> = exact
+            .chain(suffixes)
+            .filter(|(_, paths)| paths.entry(path.form()).is_some())
+            .map(|(host, _)| host)
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
     /// Finds the API for a request. `host` is as the client sent it, port and all.
     #[must_use]
     pub fn find(&self, host: &str, path: &Path<'_>, method: &Method) -> Found<'_> {

@@ -35,6 +35,7 @@ use credential::Source;
 use diary::Diary;
 use question::Asked;
 use report::Report;
+pub(super) use report::wrap;
 
 /// What it is asked.
 #[derive(clap::Args)]

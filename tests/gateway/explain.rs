@@ -866,7 +866,11 @@ async fn routes_are_told_as_the_gateway_finds_them() {
         "--json",
     ];
     let said = run(&world, &arguments, &world.token()).await;
-    assert_eq!(said.report()["verdict"]["code"], "no_route");
+    let report = said.report();
+    assert_eq!(report["verdict"]["code"], "no_route");
+    let (_, detail) = failed(&report);
+    let elsewhere = detail.ends_with("hosts that have this path: \"api.test\"");
+    assert!(elsewhere, "{detail}");
     // A query may hold anything, and is not read.
     let arguments = [
         "--config",
@@ -1136,6 +1140,15 @@ async fn a_running_gateway_knows_why_it_refused() {
             .starts_with("refused: 403 application_suspended")
     );
     assert!(text.text().contains("\n  cure  Set status: active"));
+    // As wide as the command's, whatever the cure and the path.
+    let path = format!("/flights/{}", "x".repeat(120));
+    let response = world.gateway.get(&path).basic(APP, "wrong").send().await;
+    kept(&world, &response).await;
+    let text =
+        ask(&world, &format!("/explain/{}", id_of(&response))).header("Accept", "text/plain");
+    let text = text.send().await.text();
+    assert!(text.contains("wrong_secret"), "{text}");
+    assert!(text.lines().all(|line| line.len() <= 100), "{text}");
 }
 
 #[tokio::test]

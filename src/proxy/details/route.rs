@@ -4,7 +4,12 @@ use http::Method;
 
 use crate::{
     model::check::Check,
-    proxy::{denial::Denial, path::Ambiguity, route::Found, state::State},
+    proxy::{
+        denial::Denial,
+        path::{Ambiguity, Path},
+        route::Found,
+        state::State,
+    },
     telemetry::checks::{Checks, listed, quoted},
 };
 
@@ -36,14 +41,20 @@ pub(in crate::proxy) fn route(
     checks: &Checks,
     state: &State,
     host: &str,
+    path: &Path<'_>,
     method: &Method,
     found: &Found<'_>,
 ) {
     let near = || {
         let paths = state.table.configured(host);
-        match paths.is_empty() {
+        let here = match paths.is_empty() {
             true => format!("no route is for the host {}", quoted(host)),
             false => format!("the paths for this host are {}", listed(paths)),
+        };
+        let hosts = state.table.hosts(path);
+        match hosts.is_empty() {
+            true => here,
+            false => format!("{here}; hosts that have this path: {}", listed(hosts)),
         }
     };
     match found {

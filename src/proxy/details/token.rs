@@ -166,10 +166,13 @@ fn of_claims(
                 told.join(", ")
             )
         }
-        Check::Claims => format!(
-            "exp, nbf, iat, aud and {} have the right types",
-            listed(rules.scope_claims.iter().map(ToString::to_string))
-        ),
+        Check::Claims => {
+            let scopes: Vec<String> = rules.scope_claims.iter().map(ToString::to_string).collect();
+            format!(
+                "exp, nbf, iat, aud and {} have the right types",
+                scopes.join(", ")
+            )
+        }
         Check::ManagementScope => format!("scope {}", shown(claims, "scope")),
         Check::Times => {
             let leeway = humantime::format_duration(rules.leeway);

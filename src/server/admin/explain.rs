@@ -2,7 +2,7 @@
 //!
 //! Answers as JSON, or as text to those who ask for `text/plain`.
 
-use std::{borrow::Cow, fmt::Write as _, net::IpAddr, time::Duration};
+use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 use axum::{
     extract::Request,
@@ -14,10 +14,13 @@ use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::{Admin, problem};
-use crate::proxy::{
-    explanation,
-    refusals::{KEPT, Refusal},
-    state::State,
+use crate::{
+    proxy::{
+        explanation,
+        refusals::{KEPT, Refusal},
+        state::State,
+    },
+    server::explain::wrap,
 };
 
 /// Refusals listed where nobody says how many.
@@ -179,9 +182,12 @@ impl<'a> Told<'a> {
     /// For people. What a client chose is quoted, so that none can look like another field or line.
     fn text(&self) -> String {
         let mut text = format!(
-            "refused: {} {}, reason {}\n  why   {}\n  cure  {}\n\n",
-            self.status, self.code, self.reason, self.meaning, self.cure
+            "refused: {} {}, reason {}\n",
+            self.status, self.code, self.reason
         );
+        wrap(&mut text, "  why   ", self.meaning);
+        wrap(&mut text, "  cure  ", self.cure);
+        text.push('\n');
         let quoted = |value: Option<&str>| value.map(|value| Cow::Owned(format!("{value:?}")));
         let application = self.application.as_ref();
         let application = application.map(|known| format!("{:?}, {}", known.name, known.id));
@@ -203,8 +209,7 @@ impl<'a> Told<'a> {
             ("trace_id", quoted(self.trace_id)),
         ] {
             if let Some(value) = value {
-                // Writing into a string cannot fail.
-                let _ = writeln!(text, "  {name:11}  {value}");
+                wrap(&mut text, &format!("  {name:11}  "), &value);
             }
         }
         text

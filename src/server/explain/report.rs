@@ -228,7 +228,7 @@ fn one(report: &Report) -> String {
 }
 
 /// Writes a text behind a label, broken at spaces and set under itself.
-fn wrap(out: &mut String, label: &str, text: &str) {
+pub(in crate::server) fn wrap(out: &mut String, label: &str, text: &str) {
     let indent = label.chars().count();
     let room = WIDTH.saturating_sub(indent).max(20);
     out.push_str(label);
