@@ -682,6 +682,38 @@ async fn a_pair_that_is_refused_is_told_as_the_gateway_judges_it() {
 }
 
 #[tokio::test]
+async fn a_secret_that_an_identity_provider_sends_back_shows_nowhere() {
+    let world = World::start().await;
+    let secret = "Canary/of+a&<secret%\"x";
+    let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    let html = secret.replace('&', "&amp;").replace('<', "&lt;");
+    let pair = BASE64_STANDARD.encode(format!("{APP}:{encoded}"));
+    let hexadecimal: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    for echo in [
+        secret.to_owned(),
+        encoded.to_lowercase(),
+        html,
+        pair,
+        hexadecimal,
+    ] {
+        for member in ["error", "error_description"] {
+            let mut answer = json!({"error": "invalid_scope"});
+            answer[member] = json!(format!("sent-{echo}"));
+            world.idp.fault(Endpoint::Token, Answer::json(400, &answer));
+            let shown = Shown::basic(APP, secret);
+            let (report, text) = explain(&world, "GET", "/flights", &shown).await;
+            assert_eq!(failed(&report).0, "token_answer", "{report}");
+            let response = shown.put(world.flights()).send().await;
+            response.assert_problem(502, "identity_provider_misconfigured");
+            let log = world.gateway.log().join("\n");
+            for place in [report.to_string(), text.out, text.err, log] {
+                assert!(!place.contains(&echo), "{echo} in {place}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_client_of_another_strategy_is_told_where_it_is_known() {
     let world = World::with(|s| {
         let mut other = s.config["auth_strategies"][0].clone();
