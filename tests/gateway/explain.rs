@@ -714,6 +714,31 @@ async fn a_secret_that_an_identity_provider_sends_back_shows_nowhere() {
 }
 
 #[tokio::test]
+async fn what_the_front_refuses_is_told_too() {
+    let world = World::with(|s| s.config["limits"] = json!({"header_size": "4KiB"})).await;
+    let long = Shown::Token(format!("eyJhbGciOiJSUzI1NiJ9.{}.x", "A".repeat(6_000)));
+    let cookie = Shown::Cookie(format!("other={}", "x".repeat(6_000)));
+    for (case, target, shown, reason) in [
+        ("long token", "/flights", &long, "head"),
+        ("long cookie", "/flights", &cookie, "head"),
+        (
+            "space",
+            "/flights?a=b c",
+            &Shown::Token(world.token()),
+            "malformed_target",
+        ),
+    ] {
+        let (report, text) = explain(&world, "GET", target, shown).await;
+        assert_eq!(text.code, 1, "{case}");
+        assert_eq!(report["verdict"]["reason"], reason, "{case}: {report}");
+        assert_eq!(failed(&report).0, "head", "{case}: {report}");
+        let response = shown.put(world.gateway.call("GET", target)).send().await;
+        assert_eq!(report["verdict"]["status"], response.status, "{case}");
+        assert_eq!(report["verdict"]["code"], response.code(), "{case}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_of_another_strategy_is_told_where_it_is_known() {
     let world = World::with(|s| {
         let mut other = s.config["auth_strategies"][0].clone();
