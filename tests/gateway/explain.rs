@@ -1304,6 +1304,25 @@ async fn old_refusals_make_room_and_memory_is_bounded() {
 }
 
 #[tokio::test]
+async fn what_a_client_asked_for_does_not_reach_the_operators_terminal() {
+    let world = World::start().await;
+    let refused = world.gateway.get("/\u{9b}31m\u{202e}x").send().await;
+    let told = kept(&world, &refused).await;
+    assert_eq!(told["path"], "/\u{9b}31m\u{202e}x");
+    for (path, accept) in [
+        (format!("/explain/{}", id_of(&refused)), "text/plain"),
+        (format!("/explain/{}", id_of(&refused)), "application/json"),
+        ("/explain".to_owned(), "text/plain"),
+        ("/explain".to_owned(), "application/json"),
+    ] {
+        let answer = ask(&world, &path).header("Accept", accept).send().await;
+        let text = answer.text();
+        let obeyed = |c: char| c == '\u{202e}' || (c.is_control() && c != '\n');
+        assert!(!text.contains(obeyed), "{accept}: {text:?}");
+    }
+}
+
+#[tokio::test]
 async fn refusals_outlive_a_reload() {
     let world = World::start().await;
     let refused = world.flights().send().await;

@@ -14,10 +14,13 @@ use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::{Admin, problem};
-use crate::proxy::{
-    explanation,
-    refusals::{KEPT, Refusal},
-    state::State,
+use crate::{
+    proxy::{
+        explanation,
+        refusals::{KEPT, Refusal},
+        state::State,
+    },
+    telemetry::checks::plain_json,
 };
 
 /// Refusals listed where nobody says how many.
@@ -123,8 +126,9 @@ fn wants_text(request: &Request) -> bool {
 
 fn json(told: &impl Serialize) -> Response {
     // Strings and numbers always serialise.
-    let mut body = serde_json::to_vec_pretty(told).unwrap_or_default();
-    body.push(b'\n');
+    let body = serde_json::to_string_pretty(told).unwrap_or_default();
+    let mut body = plain_json(&body);
+    body.push('\n');
     let fields = [
         (header::CONTENT_TYPE, "application/json"),
         (header::CACHE_CONTROL, "no-store"),
