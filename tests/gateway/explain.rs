@@ -984,6 +984,7 @@ async fn wrong_usage_is_told_without_a_secret() {
     let pair = format!("{APP}:{CANARY}");
     let url = format!("http://me:{CANARY}@api.test/");
     let field = format!("Authorization: Bearer {CANARY}");
+    let (glued, switched) = (format!("--token{CANARY}"), format!("--json={CANARY}"));
     let config = ["--config", "gateway.yaml"];
     for (case, arguments, input, word) in [
         ("token", &["--token", CANARY][..], "", "standard input"),
@@ -997,6 +998,9 @@ async fn wrong_usage_is_told_without_a_secret() {
             "an argument too many",
         ),
         ("alone", &[CANARY], "", "an argument too many"),
+        ("no space", &[&glued], "", "unexpected argument"),
+        ("as a flag", &["--", &glued], "", "an argument too many"),
+        ("behind a switch", &[&switched], "", "unexpected value"),
         ("in the URL", &["--url", &url], "", "--url"),
         (
             "in a field",
