@@ -50,7 +50,7 @@ enum Command {
     Explain(explain::Arguments),
     /// Print the JSON Schema of a file, for editors and for checks before a gateway sees the file.
     Schema {
-        /// Whose.
+        /// Which file.
         #[arg(value_enum, default_value_t = File::Gateway)]
         file: File,
     },

@@ -109,6 +109,9 @@ pub(crate) fn reason(error: &std::io::Error) -> String {
         .to_lowercase()
 }
 
+/// In what the parser says where the indentation of a line is often the reason.
+const SPACED: [&str; 2] = ["mapping values are not allowed", "did not find expected"];
+
 /// One line, without the place, which stands in front of it already.
 fn message(error: &Error) -> String {
     let message = match error {
@@ -117,5 +120,9 @@ fn message(error: &Error) -> String {
         }
         error => DefaultMessageFormatter.format_message(error),
     };
-    one_line(&message).into_owned()
+    let hint = match SPACED.iter().any(|part| message.contains(part)) {
+        true => "; is this line, or the one above, indented as those beside it?",
+        false => "",
+    };
+    format!("{}{hint}", one_line(&message))
 }

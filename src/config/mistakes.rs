@@ -4,7 +4,7 @@
 use crate::{
     idp::{
         Config as Provider,
-        vendor::{GRAPH, NamesApi, OPENID_SCOPES, ORG, Opaque, Vendor},
+        vendor::{DEFAULT, GRAPH, NamesApi, OPENID_SCOPES, ORG, Opaque, Vendor},
     },
     proxy::strategy::Config as Strategy,
 };
@@ -78,6 +78,12 @@ fn request(vendor: Vendor, strategy: &Strategy) -> Option<&'static str> {
             "token_request.scope: Okta refuses OpenID scopes such as openid with client \
              credentials: ask for a custom scope of the authorization server",
         ),
+        Vendor::Azure if scopes().any(|scope| !scope.ends_with(DEFAULT)) && !given("resource") => {
+            Some(
+                "token_request.scope: Entra takes one scope with client credentials, that of the API \
+             and /.default, as in api://APP_ID/.default",
+            )
+        }
         _ => match vendor.preset().names_api {
             NamesApi::Audience if strategy.audience.is_empty() && request.audience.is_none() => {
                 Some(

@@ -717,7 +717,13 @@ fn syntax_is_reported_with_its_place() {
         ),
         (
             "a: b: c",
-            "gateway.yaml:1:5: mapping values are not allowed in this context",
+            "gateway.yaml:1:5: mapping values are not allowed in this context; is this line, or the \
+             one above, indented as those beside it?",
+        ),
+        (
+            "a:\n  - b: 1\n    c: 2\n   d: 3\n",
+            "gateway.yaml:4:4: while parsing a block collection, did not find expected '-' \
+             indicator; is this line, or the one above, indented as those beside it?",
         ),
         (
             "[1]",

@@ -291,14 +291,34 @@ fn trouble(error: reqwest::Error) -> Unavailable {
     if error.is_timeout() {
         return Trouble::TimedOut.after(PAUSE.0);
     }
+    let host = error.url().and_then(|url| {
+        let host = url.host_str()?;
+        let port = url.port().map(|port| format!(":{port}"));
+        Some(format!("{host}{}", port.unwrap_or_default()))
+    });
     let error = error.without_url();
-    let mut text = error.to_string();
+    let mut causes = vec![error.to_string()];
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {
-        text = format!("{text}: {cause}");
+        causes.push(cause.to_string());
         source = cause.source();
     }
+    let text = told(host, causes);
     Trouble::Transport(text).after(PAUSE.0)
+}
+
+/// Where, and why, without the layers of the client that only say that something is wrong below.
+fn told(host: Option<String>, mut causes: Vec<String>) -> String {
+    let whole = causes.join(": ");
+    causes.retain(|cause| {
+        !cause.starts_with("client error (")
+            && !["error sending request", "error resolving DNS"].contains(&cause.as_str())
+    });
+    let why = match causes.is_empty() {
+        true => whole,
+        false => causes.join(": "),
+    };
+    host.into_iter().chain([why]).collect::<Vec<_>>().join(": ")
 }
 
 /// `Retry-After` in seconds (RFC 9110 section 10.2.3); the form with a date is rare and ignored.
@@ -383,6 +403,34 @@ mod tests {
 
     fn failure(kind: Trouble) -> Unavailable {
         kind.after(PAUSE.0)
+    }
+
+    #[test]
+    fn a_failed_connection_is_told_by_place_and_cause() {
+        for (host, causes, expected) in [
+            (
+                Some("idp.test:9443"),
+                &[
+                    "error sending request",
+                    "client error (Connect)",
+                    "no route",
+                ][..],
+                "idp.test:9443: no route",
+            ),
+            (
+                Some("idp.test"),
+                &["error sending request", "client error (SendRequest)"],
+                "idp.test: error sending request: client error (SendRequest)",
+            ),
+            (
+                None,
+                &["request or response body error", "cut"],
+                "request or response body error: cut",
+            ),
+        ] {
+            let causes = causes.iter().map(ToString::to_string).collect();
+            assert_eq!(told(host.map(str::to_owned), causes), expected);
+        }
     }
 
     #[test]

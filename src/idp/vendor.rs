@@ -221,7 +221,7 @@ impl Preset {
 }
 
 /// Ends the scope by which Entra is asked for all that a client may do at one API.
-const DEFAULT: &str = "/.default";
+pub const DEFAULT: &str = "/.default";
 const V1_TOKEN: &str = "/oauth2/token";
 const V2_TOKEN: &str = "/oauth2/v2.0/token";
 

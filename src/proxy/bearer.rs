@@ -233,6 +233,12 @@ fn rank(denial: &Denial) -> u8 {
     }
 }
 
+/// Whether a token begins as a JSON header does, and ends before a signature could begin. Those of
+/// more parts are encrypted.
+fn is_cut(token: Token<'_>) -> bool {
+    token.expose().starts_with("eyJ") && token.expose().matches('.').count() < 2
+}
+
 /// A token that is no JWT goes to the one strategy that introspects, and to no other.
 async fn opaque(
     api: &Api,
@@ -249,7 +255,12 @@ async fn opaque(
             .strategies
             .iter()
             .filter(|strategy| strategy.config.bearer);
-        denial.cure = strategies.find_map(|strategy| strategy.preset().cure(denial.reason));
+        denial.cure = match is_cut(token) {
+            true => {
+                Some("The token begins as a JWT and has no end: have the client send all of it.")
+            }
+            false => strategies.find_map(|strategy| strategy.preset().cure(denial.reason)),
+        };
         return Err(denial);
     };
     let refused = |refusal| denial(strategy, &refusal);

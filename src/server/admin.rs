@@ -183,7 +183,11 @@ async fn readyz(Extract(admin): Extract<Admin>) -> Response {
             "ok"
         };
         let edit = edit("applications");
-        lines.push(format!("{word} registry: {known} applications{edit}"));
+        let known = match known {
+            1 => "1 application".to_owned(),
+            _ => format!("{known} applications"),
+        };
+        lines.push(format!("{word} registry: {known}{edit}"));
     } else {
         lines.push("failing registry: no applications read yet".to_owned());
     }

@@ -225,7 +225,22 @@ impl Story {
         let field = Arc::clone(&self.field);
         match what {
             "keys are rotated" => {
-                self.field.world.idp.rotate(Alg::Rs256, Overlap::Keep);
+                let world = &field.world;
+                world.idp.rotate(Alg::Rs256, Overlap::Keep);
+                // Nobody could judge its tokens if the identity provider went down before the
+                // gateway has seen one.
+                let token = world.idp.token(APP).build();
+                while world
+                    .gateway
+                    .get("/steady")
+                    .bearer(&token)
+                    .send()
+                    .await
+                    .status
+                    != 200
+                {
+                    pass(Duration::from_millis(100)).await;
+                }
             }
             "an application is suspended" => self.suspend(true).await,
             "the application is resumed" => self.suspend(false).await,

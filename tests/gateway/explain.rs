@@ -101,12 +101,12 @@ impl Shown {
             Self::Basic(id, secret) => vec![secret.clone(), format!("{id}:{secret}")],
             Self::Cookie(text) => vec![text.rsplit('=').next().unwrap().to_owned()],
             Self::Token(text) => match text.rsplit_once('.') {
-                Some((message, signature)) => vec![
+                Some((message, signature)) if message.contains('.') => vec![
                     text.clone(),
                     signature.to_owned(),
                     message.split_once('.').unwrap().1.to_owned(),
                 ],
-                None => vec![text.clone()],
+                _ => vec![text.clone()],
             },
         }
     }
@@ -786,6 +786,26 @@ async fn an_opaque_token_that_is_issued_and_not_introspected_is_told_to_be_so() 
 }
 
 #[tokio::test]
+async fn a_token_that_was_cut_is_not_taken_for_an_opaque_one() {
+    let world = World::start().await;
+    let token = world.token();
+    let header = token.find('.').unwrap();
+    for (place, cure) in [
+        (header - 1, "has no end"),
+        (header + 9, "has no end"),
+        (0, "client"),
+    ] {
+        let token = match place {
+            0 => "no-jwt-at-all".to_owned(),
+            place => token[..place].to_owned(),
+        };
+        let report = get(&world, "cut", Shown::Token(token)).await;
+        let told = report["verdict"]["cure"].as_str().unwrap();
+        assert!(told.contains(cure), "{report}");
+    }
+}
+
+#[tokio::test]
 async fn an_identity_provider_that_is_down_is_told() {
     let idp = Idp::start().await;
     idp.down();
@@ -796,6 +816,9 @@ async fn an_identity_provider_that_is_down_is_told() {
         assert_eq!(report["verdict"]["status"], 503);
         let log = report["log"].as_array().unwrap();
         assert!(!log.is_empty(), "what would be logged is shown: {report}");
+        let mut once = log.clone();
+        once.dedup();
+        assert_eq!(*log, once, "and once: {report}");
     }
 }
 

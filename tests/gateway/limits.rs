@@ -158,6 +158,15 @@ async fn operators_are_answered_when_clients_have_taken_every_descriptor() {
     // Longer than an answer is waited for: silent clients keep what they have.
     let world = with_limits(json!({"header_timeout": "60s"})).await;
     let pid = i32::try_from(world.gateway.pid()).unwrap();
+    // Pingora makes the last of its runtimes after it has begun to listen.
+    let threads = || std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let name = |thread: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(thread.unwrap().path().join("comm")).unwrap_or_default()
+    };
+    eventually!(
+        threads().any(|thread| name(thread).trim() == "Server"),
+        "every runtime has its descriptors"
+    );
     let limit = footprint(world.gateway.pid()).1 as u64 + 20;
     let limits = Some((limit, limit));
     rlimit::prlimit(pid, rlimit::Resource::NOFILE, limits, None).unwrap();

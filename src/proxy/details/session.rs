@@ -81,7 +81,7 @@ pub(in crate::proxy) fn session(
         return checks.failed(Check::SessionLogout, || "it was logged out".to_owned());
     }
     checks.skipped(Check::SessionLogout, || {
-        "no logout is known here; those at a running gateway are known to it alone".to_owned()
+        "no logout is known here; a running gateway knows those that came to it".to_owned()
     });
     let application = strategy.applications.find(session.client_id.as_str());
     let withdrawn = held == Err("credentials_changed");
@@ -93,7 +93,7 @@ pub(in crate::proxy) fn session(
 pub(in crate::proxy) fn cross_site(checks: &Checks, request: &Request<'_>, foreign: bool) {
     let field = |name: &str| {
         let value = request.headers.get(name).map(|value| value.as_bytes());
-        value.map_or("none".to_owned(), |value| {
+        value.map_or("absent".to_owned(), |value| {
             quoted(&String::from_utf8_lossy(value))
         })
     };

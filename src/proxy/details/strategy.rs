@@ -177,8 +177,7 @@ pub(in crate::proxy) fn remembered(checks: &Checks, strategy: &Strategy) {
 pub(in crate::proxy) fn attempts(checks: &Checks, wait: Option<&Duration>) {
     match wait {
         None => checks.passed(Check::Attempts, || {
-            "not too many wrong ones before; those at a running gateway are known to it alone"
-                .to_owned()
+            "no failed attempts here; a running gateway counts those that come to it".to_owned()
         }),
         Some(wait) => checks.failed(Check::Attempts, || {
             format!(

@@ -276,7 +276,7 @@ pub(super) const BY_REASON: &[(&str, &str, &str)] = &[
     // Tokens.
     (
         "not_a_jwt",
-        "The token is opaque, and no strategy of this API introspects.",
+        "The token is no JWT, and no strategy of this API introspects.",
         "Give the identity provider `client` for introspection, or have it issue JWTs.",
     ),
     (
@@ -557,7 +557,8 @@ pub(super) const BY_REASON: &[(&str, &str, &str)] = &[
     (
         "transport",
         "No connection to the identity provider, or it broke off.",
-        "Check its address, name, firewall, proxy, and ca_file for a certificate of one's own.",
+        "Check name and address, firewall and proxy; where its certificate is of a private authority, \
+         set ca_file.",
     ),
     (
         "no_metadata",

@@ -52,10 +52,10 @@ pub(super) struct Presented {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     /// It holds a line end or the like.
-    #[error("the {0} holds a line end or another control character; it is one line")]
+    #[error("--{0}: holds a line end or another control character: expected one line")]
     ControlCharacter(&'static str),
     /// There is nothing.
-    #[error("the {0} is empty")]
+    #[error("--{0}: expected a credential, and what was read is empty")]
     Empty(&'static str),
     /// The value is neither of the two.
     #[error(
@@ -64,7 +64,7 @@ pub(super) enum Error {
     )]
     OnCommandLine(&'static str),
     /// It cannot be read.
-    #[error("the {kind} cannot be read from {place}: {source}")]
+    #[error("--{kind}: {place}: cannot be read: {}", crate::yaml::reason(.source))]
     Read {
         /// The kind of credential.
         kind: &'static str,
@@ -74,7 +74,7 @@ pub(super) enum Error {
         source: io::Error,
     },
     /// There is more than any credential has.
-    #[error("the {0} is longer than {LIMIT} bytes")]
+    #[error("--{0}: longer than {LIMIT} bytes, which no credential is")]
     TooLong(&'static str),
 }
 

@@ -44,9 +44,21 @@ impl Diary {
         diary
     }
 
-    /// The lines since the last time.
+    /// The lines since the last time. One that came several times is there once, and says so.
     pub(super) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let lines = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut counted: Vec<(String, usize)> = Vec::new();
+        for line in lines {
+            match counted.iter_mut().find(|(known, _)| *known == line) {
+                Some((_, times)) => *times += 1,
+                None => counted.push((line, 1)),
+            }
+        }
+        let told = |(line, times)| match times {
+            1 => line,
+            _ => format!("{line} ({times} times)"),
+        };
+        counted.into_iter().map(told).collect()
     }
 }
 
@@ -77,5 +89,19 @@ impl Drop for Line<'_> {
         let text = String::from_utf8_lossy(&self.text);
         let mut lines = self.diary.0.lock().unwrap_or_else(PoisonError::into_inner);
         lines.push(plain(text.trim(), LONGEST));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_came_often_is_told_once() {
+        let diary = Diary::default();
+        let lines = ["a", "b", "a", "a"].map(str::to_owned);
+        diary.0.lock().unwrap().extend(lines);
+        assert_eq!(diary.take(), ["a (3 times)", "b"]);
+        assert_eq!(diary.take(), [""; 0]);
     }
 }

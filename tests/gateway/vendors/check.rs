@@ -129,6 +129,11 @@ fn a_mistake_that_shows_is_warned_of_with_its_cure() {
         ),
         (azure, "audience: []", "api://app_id/.default"),
         (
+            azure,
+            "audience: [api://orders], token_request: { scope: openid }",
+            "one scope",
+        ),
+        (
             "vendor: curity, issuer: https://id.acme.example/oauth/v2/oauth-anonymous",
             "audience: [orders.acme.example]",
             "client for introspection",
