@@ -7,7 +7,10 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{
+    Parser, Subcommand, ValueEnum,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use dcr_gateway::{
     config::{self, Config, Role},
     directory,
@@ -74,7 +77,10 @@ enum File {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
+    match Arguments::try_parse()
+        .unwrap_or_else(|error| usage(error))
+        .command
+    {
         Command::Check { config, guard } => {
             let role = match guard {
                 true => Role::Guard,
@@ -98,6 +104,28 @@ fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// Says what is wrong with the command line and ends. What stands there may be a secret in a wrong
+/// place, and other people read logs of builds and deployments, so it is not repeated.
+fn usage(mut error: clap::Error) -> ! {
+    let shown = || ContextValue::String("(not shown)".to_owned());
+    for kind in [
+        ContextKind::InvalidSubcommand,
+        ContextKind::InvalidValue,
+        ContextKind::TrailingArg,
+    ] {
+        if error.get(kind).is_some() {
+            error.insert(kind, shown());
+        }
+    }
+    // Else it is one that the program knows, with its own words for a value.
+    if error.kind() == ErrorKind::UnknownArgument {
+        error.insert(ContextKind::InvalidArg, shown());
+        // May say how to pass the argument as a value, by repeating it.
+        error.remove(ContextKind::Suggested);
+    }
+    error.exit()
 }
 
 fn schema(file: File) -> ExitCode {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{
     AuthMethod, Provider,
     call::{Answer, Endpoint, Trouble, Unavailable},
-    told,
+    told::{self, repeated::repeats},
     vendor::{Class, Preset, Wanted},
 };
 use crate::{
@@ -59,6 +59,20 @@ pub struct Refused {
     pub cure: Option<&'static str>,
 }
 
+impl Error {
+    /// The same, fit for the log where the IdP has sent the secret back.
+    fn without(mut self, secret: &Secret) -> Self {
+        if let Self::GrantRefused(refused)
+        | Self::Misconfigured(refused)
+        | Self::WrongSecret(refused) = &mut self
+            && repeats(&refused.told, secret.expose())
+        {
+            refused.told = "an answer that repeats the secret".to_owned();
+        }
+        self
+    }
+}
+
 /// Asks the token endpoint.
 ///
 /// # Errors
@@ -85,9 +99,11 @@ pub async fn exchange<'a>(
         Ok(answer) => read(answer, preset, asked),
         Err(unavailable) => Err(unavailable.clone().into()),
     };
+    let granted = granted.map_err(|error| error.without(secret));
     let hidden = || {
         let secret = secret.expose();
-        vec![secret.to_owned(), format!("{client_id}:{secret}")]
+        // The id alone may show.
+        vec![secret.to_owned()]
     };
     told::granted(checks, answer.as_ref(), granted.as_ref().err(), hidden);
     granted

@@ -3,10 +3,14 @@
 //! Always true: of what is sent, the fields named here are shown and no others; of what comes back,
 //! the members named here. Neither is a secret or a token, and a text that repeats one is left out.
 
+pub(super) mod repeated;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::StatusCode;
 use serde_json::Value;
 use url::{Url, form_urlencoded};
+
+use repeated::repeats;
 
 use super::{
     AuthMethod, Provider,
@@ -32,6 +36,9 @@ const FIELDS: [&str; 6] = [
     "scope",
     "token_type_hint",
 ];
+
+/// Stands where a secret stood.
+const HIDDEN: &str = "(hidden)";
 
 impl Provider {
     /// Tells where the keys come from and which there are.
@@ -222,7 +229,8 @@ fn check_is_token(claims: &crate::model::claims::Claims) -> bool {
     !claims.contains_key("active") && !claims.contains_key("error")
 }
 
-/// A text in which what is hidden does not stand any more, as it is or in a usual encoding.
+/// A text in which what is hidden does not stand any more: what repeats it as it is or in a usual
+/// encoding is taken out, and nothing is left where it still shows.
 fn without(text: &str, hidden: &[String]) -> String {
     let mut text = text.to_owned();
     for hidden in hidden {
@@ -230,11 +238,14 @@ fn without(text: &str, hidden: &[String]) -> String {
         let base64 = STANDARD.encode(hidden);
         for form in [hidden, &encoded, base64.trim_end_matches('=')] {
             if !form.is_empty() {
-                text = text.replace(form, "(hidden)");
+                text = text.replace(form, HIDDEN);
             }
         }
     }
-    text
+    match hidden.iter().any(|hidden| repeats(&text, hidden)) {
+        true => HIDDEN.to_owned(),
+        false => text,
+    }
 }
 
 pub(super) fn counted(keys: usize) -> String {

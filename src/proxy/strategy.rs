@@ -199,6 +199,10 @@ impl Strategy {
         let claims: Vec<String> = client_claims.iter().map(ClaimPath::to_string).collect();
         parts.push("claim");
         parts.extend(claims.iter().map(String::as_str));
+        // A cookie holds the scopes that were read, and stands for them until it ends.
+        let scopes: Vec<String> = scope_claims.iter().map(ClaimPath::to_string).collect();
+        parts.push("scopes");
+        parts.extend(scopes.iter().map(String::as_str));
         parts.push("audience");
         parts.extend(config.audience.iter().map(String::as_str));
         // A cookie holds the values of claims in this order, without their names.

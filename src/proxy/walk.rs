@@ -9,13 +9,15 @@ use http::{header, request::Parts};
 use super::{
     Ctx,
     api::Api,
-    denial::Denial,
+    connection::head::is_clean,
+    denial::{Code, Denial},
     head::host,
     hop::{Hop, Scheme},
     judge::{self, Verdict},
     state::State,
 };
 use crate::{
+    config::Role,
     model::{
         check::Check,
         credential::{ClientId, Credential},
@@ -67,7 +69,10 @@ pub async fn walk(state: &Arc<State>, request: &Parts, target: &[u8], scheme: Sc
     ctx.host = host(request).into();
     ctx.state = Some(Arc::clone(state));
     ctx.checks = checks.clone();
-    let verdict = judge::judge(request, target, false, &mut ctx).await;
+    let verdict = match front(state, request, target, &checks) {
+        Ok(()) => judge::judge(request, target, false, &mut ctx).await,
+        Err(denial) => Err(denial),
+    };
     let verdict = verdict.map(|verdict| match verdict {
         Verdict::Answer(_, what) => Passed::Answered(what),
         Verdict::Permit(permit) => Passed::Forwarded(permit.caller().map(|caller| {
@@ -90,6 +95,33 @@ pub async fn walk(state: &Arc<State>, request: &Parts, target: &[u8], scheme: Sc
         steps: checks.steps(),
         verdict,
     }
+}
+
+/// Refuses what the gateway's front refuses before there is a request. A guard has no front.
+fn front(state: &State, request: &Parts, target: &[u8], checks: &Checks) -> Result<(), Denial> {
+    /// Spaces, version and line end of a first line; colon, space and line end of a field.
+    const OF_LINE: (usize, usize) = ("  HTTP/1.1\r\n".len(), ": \r\n".len());
+    if state.config.role == Role::Guard {
+        return Ok(());
+    }
+    let fields = request.headers.iter();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + OF_LINE.1);
+    let line = request.method.as_str().len() + target.len() + OF_LINE.0;
+    let size = line + fields.sum::<usize>() + "\r\n".len();
+    let limit = state.config.limits.header_size;
+    if size > limit {
+        checks.failed(Check::Head, || {
+            format!("{size} bytes, and limits.header_size is {limit}")
+        });
+        return Err(Denial::new(Code::HeaderTooLarge, "head"));
+    }
+    if !is_clean(target) {
+        checks.failed(Check::Head, || {
+            "the target holds a space, a control character or #".to_owned()
+        });
+        return Err(Denial::new(Code::InvalidRequest, "malformed_target"));
+    }
+    Ok(())
 }
 
 /// Tells of strategies that know a client which those of the API do not: an application under

@@ -157,6 +157,23 @@ pub fn plain(text: &str, longest: usize) -> String {
     plain
 }
 
+/// A JSON text with what a terminal might obey as an escape of JSON: texts from outside may hold
+/// it, and JSON itself escapes no more than the first control characters.
+pub fn plain_json(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        // All else that is not ASCII stands inside strings.
+        if c == '\u{7f}' || (!c.is_ascii() && c.escape_debug().len() > 1) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                plain.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -208,6 +225,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn plain_json_says_the_same(text in any::<String>()) {
+            let json = serde_json::to_string(&text).unwrap();
+            let plain = plain_json(&json);
+            prop_assert!(!plain.chars().any(char::is_control));
+            prop_assert_eq!(serde_json::from_str::<String>(&plain).unwrap(), text);
+        }
+
         #[test]
         fn nothing_unprintable_and_nothing_long_gets_through(text in any::<String>(), many in 0usize..400) {
             let text = text.repeat(many.min(4) + 1);

@@ -543,6 +543,29 @@ async fn a_session_never_says_one_claim_under_the_name_of_another() {
     assert_eq!(world.upstream.last().header("x-tenant"), Some("root"));
 }
 
+#[tokio::test]
+async fn a_session_keeps_no_scopes_that_are_read_no_longer() {
+    let world = World::with(|s| {
+        s.config["auth_strategies"][0]["scope_claims"] = json!(["scope", "roles"]);
+        s.config["apis"][0]["scopes_required"] = json!(["admin"]);
+    })
+    .await;
+    let token = world.idp.token(APP).claim("roles", "admin").build();
+    let earned = world.passes(world.flights().bearer(&token)).await;
+    let cookie = earned.cookie().unwrap();
+    world.passes(world.flights().cookie(&cookie)).await;
+    world
+        .gateway
+        .reconfigure(|c| c["auth_strategies"][0]["scope_claims"] = json!(["scope"]))
+        .await;
+    world
+        .refuses(world.flights().bearer(&token), 403, "insufficient_scope")
+        .await;
+    world
+        .refuses(world.flights().cookie(&cookie), 401, "invalid_session")
+        .await;
+}
+
 // Framing, hops, upgrades.
 
 #[tokio::test]

@@ -682,6 +682,66 @@ async fn a_pair_that_is_refused_is_told_as_the_gateway_judges_it() {
 }
 
 #[tokio::test]
+async fn a_secret_that_an_identity_provider_sends_back_shows_nowhere() {
+    let world = World::start().await;
+    let secret = "Canary/of+a&<secret%\"x";
+    let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    let html = secret.replace('&', "&amp;").replace('<', "&lt;");
+    let pair = BASE64_STANDARD.encode(format!("{APP}:{encoded}"));
+    let hexadecimal: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    for echo in [
+        secret.to_owned(),
+        encoded.to_lowercase(),
+        html,
+        pair,
+        hexadecimal,
+    ] {
+        for member in ["error", "error_description"] {
+            let mut answer = json!({"error": "invalid_scope"});
+            answer[member] = json!(format!("sent-{echo}"));
+            world.idp.fault(Endpoint::Token, Answer::json(400, &answer));
+            let shown = Shown::basic(APP, secret);
+            let (report, text) = explain(&world, "GET", "/flights", &shown).await;
+            assert_eq!(failed(&report).0, "token_answer", "{report}");
+            let response = shown.put(world.flights()).send().await;
+            response.assert_problem(502, "identity_provider_misconfigured");
+            let log = world.gateway.log().join("\n");
+            for place in [report.to_string(), text.out, text.err, log] {
+                assert!(!place.contains(&echo), "{echo} in {place}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_front_refuses_is_told_too() {
+    let world = World::with(|s| s.config["limits"] = json!({"header_size": "4KiB"})).await;
+    let long = Shown::Token(format!(
+        "eyJhbGciOiJSUzI1NiJ9.{}.c2lnbmF0dXJl",
+        "A".repeat(6_000)
+    ));
+    let cookie = Shown::Cookie(format!("other={}", "x".repeat(6_000)));
+    for (case, target, shown, reason) in [
+        ("long token", "/flights", &long, "head"),
+        ("long cookie", "/flights", &cookie, "head"),
+        (
+            "space",
+            "/flights?a=b c",
+            &Shown::Token(world.token()),
+            "malformed_target",
+        ),
+    ] {
+        let (report, text) = explain(&world, "GET", target, shown).await;
+        assert_eq!(text.code, 1, "{case}");
+        assert_eq!(report["verdict"]["reason"], reason, "{case}: {report}");
+        assert_eq!(failed(&report).0, "head", "{case}: {report}");
+        let response = shown.put(world.gateway.call("GET", target)).send().await;
+        assert_eq!(report["verdict"]["status"], response.status, "{case}");
+        assert_eq!(report["verdict"]["code"], response.code(), "{case}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_of_another_strategy_is_told_where_it_is_known() {
     let world = World::with(|s| {
         let mut other = s.config["auth_strategies"][0].clone();
@@ -954,6 +1014,7 @@ async fn wrong_usage_is_told_without_a_secret() {
     let pair = format!("{APP}:{CANARY}");
     let url = format!("http://me:{CANARY}@api.test/");
     let field = format!("Authorization: Bearer {CANARY}");
+    let (glued, switched) = (format!("--token{CANARY}"), format!("--json={CANARY}"));
     let config = ["--config", "gateway.yaml"];
     for (case, arguments, input, word) in [
         ("token", &["--token", CANARY][..], "", "standard input"),
@@ -967,6 +1028,9 @@ async fn wrong_usage_is_told_without_a_secret() {
             "an argument too many",
         ),
         ("alone", &[CANARY], "", "an argument too many"),
+        ("no space", &[&glued], "", "unexpected argument"),
+        ("as a flag", &["--", &glued], "", "an argument too many"),
+        ("behind a switch", &[&switched], "", "unexpected value"),
         ("in the URL", &["--url", &url], "", "--url"),
         (
             "in a field",
@@ -1280,6 +1344,25 @@ async fn old_refusals_make_room_and_memory_is_bounded() {
     assert!(longest.map(str::len).max().unwrap() <= 256);
     let grown = world.gateway.memory().saturating_sub(before);
     assert!(grown < 24 * 1024, "{grown} KiB more than before");
+}
+
+#[tokio::test]
+async fn what_a_client_asked_for_does_not_reach_the_operators_terminal() {
+    let world = World::start().await;
+    let refused = world.gateway.get("/\u{9b}31m\u{202e}x").send().await;
+    let told = kept(&world, &refused).await;
+    assert_eq!(told["path"], "/\u{9b}31m\u{202e}x");
+    for (path, accept) in [
+        (format!("/explain/{}", id_of(&refused)), "text/plain"),
+        (format!("/explain/{}", id_of(&refused)), "application/json"),
+        ("/explain".to_owned(), "text/plain"),
+        ("/explain".to_owned(), "application/json"),
+    ] {
+        let answer = ask(&world, &path).header("Accept", accept).send().await;
+        let text = answer.text();
+        let obeyed = |c: char| c == '\u{202e}' || (c.is_control() && c != '\n');
+        assert!(!text.contains(obeyed), "{accept}: {text:?}");
+    }
 }
 
 #[tokio::test]

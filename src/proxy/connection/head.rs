@@ -102,11 +102,15 @@ fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
 
 fn target_is_clean(line: &[u8]) -> bool {
     match (memchr(b' ', line), memrchr(b' ', line)) {
-        (Some(first), Some(last)) if first + 1 < last => line[first + 1..last]
-            .iter()
-            .all(|byte| !matches!(byte, 0..=b' ' | 0x7f | b'#')),
+        (Some(first), Some(last)) if first + 1 < last => is_clean(&line[first + 1..last]),
         _ => false,
     }
+}
+
+/// Whether a target holds neither white space nor a control character nor `#`.
+pub(in crate::proxy) fn is_clean(target: &[u8]) -> bool {
+    let is_clean = |byte: &u8| !matches!(byte, 0..=b' ' | 0x7f | b'#');
+    target.iter().all(is_clean)
 }
 
 fn is_field(line: &[u8], name: &[u8]) -> bool {

@@ -21,6 +21,7 @@ use crate::{
         state::State,
     },
     server::explain::wrap,
+    telemetry::checks::plain_json,
 };
 
 /// Refusals listed where nobody says how many.
@@ -126,8 +127,9 @@ fn wants_text(request: &Request) -> bool {
 
 fn json(told: &impl Serialize) -> Response {
     // Strings and numbers always serialise.
-    let mut body = serde_json::to_vec_pretty(told).unwrap_or_default();
-    body.push(b'\n');
+    let body = serde_json::to_string_pretty(told).unwrap_or_default();
+    let mut body = plain_json(&body);
+    body.push('\n');
     let fields = [
         (header::CONTENT_TYPE, "application/json"),
         (header::CACHE_CONTROL, "no-store"),

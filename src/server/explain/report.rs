@@ -11,7 +11,7 @@ use crate::{
         explanation,
         walk::{Passed, Walk},
     },
-    telemetry::checks::Step,
+    telemetry::checks::{Step, plain_json},
 };
 
 /// Columns of the text.
@@ -147,7 +147,8 @@ pub(super) fn json(reports: &[Report]) -> String {
         requests: reports,
     };
     // Strings and numbers always serialise.
-    let mut text = serde_json::to_string_pretty(&all).unwrap_or_default();
+    let text = serde_json::to_string_pretty(&all).unwrap_or_default();
+    let mut text = plain_json(&text);
     text.push('\n');
     text
 }
