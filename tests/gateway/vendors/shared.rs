@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     emulation::{Account, Emulation, Vendor},
     site::{SECRET, Site, application},
+    table::SECRETS,
 };
 use crate::harness::{add, eventually, gateway::Gateway, http1::Answer, idp::Endpoint};
 
@@ -161,4 +162,45 @@ pub(crate) fn asked_for<V: Vendor>(site: &Site<V>) -> Vec<(String, String)> {
 pub(crate) fn fields(fields: &[(&str, &str)]) -> Vec<(String, String)> {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     fields.iter().map(owned).collect()
+}
+
+/// A way to send pairs: `method` as configured, or else what the vendor's metadata lists.
+pub(crate) struct Way<V> {
+    /// `token_endpoint_auth_method`.
+    pub(crate) method: Option<&'static str>,
+    /// Changes what the vendor lists.
+    pub(crate) lists: fn(&mut V),
+    /// Whether the vendor reads a secret as it is when it is sent so.
+    pub(crate) arrives: fn(&str) -> bool,
+}
+
+/// Sends every awkward secret in each way; what does not arrive as it is is a wrong one.
+pub(crate) async fn secrets_arrive<V: Vendor>(ways: &[Way<V>]) {
+    for (turn, way) in ways.iter().enumerate() {
+        let idp = Emulation::<V>::start().await;
+        idp.turn(|_, vendor| (way.lists)(vendor));
+        let pairs: Vec<_> = SECRETS
+            .iter()
+            .map(|secret| (idp.register(secret), *secret))
+            .collect();
+        let site = Site::around(idp, |setup| {
+            setup.config["identity_providers"][0]["token_endpoint_auth_method"] = json!(way.method);
+            let entries: Vec<Value> = pairs.iter().map(|(id, _)| application(id)).collect();
+            setup.applications = json!({"applications": entries});
+        })
+        .await;
+        for (id, secret) in &pairs {
+            let verdict = site.verdict(&site.orders().basic(id, secret)).await;
+            let expected = match (way.arrives)(secret) {
+                true => "200 t1",
+                false => "401 invalid_client wrong_secret t1",
+            };
+            let method = way.method;
+            assert_eq!(
+                verdict.to_string(),
+                expected,
+                "{turn} {method:?} {secret:?}"
+            );
+        }
+    }
 }

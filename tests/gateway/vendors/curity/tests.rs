@@ -1,6 +1,6 @@
 //! What Curity's preset makes of Curity.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Curity, Format, Inactive, OWN, discovery_url, signer};
 use crate::{
@@ -13,8 +13,8 @@ use crate::{
     },
     vendors::{
         emulation::{Client, Emulation},
-        shared::{self, Mistake},
-        site::{Site, application},
+        shared::{self, Mistake, Way},
+        site::Site,
         table,
     },
 };
@@ -350,43 +350,27 @@ async fn a_user_does_not_become_the_application_of_its_name() {
 
 #[tokio::test]
 async fn secrets_arrive_as_they_are_in_each_way_that_curity_reads() {
-    for (method, lists, arrives) in [
-        (Value::Null, Value::Null, true),
-        (json!("client_secret_post"), Value::Null, true),
-        (json!("client_secret_basic"), Value::Null, true),
+    let as_listed = |method, lists| Way::<Curity> {
+        method,
+        lists,
+        arrives: |_| true,
+    };
+    shared::secrets_arrive(&[
+        as_listed(None, |_| {}),
+        as_listed(Some("client_secret_post"), |_| {}),
+        as_listed(Some("client_secret_basic"), |_| {}),
         // A preset goes by what the metadata lists.
-        (Value::Null, json!("client_secret_basic"), true),
+        as_listed(None, |curity| {
+            curity.lists = vec!["client_secret_basic".to_owned()]
+        }),
         // Curity form-decodes, which makes something else of what was not encoded.
-        (json!("basic_raw"), Value::Null, false),
-    ] {
-        let idp = Emulation::<Curity>::start().await;
-        if let Some(only) = lists.as_str() {
-            let only = only.to_owned();
-            idp.turn(|_, curity| curity.lists = vec![only]);
-        }
-        let clients: Vec<_> = table::SECRETS
-            .iter()
-            .map(|secret| (idp.register(secret), *secret))
-            .collect();
-        let site = Site::around(idp, |setup| {
-            if !method.is_null() {
-                setup.config["identity_providers"][0]["token_endpoint_auth_method"] =
-                    method.clone();
-            }
-            let entries: Vec<Value> = clients.iter().map(|(id, _)| application(id)).collect();
-            setup.applications = json!({"applications": entries});
-        })
-        .await;
-        for (id, secret) in &clients {
-            let verdict = site.verdict(&site.orders().basic(id, secret)).await;
-            let expected = if arrives || !(secret.contains('+') || secret.contains("%41")) {
-                "200 t1"
-            } else {
-                "401 invalid_client wrong_secret t1"
-            };
-            assert_eq!(verdict.to_string(), expected, "{method} {lists} {secret:?}");
-        }
-    }
+        Way {
+            method: Some("basic_raw"),
+            lists: |_| {},
+            arrives: |secret| !(secret.contains('+') || secret.contains("%41")),
+        },
+    ])
+    .await;
 }
 
 /// As an operator begins: without a client for introspection.
