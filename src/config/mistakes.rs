@@ -37,6 +37,12 @@ pub(crate) fn find(
         found.push(GRAPH);
     }
     if strategy.client_credentials {
+        if !provider.tenants.is_empty() && provider.token_endpoint.is_none() {
+            found.push(
+                "the issuer is one for many tenants, and for client credentials Entra has to be \
+                 asked as one of them: set the identity provider's token_endpoint to that tenant's",
+            );
+        }
         found.extend(request(provider.vendor, strategy));
     }
     found

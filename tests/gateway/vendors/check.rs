@@ -129,6 +129,12 @@ fn a_mistake_that_shows_is_warned_of_with_its_cure() {
         ),
         (azure, "audience: []", "api://app_id/.default"),
         (
+            "vendor: azure, issuer: https://login.microsoftonline.com/common/v2.0, \
+             tenants: [5f0c2d4e-8a1b-4c3d-9e6f-7a8b9c0d1e2f]",
+            "audience: [api://orders]",
+            "token_endpoint",
+        ),
+        (
             azure,
             "audience: [api://orders], token_request: { scope: openid }",
             "one scope",
