@@ -191,7 +191,9 @@ fn is_issuer(found: &str, config: &Config) -> bool {
     }
 }
 
-/// Whether an address may be called: https, or http on this machine or by `insecure_http`.
+/// Whether an address that a document names may be called: https, or http by `insecure_http`, or on
+/// this machine where the document came so too. Else one from far away would have the gateway send
+/// requests, and secrets, to its neighbours.
 pub fn is_allowed(url: &Url, config: &Config) -> bool {
     let loopback = match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
@@ -199,7 +201,10 @@ pub fn is_allowed(url: &Url, config: &Config) -> bool {
         Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
         None => return false,
     };
-    url.scheme() == "https" || (url.scheme() == "http" && (loopback || config.insecure_http))
+    let place = config.discovery_url.as_ref().map(Url::as_str);
+    let local = place.unwrap_or(&config.issuer).starts_with("http:");
+    let plain = config.insecure_http || (loopback && local);
+    url.scheme() == "https" || (url.scheme() == "http" && plain)
 }
 
 /// Reads the metadata, asking at each place where it may lie until nothing is missing.
@@ -452,7 +457,11 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_this_machine_only() {
-        let config = super::super::tests::config();
+        let remote = super::super::tests::config();
+        let config = Config {
+            issuer: "http://127.0.0.1:9400".to_owned(),
+            ..remote.clone()
+        };
         for (url, allowed) in [
             ("https://idp.test/x", true),
             ("http://127.0.0.1:1/x", true),
@@ -463,11 +472,11 @@ mod tests {
             ("file:///etc/passwd", false),
             ("ftp://127.0.0.1/x", false),
         ] {
-            assert_eq!(
-                is_allowed(&Url::parse(url).unwrap(), &config),
-                allowed,
-                "{url}"
-            );
+            let url = Url::parse(url).unwrap();
+            assert_eq!(is_allowed(&url, &config), allowed, "{url}");
+            // Whoever is far away may name no neighbour of the gateway.
+            let secure = url.scheme() == "https";
+            assert_eq!(is_allowed(&url, &remote), secure, "{url}");
         }
     }
 
