@@ -30,7 +30,7 @@ use dcr_gateway::{
     token::{
         jwk::{KeyIssuer, KeySet},
         jwt,
-        rules::Rules,
+        rules::{Rules, ScopeReading},
         session::{KeyRing, Method, Session, SessionId, SessionKey, binding},
     },
 };
@@ -58,6 +58,7 @@ fn verify(criterion: &mut Criterion) {
         introspected_client_claims: &[],
         key_issuer: KeyIssuer::Ignored,
         scope_claims: &[scope],
+        scope_reading: ScopeReading::Every,
         header_claims: &[tenant],
     };
     let issuers = [ISSUER.to_owned()];

@@ -300,7 +300,7 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             (
                 "scope_claims",
                 "Claims that hold scopes, each a name or the names that lead to it. Default: scope \
-                 and scp; scp and roles with azure.",
+                 and scp; scp, else roles, with azure.",
             ),
             (
                 "token_request",

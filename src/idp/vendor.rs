@@ -8,6 +8,7 @@
 use url::Url;
 
 use super::AuthMethod;
+use crate::token::rules::ScopeReading;
 
 /// Stands in Entra's issuers for the tenant, where one document serves many.
 pub const TENANT: &str = "{tenantid}";
@@ -57,8 +58,11 @@ pub struct Preset {
     /// Claims of a JWT that may hold the client id: the first that is present does, and another
     /// one that is present too must not differ.
     pub client_claims: &'static [&'static str],
-    /// Claims that hold scopes; all that are present count.
+    /// Claims that hold scopes. Of those that are present all count, or, as
+    /// [`Self::scope_reading`] says, the first.
     pub scope_claims: &'static [&'static str],
+    /// Which of them count.
+    pub scope_reading: ScopeReading,
     /// How the configured issuer and the document's are compared.
     pub issuer: IssuerForm,
     /// How Basic is sent where the metadata lists nothing else: to servers that do not form-decode,
@@ -265,6 +269,7 @@ const PRESETS: [Preset; 6] = [
         // The default token profile, and that of RFC 9068.
         client_claims: &["azp", "client_id"],
         scope_claims: SCOPE,
+        scope_reading: ScopeReading::Every,
         issuer: IssuerForm::FinalSlash,
         basic: AuthMethod::BasicRaw,
         unlisted: AuthMethod::ClientSecretPost,
@@ -344,8 +349,9 @@ const PRESETS: [Preset; 6] = [
         name: "azure",
         // v1 tokens have the first, v2 tokens the second.
         client_claims: &["appid", "azp"],
-        // Users' tokens have the first, applications' tokens the second.
+        // A token that a client got for a user has the first, and then the second is the user's.
         scope_claims: &["scp", "roles"],
+        scope_reading: ScopeReading::First,
         issuer: IssuerForm::Tenant,
         basic: AuthMethod::ClientSecretBasic,
         unlisted: AuthMethod::ClientSecretPost,
@@ -456,6 +462,7 @@ const PRESETS: [Preset; 6] = [
         name: "curity",
         client_claims: &["sub"],
         scope_claims: SCOPE,
+        scope_reading: ScopeReading::Every,
         issuer: IssuerForm::Exact,
         basic: AuthMethod::ClientSecretBasic,
         unlisted: AuthMethod::ClientSecretPost,
@@ -505,6 +512,7 @@ const PRESETS: [Preset; 6] = [
         name: "generic",
         client_claims: &["client_id"],
         scope_claims: SCOPE,
+        scope_reading: ScopeReading::Every,
         issuer: IssuerForm::Exact,
         basic: AuthMethod::ClientSecretBasic,
         // RFC 8414 section 2.
@@ -522,6 +530,7 @@ const PRESETS: [Preset; 6] = [
         name: "okta",
         client_claims: &["cid"],
         scope_claims: SCOPE,
+        scope_reading: ScopeReading::Every,
         issuer: IssuerForm::Exact,
         basic: AuthMethod::BasicRaw,
         unlisted: AuthMethod::ClientSecretPost,
@@ -573,6 +582,7 @@ const PRESETS: [Preset; 6] = [
         name: "wso2",
         client_claims: &["client_id"],
         scope_claims: SCOPE,
+        scope_reading: ScopeReading::Every,
         issuer: IssuerForm::Exact,
         basic: AuthMethod::BasicRaw,
         unlisted: AuthMethod::ClientSecretPost,

@@ -16,7 +16,12 @@ use crate::{
     },
     model::{claims::ClaimPath, credential::Token, scope::ScopeRule},
     telemetry::metrics::{Metrics, Slot},
-    token::{jwk::KeyIssuer, jwt::looks_like_jwt, rules::Rules, session},
+    token::{
+        jwk::KeyIssuer,
+        jwt::looks_like_jwt,
+        rules::{Rules, ScopeReading},
+        session,
+    },
 };
 
 /// How a bearer token is verified.
@@ -61,7 +66,7 @@ pub struct Config {
     /// Scopes that each request needs.
     pub scopes_required: ScopeRule,
     /// Claims that hold scopes; all that are present count. Default the vendor's: `scope` and `scp`,
-    /// of azure `scp` and `roles`.
+    /// of azure `scp`, else `roles`.
     pub scope_claims: Option<Vec<ClaimPath>>,
     /// What a token request asks for.
     pub token_request: TokenRequest,
@@ -167,6 +172,7 @@ pub struct Strategy {
     client_claims: Vec<ClaimPath>,
     introspected_client_claims: Vec<ClaimPath>,
     scope_claims: Vec<ClaimPath>,
+    scope_reading: ScopeReading,
     header_claims: Box<[ClaimPath]>,
     verdicts: [[Slot; Code::COUNT]; 3],
 }
@@ -191,6 +197,10 @@ impl Strategy {
         let client_claims = configured().unwrap_or_else(|| usual(preset.client_claims));
         // RFC 7662 section 2.2, whoever answers.
         let introspected_client_claims = configured().unwrap_or_else(|| usual(&["client_id"]));
+        let scope_reading = match config.scope_claims {
+            Some(_) => ScopeReading::Every,
+            None => preset.scope_reading,
+        };
         let scope_claims = config.scope_claims.clone();
         let scope_claims = scope_claims.unwrap_or_else(|| usual(preset.scope_claims));
         let mut parts = vec![idp.issuer.as_str()];
@@ -201,7 +211,10 @@ impl Strategy {
         parts.extend(claims.iter().map(String::as_str));
         // A cookie holds the scopes that were read, and stands for them until it ends.
         let scopes: Vec<String> = scope_claims.iter().map(ClaimPath::to_string).collect();
-        parts.push("scopes");
+        parts.push(match scope_reading {
+            ScopeReading::Every => "scopes",
+            ScopeReading::First => "scopes, the first",
+        });
         parts.extend(scopes.iter().map(String::as_str));
         parts.push("audience");
         parts.extend(config.audience.iter().map(String::as_str));
@@ -227,6 +240,7 @@ impl Strategy {
             client_claims,
             introspected_client_claims,
             scope_claims,
+            scope_reading,
             verdicts: std::array::from_fn(|_| std::array::from_fn(|_| Slot::default())),
             applications,
             binding,
@@ -292,6 +306,7 @@ impl Strategy {
                 IssuerForm::Exact | IssuerForm::FinalSlash => KeyIssuer::Ignored,
             },
             scope_claims: &self.scope_claims,
+            scope_reading: self.scope_reading,
             header_claims: &self.header_claims,
         }
     }

@@ -10,7 +10,7 @@ use super::{
     jwk::KeyIssuer,
     jwt,
     mint::{Mint, base64},
-    rules::Rules,
+    rules::{Rules, ScopeReading},
 };
 use crate::model::{check::Check, claims::ClaimPath, time::Timestamp};
 
@@ -111,6 +111,7 @@ fn judged<T>(judge: impl FnOnce(&Rules<'_>) -> Result<T, Error>) -> Result<T, Er
         introspected_client_claims: &[path("client_id")],
         key_issuer: KeyIssuer::Ignored,
         scope_claims: &[path("scope")],
+        scope_reading: ScopeReading::Every,
         header_claims: &[],
     })
 }

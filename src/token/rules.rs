@@ -17,6 +17,27 @@ use crate::model::{
     time::Timestamp,
 };
 
+/// Which of several claims hold a token's scopes, where more than one is present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScopeReading {
+    /// All together.
+    Every,
+    /// The first alone: what another one says is not the client's.
+    First,
+}
+
+impl ScopeReading {
+    fn pick<'p>(self, paths: &'p [ClaimPath], claims: &Claims) -> &'p [ClaimPath] {
+        match self {
+            Self::Every => paths,
+            Self::First => {
+                let first = paths.iter().find(|path| path.find(claims).is_some());
+                first.map_or(&[], std::slice::from_ref)
+            }
+        }
+    }
+}
+
 /// The rules of one strategy, borrowed from its configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
@@ -33,8 +54,10 @@ pub struct Rules<'a> {
     pub introspected_client_claims: &'a [ClaimPath],
     /// What a key's `issuer` means.
     pub key_issuer: KeyIssuer,
-    /// Where scopes are; all that are present count.
+    /// Where scopes are.
     pub scope_claims: &'a [ClaimPath],
+    /// Which of those that are present count.
+    pub scope_reading: ScopeReading,
     /// Values to keep for headers, [`Facts::header_claims`].
     pub header_claims: &'a [ClaimPath],
 }
@@ -72,7 +95,7 @@ impl Rules<'_> {
         let facts = Facts {
             client_id: client_id(claims, client)?,
             audience: audience(claims)?,
-            scopes: scopes(claims, self.scope_claims)?,
+            scopes: scopes(claims, self.scope_reading.pick(self.scope_claims, claims))?,
             expires: time(claims, "exp")?.ok_or(Error::ExpiryMissing)?,
             not_before: time(claims, "nbf")?,
             issued: time(claims, "iat")?,

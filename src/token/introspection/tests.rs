@@ -19,6 +19,7 @@ fn judge_with(answer: &[u8], audience: &[&str], scope_claim: &str) -> Result<Opt
         introspected_client_claims: &[path("client_id")],
         key_issuer: KeyIssuer::Ignored,
         scope_claims: &[path(scope_claim)],
+        scope_reading: rules::ScopeReading::Every,
         header_claims: &[path("tenant")],
     };
     facts(answer, &["https://idp.example.com".to_owned()], &rules, NOW)

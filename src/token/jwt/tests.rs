@@ -30,6 +30,7 @@ fn verify_by(key_issuer: KeyIssuer, token: &str, keys: &KeySet) -> Result<Facts,
         introspected_client_claims: &[],
         key_issuer,
         scope_claims: &[ClaimPath::new(["scope".to_owned()]).unwrap()],
+        scope_reading: rules::ScopeReading::Every,
         header_claims: &[],
     };
     let issuers = [

@@ -22,6 +22,7 @@ fn read(credential_claim: &[&str], more: Value) -> Result<Facts, Error> {
         introspected_client_claims: &[],
         key_issuer: KeyIssuer::Ignored,
         scope_claims: &[path(&["scope"]), path(&["scp"]), path(&["realm", "roles"])],
+        scope_reading: ScopeReading::Every,
         header_claims: &[path(&["tenant"]), path(&["user", "groups"])],
     };
     rules.read(&all, &[path(credential_claim)])
@@ -268,6 +269,7 @@ fn dates_are_finite_numbers_and_saturate() {
         introspected_client_claims: &[],
         key_issuer: KeyIssuer::Ignored,
         scope_claims: &[],
+        scope_reading: ScopeReading::Every,
         header_claims: &[],
     };
     let client = [path(&["client_id"])];
@@ -294,6 +296,26 @@ fn of_a_vendors_claims_the_first_present_names_the_client_and_none_may_differ() 
     let wrong = Err(Error::ClaimType("credential_claim"));
     assert_eq!(id(json!({"azp": 1, "appid": "app"})), wrong);
     assert_eq!(id(json!({})), Err(Error::ClientMissing));
+}
+
+#[test]
+fn where_the_first_scope_claim_counts_the_others_do_not() {
+    let paths = [path(&["scp"]), path(&["roles"])];
+    for (token, every, first) in [
+        (
+            json!({"scp": "read", "roles": ["admin"]}),
+            "read admin",
+            "read",
+        ),
+        (json!({"roles": ["admin"]}), "admin", "admin"),
+        (json!({"scp": "", "roles": ["admin"]}), "admin", ""),
+        (json!({}), "", ""),
+    ] {
+        let token = claims(token);
+        let read = |reading: ScopeReading| scopes(&token, reading.pick(&paths, &token)).unwrap();
+        assert_eq!(read(ScopeReading::Every).as_str(), every, "{token:?}");
+        assert_eq!(read(ScopeReading::First).as_str(), first, "{token:?}");
+    }
 }
 
 #[test]
@@ -394,6 +416,7 @@ fn time_and_audience_are_judged_with_leeway() {
         introspected_client_claims: &[],
         key_issuer: KeyIssuer::Ignored,
         scope_claims: &[],
+        scope_reading: ScopeReading::Every,
         header_claims: &[],
     };
     let ours: &'static [String] = Box::leak(Box::new(["api".to_owned(), "b".to_owned()]));

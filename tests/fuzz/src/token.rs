@@ -13,7 +13,7 @@ use dcr_gateway::{
     token::{
         jwk::{KeyIssuer, KeySet},
         jwt,
-        rules::Rules,
+        rules::{Rules, ScopeReading},
     },
 };
 use jsonwebtoken::Algorithm;
@@ -78,6 +78,7 @@ impl Asked {
             introspected_client_claims: std::slice::from_ref(&self.credential_claim),
             key_issuer: KeyIssuer::Ignored,
             scope_claims: &self.scope_claims,
+            scope_reading: ScopeReading::Every,
             header_claims: &self.header_claims,
         }
     }

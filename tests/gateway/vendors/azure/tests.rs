@@ -6,7 +6,7 @@ use super::{API, Azure, GRAPH, KeyIssuer, too_many};
 use crate::{
     harness::{client::Call, eventually},
     vendors::{
-        emulation::Emulation,
+        emulation::{Emulation, Vendor},
         shared::{self, Mistake, as_ever, as_it_is, asked_for, fields},
         site::Site,
         table,
@@ -333,6 +333,24 @@ async fn roles_are_an_applications_scopes_and_scp_a_users() {
     let verdict = site.verdict(&ledger(none)).await;
     assert_eq!(verdict.to_string(), "403 insufficient_scope cure");
     assert!(verdict.cure().contains("app role"), "{verdict:?}");
+}
+
+/// A client that calls for a user has scopes of its own, and the user's roles are none of them.
+#[tokio::test]
+async fn a_users_roles_are_not_the_clients() {
+    let site: Site<Azure<2>> = Site::with(|setup| {
+        let role = <Azure<2> as Vendor>::READ;
+        setup.config["auth_strategies"][0]["scopes_required"] = json!([role]);
+    })
+    .await;
+    site.ends(&site.bearer(|token| token), "200").await;
+    let delegated = site.bearer(|token| token.claim("scp", "Orders.Look"));
+    let expected = "403 insufficient_scope cure";
+    site.ends(&delegated, expected).await;
+    site.gateway
+        .reconfigure(|c| c["auth_strategies"][0]["scope_claims"] = json!(["scp", "roles"]))
+        .await;
+    site.ends(&delegated, "200").await;
 }
 
 #[tokio::test]
