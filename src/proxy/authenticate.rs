@@ -11,7 +11,7 @@ use super::{
     api::{Access, Api},
     bearer,
     cors::{Preflight, Unanswered},
-    denial::{Code, Denial},
+    denial::{Code, Denial, Mismatch},
     details, exchange,
     guesses::Origin,
     hop::Hop,
@@ -287,7 +287,12 @@ fn authorise(
     let mut denial = denied(Code::InsufficientScope);
     // RFC 6750 section 3.1: all that is needed, at once.
     let needed: Vec<&str> = rules.iter().filter_map(|rule| rule.first()).collect();
-    denial.scope = Some(needed.join(" ").into());
+    let needed = needed.join(" ");
+    denial.mismatch = Some(Box::new(Mismatch {
+        found: granted.as_str().to_owned(),
+        needed: needed.clone(),
+    }));
+    denial.scope = Some(needed.into());
     Err(denial)
 }
 

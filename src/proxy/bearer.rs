@@ -9,7 +9,7 @@ use super::{
     api::Api,
     authenticate::{self, Caller, Method, Request, caller as found, is_withdrawn},
     cache::{Cache, Key},
-    denial::{Code, Denial},
+    denial::{Code, Denial, Mismatch},
     details,
     guesses::Inactive,
     strategy::{Config, Strategy, Verify},
@@ -116,7 +116,8 @@ pub async fn caller(api: &Api, request: &Request<'_>, token: Token<'_>) -> Resul
         && let Some(known) = known(only, &key, request.now)
     {
         details::strategy::remembered(checks, only);
-        return judge(only, known, request.now, checks).map_err(|refusal| denial(only, &refusal));
+        return judge(only, known, request.now, checks)
+            .map_err(|refusal| denial(only, &refusal, token));
     }
     if jwt::looks_like_jwt(token.expose()) {
         signed(api, request, token, key).await
@@ -209,7 +210,7 @@ async fn signed(
             Ok(caller) if caller.application.is_some() => return Ok(caller),
             Ok(caller) => passed = passed.or(Some(caller)),
             Err(refusal) => {
-                let denial = denial(strategy, &refusal);
+                let denial = denial(strategy, &refusal, token);
                 refused = Some(match refused {
                     Some(earlier) if rank(&earlier) >= rank(&denial) => earlier,
                     _ => denial,
@@ -263,7 +264,7 @@ async fn opaque(
         };
         return Err(denial);
     };
-    let refused = |refusal| denial(strategy, &refusal);
+    let refused = |refusal| denial(strategy, &refusal, token);
     let verified = introspect(strategy, request, token, key)
         .await
         .map_err(refused)?;
@@ -423,7 +424,7 @@ pub async fn ask(
     }
 }
 
-fn denial(strategy: &Arc<Strategy>, refusal: &Refusal) -> Denial {
+fn denial(strategy: &Arc<Strategy>, refusal: &Refusal, token: Token<'_>) -> Denial {
     let denial = match refusal {
         Refusal::Inactive => Denial::new(Code::InvalidToken, "inactive"),
         Refusal::Token(error) => Denial::new(Code::InvalidToken, error.reason()),
@@ -438,5 +439,12 @@ fn denial(strategy: &Arc<Strategy>, refusal: &Refusal) -> Denial {
     };
     let mut denial = denial.by(strategy, Method::Bearer);
     denial.cure = strategy.preset().cure(denial.reason);
+    if matches!(refusal, Refusal::Token(token::Error::Audience)) {
+        // It is judged last, so the signature was good.
+        denial.mismatch = Some(Box::new(Mismatch {
+            found: jwt::audience(token.expose()).join(", "),
+            needed: strategy.config.audience.join(", "),
+        }));
+    }
     denial
 }

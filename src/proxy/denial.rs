@@ -112,6 +112,15 @@ codes! {
     UpstreamUnavailable = 503 "upstream_unavailable" "No upstream is available",
 }
 
+/// What was found in a verified credential, and what is needed instead.
+#[derive(Clone, Debug)]
+pub struct Mismatch {
+    /// What it holds.
+    pub found: String,
+    /// What it would have to hold.
+    pub needed: String,
+}
+
 /// A refusal, with what its answer and its log line need.
 #[derive(Clone, Debug)]
 pub struct Denial {
@@ -121,6 +130,9 @@ pub struct Denial {
     pub reason: &'static str,
     /// What an operator can do about it, where that is known; for the log alone.
     pub cure: Option<&'static str>,
+    /// What a credential that was verified holds, where something else is needed; for `/explain`
+    /// alone.
+    pub mismatch: Option<Box<Mismatch>>,
     /// The strategy that judged, where one did.
     pub strategy: Option<Arc<Strategy>>,
     /// The method that was tried, where one was.
@@ -144,6 +156,7 @@ impl Denial {
             code,
             reason,
             cure: None,
+            mismatch: None,
             strategy: None,
             method: None,
             client_id: None,

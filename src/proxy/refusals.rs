@@ -22,11 +22,13 @@ use crate::model::time::Timestamp;
 pub const KEPT: usize = 4_096;
 
 /// Bytes kept of a method, a host, a path and a client id. With them all refusals together take
-/// less than 6 MiB, however long the heads were.
+/// less than 8 MiB, however long the heads were.
 const METHOD: usize = 32;
 const HOST: usize = 128;
 const PATH: usize = 256;
 const CLIENT_ID: usize = 128;
+/// Bytes of what a credential holds, and of what it would have to hold.
+const MISMATCH: usize = 256;
 /// Bytes of a trace id.
 const TRACE_ID: usize = 32;
 
@@ -63,6 +65,10 @@ pub struct Refusal {
     pub reason: &'static str,
     /// What can be done about it, where that was known better than by the reason alone.
     pub cure: Option<&'static str>,
+    /// What the verified credential holds where something else is needed; else empty.
+    pub found: String,
+    /// What is needed; else empty.
+    pub needed: String,
     /// The trace that it is part of; else empty.
     pub trace_id: String,
 }
@@ -168,6 +174,8 @@ impl Default for Refusal {
             status: 0,
             reason: "",
             cure: None,
+            found: String::new(),
+            needed: String::new(),
             trace_id: String::new(),
         }
     }
@@ -186,6 +194,11 @@ impl Refusal {
             client_id.unwrap_or_default(),
             CLIENT_ID,
         );
+        let mismatch = denial.mismatch.as_deref();
+        let found = mismatch.map_or("", |mismatch| &mismatch.found);
+        let needed = mismatch.map_or("", |mismatch| &mismatch.needed);
+        put(&mut self.found, found, MISMATCH);
+        put(&mut self.needed, needed, MISMATCH);
         let trace_id = subject.trace_id.unwrap_or_default();
         put(&mut self.trace_id, trace_id, TRACE_ID);
         self.number = number;

@@ -68,6 +68,16 @@ pub fn unverified(token: &str) -> Option<(Claims, Claims)> {
     Some((object(header)?, object(payload)?))
 }
 
+/// What a token is for, its `aud`: for telling what one that failed with [`Error::Audience`] is, and
+/// for nothing else. Nothing is checked here.
+pub fn audience(token: &str) -> Vec<String> {
+    let payload = parts(token).and_then(|(_, payload, _)| decode(payload).ok());
+    let claims = payload.and_then(|payload| json::object(&payload).ok());
+    claims
+        .and_then(|claims| rules::audience(&claims).ok())
+        .unwrap_or_default()
+}
+
 /// Verifies an access token with an identity provider's keys: size, form, header, signature,
 /// issuer, then all that [`Rules`] ask. `issuers` are the provider's `iss` values, compared byte
 /// for byte. The key that verified it is told so that a cached verdict can end with it.

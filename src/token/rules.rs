@@ -183,7 +183,7 @@ fn access_token(claims: &Claims) -> Result<(), Error> {
 }
 
 /// RFC 7519 section 4.1.3: one text or a list of them.
-fn audience(claims: &Claims) -> Result<Vec<String>, Error> {
+pub(super) fn audience(claims: &Claims) -> Result<Vec<String>, Error> {
     let Some(value) = claims.get("aud") else {
         return Ok(Vec::new());
     };

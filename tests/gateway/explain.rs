@@ -1140,6 +1140,37 @@ async fn kept(world: &World, response: &Response) -> Value {
 }
 
 #[tokio::test]
+async fn a_running_gateway_knows_what_a_good_token_lacks() {
+    let world = World::with(|s| {
+        s.config["auth_strategies"][0]["scopes_required"] = json!(["read write"]);
+    })
+    .await;
+    let token = || world.idp.token(APP).claim("scope", "read");
+    for (token, reason, found, needed) in [
+        (
+            token().claim("aud", json!(["https://other.test", "b"])),
+            "audience",
+            "https://other.test, b",
+            "https://api.test",
+        ),
+        (token().without("aud"), "audience", "", "https://api.test"),
+        (token(), "insufficient_scope", "read", "read write"),
+    ] {
+        let response = world.flights().bearer(&token.build()).send().await;
+        let told = kept(&world, &response).await;
+        assert_eq!(told["reason"], reason);
+        assert_eq!(told["found"], found, "{told}");
+        assert_eq!(told["needed"], needed, "{told}");
+    }
+    // What nobody has signed is not repeated.
+    let mut forged = token().claim("aud", "https://other.test").build();
+    forged.truncate(forged.len() - 8);
+    let response = world.flights().bearer(&forged).send().await;
+    let told = kept(&world, &response).await;
+    assert_eq!(told["found"], json!(null), "{told}");
+}
+
+#[tokio::test]
 async fn a_running_gateway_knows_why_it_refused() {
     let world = World::with(|s| {
         add(&mut s.applications, {

@@ -37,6 +37,8 @@ struct Told<'a> {
     reason: &'static str,
     meaning: &'static str,
     cure: &'static str,
+    found: Option<&'a str>,
+    needed: Option<&'a str>,
     client: Option<IpAddr>,
     method: Option<&'a str>,
     host: Option<&'a str>,
@@ -168,6 +170,9 @@ impl<'a> Told<'a> {
             reason: refusal.reason,
             meaning: explanation.meaning,
             cure: refusal.cure.unwrap_or(explanation.cure),
+            // What is found may be nothing at all.
+            found: some(&refusal.needed).map(|_| &*refusal.found),
+            needed: some(&refusal.needed),
             client: refusal.client,
             method: some(&refusal.method),
             host: some(&refusal.host),
@@ -196,6 +201,8 @@ impl<'a> Told<'a> {
         for (name, value) in [
             ("time", Some(Cow::Borrowed(&*self.time))),
             ("request_id", Some(Cow::Borrowed(&*self.request_id))),
+            ("found", quoted(self.found)),
+            ("needed", quoted(self.needed)),
             (
                 "client",
                 self.client.map(|client| client.to_string().into()),
