@@ -166,12 +166,8 @@ use tokio::{
 use crate::{
     clock,
     config::{Config, Role, watch::Watch},
-    directory::Directory,
     model::fault::{self, Fault},
-    proxy::{
-        state::{self, Lasting, State},
-        upstream::health::Checker,
-    },
+    proxy::state::{self, Lasting, State},
     reload::{Reloader, Surroundings},
     telemetry::metrics::Metrics,
     token::session::SessionKey,
@@ -272,15 +268,8 @@ impl Guard {
             tracing::warn!("{warning}");
         }
         let metrics = Arc::new(Metrics::new()?);
-        let lasting = Lasting {
-            directory: Directory::default(),
-            revocations: Arc::default(),
-            refusals: Arc::default(),
-            metrics: Arc::clone(&metrics),
-            made_key: SessionKey::random().map_err(|_| Error::Randomness)?,
-            checker: Checker::default(),
-            runtime: handle.clone(),
-        };
+        let made_key = SessionKey::random().map_err(|_| Error::Randomness)?;
+        let lasting = Lasting::new(Arc::clone(&metrics), made_key, handle.clone());
         let state = Arc::new(ArcSwap::from_pointee(State::new(config, None, &lasting)?));
         let reloader = Reloader::new(
             path,

@@ -29,7 +29,6 @@ use uuid::Uuid;
 use crate::{
     clock,
     config::{Config, watch::Watch},
-    directory::Directory,
     model::fault::{self, Fault},
     proxy::{
         Gateway,
@@ -40,7 +39,7 @@ use crate::{
         denial::{self, Code, Denial},
         record,
         state::{self, Lasting, State},
-        upstream::{self, health::Checker},
+        upstream,
     },
     reload::Reloader,
     telemetry::{
@@ -165,15 +164,8 @@ fn serve(
         Some(key) => key,
         None => SessionKey::random().map_err(|_| Error::Randomness)?,
     };
-    let lasting = Lasting {
-        directory: Directory::default(),
-        revocations: Arc::default(),
-        refusals: Arc::default(),
-        metrics: Arc::clone(&metrics),
-        made_key: made_key.clone(),
-        checker: Checker::default(),
-        runtime: runtime.handle().clone(),
-    };
+    let background = runtime.handle().clone();
+    let lasting = Lasting::new(Arc::clone(&metrics), made_key.clone(), background);
     let duplicates = Duplicates::default();
     let mut bind = |listener, address| {
         let inherited = inheritance.as_mut().map_or(Ok(None), |inheritance| {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     idp::{
         AuthMethod, Config, JwksConfig,
-        vendor::{IssuerForm, MANY_TENANTS, Vendor},
+        vendor::{IssuerForm, Vendor, is_for_many_tenants},
     },
     model::credential::{ClientId, Secret},
 };
@@ -110,8 +110,7 @@ fn tenants(
 ) -> Vec<String> {
     const EXPECTED: &str = "a tenant's id, as in 5f0c2d4e-8a1b-4c3d-9e6f-7a8b9c0d1e2f";
     let for_tenants = vendor.preset().issuer == IssuerForm::Tenant;
-    let mut segments = issuer.into_iter().flat_map(|issuer| issuer.split('/'));
-    let for_many = segments.any(|segment| MANY_TENANTS.contains(&segment));
+    let for_many = issuer.is_some_and(is_for_many_tenants);
     let Some(at) = at.filter(|at| !at.is_empty_list()) else {
         if for_tenants && for_many {
             whole.fault(format_args!(

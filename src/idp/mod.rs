@@ -40,7 +40,7 @@ use call::{Caller, Endpoint, Trouble, Unavailable};
 use discovery::Metadata;
 use flight::Flights;
 use keys::Keys;
-use vendor::{IssuerForm, MANY_TENANTS, TENANT, Vendor};
+use vendor::{IssuerForm, TENANT, Vendor, is_for_many_tenants};
 
 /// How a client id and secret are sent to the token or introspection endpoint (RFC 6749
 /// section 2.3.1). Never two ways at once.
@@ -104,16 +104,10 @@ impl Config {
     /// Whether the document, once it is read, tells what `iss` has to be, not the configuration.
     fn asks_for_issuer(&self) -> bool {
         let form = self.vendor.preset().issuer;
-        let complete = discovery::Metadata::configured(self).is_complete(self);
+        let is_complete = || discovery::Metadata::configured(self).is_complete(self);
         self.issuer_is_discovery_url
-            || (form != IssuerForm::Exact && !complete)
-            || (form == IssuerForm::Tenant && self.is_for_many_tenants())
-    }
-
-    /// Whether an issuer of Entra's is one for many tenants.
-    fn is_for_many_tenants(&self) -> bool {
-        let mut segments = self.issuer.split('/');
-        segments.any(|segment| MANY_TENANTS.contains(&segment))
+            || (form == IssuerForm::Tenant && is_for_many_tenants(&self.issuer))
+            || (form != IssuerForm::Exact && !is_complete())
     }
 
     /// The `iss` values that an issuer stands for: one for each tenant, if it is for many.
@@ -226,7 +220,7 @@ impl Provider {
     pub fn knows_issuer(&self) -> bool {
         let metadata = self.0.metadata.load();
         let read = metadata.as_ref().is_some_and(|read| !read.lacks_issuer);
-        !self.0.config.asks_for_issuer() || read
+        read || !self.0.config.asks_for_issuer()
     }
 
     /// Whether a key still belongs to the IdP: what it verified dies with it.

@@ -234,6 +234,12 @@ fn is_v2(token_endpoint: &Url) -> bool {
     token_endpoint.path().ends_with(V2_TOKEN)
 }
 
+/// Whether an issuer of Entra's is one for many tenants.
+pub fn is_for_many_tenants(issuer: &str) -> bool {
+    let mut segments = issuer.split('/');
+    segments.any(|segment| MANY_TENANTS.contains(&segment))
+}
+
 /// Where a tenant's other document lies, v1's for v2 and the other way round: beside the token
 /// endpoint that one of them names. For locating alone; the issuer is read there.
 pub fn other_document(token_endpoint: &Url) -> Option<Url> {

@@ -77,21 +77,21 @@ pub fn log(state: &State) -> Option<Log> {
 
 /// Counts a request and puts its line into the queue.
 pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
-    let caller = count(ctx, metrics);
+    let (caller, seconds) = count(ctx, metrics);
     keep(session, ctx, caller);
     if let Some(Log(format)) = ctx.log {
-        lines.request(write(&line(session, ctx, caller), format));
+        lines.request(write(&line(session, ctx, caller, seconds), format));
     }
 }
 
 /// The same for a request that a guard in another program judged: its lines are events of `tracing`,
 /// on the target [`ACCESS`].
 pub fn event(session: &Session, ctx: &Ctx, metrics: &Metrics) {
-    let caller = count(ctx, metrics);
+    let (caller, seconds) = count(ctx, metrics);
     if ctx.log.is_none() || !tracing::enabled!(target: ACCESS, tracing::Level::INFO) {
         return;
     }
-    let line = line(session, ctx, caller);
+    let line = line(session, ctx, caller, seconds);
     tracing::info!(
         target: ACCESS,
         request_id = line.request_id,
@@ -115,9 +115,10 @@ pub fn event(session: &Session, ctx: &Ctx, metrics: &Metrics) {
     );
 }
 
-/// Counts a request, and gives who called.
-fn count<'a>(ctx: &'a Ctx, metrics: &Metrics) -> Option<&'a Caller> {
-    metrics.request_seconds.observe(since_start(ctx));
+/// Counts a request that has ended, and gives who called and how long it took.
+fn count<'a>(ctx: &'a Ctx, metrics: &Metrics) -> (Option<&'a Caller>, f64) {
+    let seconds = (clock::instant() - ctx.started).as_secs_f64();
+    metrics.request_seconds.observe(seconds);
     match &ctx.api {
         Some(api) => api.count(metrics, ctx.code),
         None => metrics
@@ -127,14 +128,15 @@ fn count<'a>(ctx: &'a Ctx, metrics: &Metrics) -> Option<&'a Caller> {
     }
     let caller = ctx.permit.as_ref().and_then(|permit| permit.caller());
     count_verdict(ctx, caller, metrics);
-    caller
+    (caller, seconds)
 }
 
-fn since_start(ctx: &Ctx) -> f64 {
-    (clock::instant() - ctx.started).as_secs_f64()
-}
-
-fn line<'a>(session: &'a Session, ctx: &'a Ctx, caller: Option<&'a Caller>) -> Line<'a> {
+fn line<'a>(
+    session: &'a Session,
+    ctx: &'a Ctx,
+    caller: Option<&'a Caller>,
+    seconds: f64,
+) -> Line<'a> {
     let request = session.req_header();
     let denial = ctx.denial.as_ref();
     let strategy = caller
@@ -164,7 +166,7 @@ fn line<'a>(session: &'a Session, ctx: &'a Ctx, caller: Option<&'a Caller>) -> L
         status: session
             .response_written()
             .map_or(0, |response| response.status.as_u16()),
-        seconds: since_start(ctx),
+        seconds,
         authentication_seconds: ctx
             .judged
             .map(|judged| (judged - ctx.started).as_secs_f64()),

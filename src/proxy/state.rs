@@ -44,6 +44,21 @@ pub struct Lasting {
     pub runtime: Handle,
 }
 
+impl Lasting {
+    /// Nothing known and nothing counted yet.
+    pub fn new(metrics: Arc<Metrics>, made_key: SessionKey, runtime: Handle) -> Self {
+        Self {
+            directory: Directory::default(),
+            revocations: Arc::default(),
+            refusals: Arc::default(),
+            metrics,
+            made_key,
+            checker: Checker::default(),
+            runtime,
+        }
+    }
+}
+
 /// One configuration at work.
 #[derive(Debug)]
 pub struct State {

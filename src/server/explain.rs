@@ -21,11 +21,10 @@ use tokio::runtime::{self, Runtime};
 
 use crate::{
     config::{Config, Role},
-    directory::{Directory, file},
+    directory::file,
     model::fault::{self, Fault},
     proxy::{
         state::{self, Lasting, State},
-        upstream::health::Checker,
         walk::walk,
     },
     telemetry::metrics::Metrics,
@@ -211,21 +210,14 @@ fn put_to_work(mut config: Config, runtime: &Runtime) -> Result<Arc<State>, Erro
         upstream.health_check = None;
         upstream.targets.clear();
     }
-    let directory = Directory::default();
     let (known, registry) = (config.known(), config.registry.clone());
-    let lasting = Lasting {
-        directory: directory.clone(),
-        revocations: Arc::default(),
-        refusals: Arc::default(),
-        metrics: Arc::new(Metrics::new()?),
-        made_key: SessionKey::random().map_err(|_| Error::Randomness)?,
-        checker: Checker::default(),
-        runtime: runtime.handle().clone(),
-    };
+    let metrics = Arc::new(Metrics::new()?);
+    let made_key = SessionKey::random().map_err(|_| Error::Randomness)?;
+    let lasting = Lasting::new(metrics, made_key, runtime.handle().clone());
     let state = Arc::new(State::new(config, None, &lasting)?);
     match file::load(&registry, &known) {
         Ok((entries, warnings)) => {
-            directory.replace(entries);
+            lasting.directory.replace(entries);
             for warning in &warnings {
                 eprintln!("{warning}");
             }

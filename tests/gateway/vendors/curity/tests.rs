@@ -350,17 +350,12 @@ async fn a_user_does_not_become_the_application_of_its_name() {
 
 #[tokio::test]
 async fn secrets_arrive_as_they_are_in_each_way_that_curity_reads() {
-    let as_listed = |method, lists| Way::<Curity> {
-        method,
-        lists,
-        arrives: |_| true,
-    };
-    shared::secrets_arrive(&[
-        as_listed(None, |_| {}),
-        as_listed(Some("client_secret_post"), |_| {}),
-        as_listed(Some("client_secret_basic"), |_| {}),
+    shared::secrets_arrive::<Curity>(&[
+        Way::well(None, |_| {}),
+        Way::well(Some("client_secret_post"), |_| {}),
+        Way::well(Some("client_secret_basic"), |_| {}),
         // A preset goes by what the metadata lists.
-        as_listed(None, |curity| {
+        Way::well(None, |curity| {
             curity.lists = vec!["client_secret_basic".to_owned()]
         }),
         // Curity form-decodes, which makes something else of what was not encoded.

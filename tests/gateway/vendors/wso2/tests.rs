@@ -351,17 +351,12 @@ async fn introspection_is_read_as_the_server_means_it() {
 
 #[tokio::test]
 async fn secrets_arrive_as_they_are_in_each_way_that_the_server_reads() {
-    let as_listed = |method, lists| Way::<Wso2> {
-        method,
-        lists,
-        arrives: |_| true,
-    };
-    shared::secrets_arrive(&[
-        as_listed(None, |_| {}),
-        as_listed(Some("client_secret_post"), |_| {}),
-        as_listed(Some("basic_raw"), |_| {}),
+    shared::secrets_arrive::<Wso2>(&[
+        Way::well(None, |_| {}),
+        Way::well(Some("client_secret_post"), |_| {}),
+        Way::well(Some("basic_raw"), |_| {}),
         // A preset knows how the server reads what its metadata lists.
-        as_listed(None, |server| {
+        Way::well(None, |server| {
             server.lists = vec!["client_secret_basic".to_owned()]
         }),
         // The server decodes nothing, so what was encoded stays so.
