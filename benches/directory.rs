@@ -21,8 +21,8 @@ use std::{env, fmt::Write, fs, hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{BatchSize, Criterion};
 use dcr_gateway::directory::{
-    Directory,
-    file::{self, Entry, Known},
+    Directory, Entry,
+    file::{self, Known},
 };
 
 /// What is measured.

@@ -94,6 +94,8 @@ pub mod idp;
 
 pub mod proxy;
 
+pub mod portal;
+
 pub mod config;
 
 pub mod reload;

@@ -19,6 +19,7 @@ use serde::{
 use serde_saphyr::{Location, Spanned};
 use uuid::Uuid;
 
+use super::Entry;
 use crate::{
     model::{
         application::{Application, Registration, Status},
@@ -31,17 +32,6 @@ use crate::{
 
 /// More faults or warnings than this say nothing new, and each may be a line in a log.
 const MOST_MESSAGES: usize = 100;
-
-/// One application with the key under which it is looked up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The strategy's name.
-    pub strategy: Arc<str>,
-    /// The id that the strategy's identity provider gave it.
-    pub client_id: ClientId,
-    /// The application.
-    pub application: Application,
-}
 
 /// The names that applications may refer to. Cheap to share: the entries hold the same texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -17,6 +17,17 @@ use crate::model::{application::Application, credential::ClientId};
 pub mod file;
 pub mod schema;
 
+/// One application with the key under which it is looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The strategy's name.
+    pub strategy: Arc<str>,
+    /// The id that the strategy's identity provider gave it.
+    pub client_id: ClientId,
+    /// The application.
+    pub application: Application,
+}
+
 /// The applications of one strategy. Cheap to clone; all clones see the same entries.
 #[derive(Clone, Debug, Default)]
 pub struct Table(Arc<papaya::HashMap<ClientId, Arc<Application>>>);
@@ -74,7 +85,7 @@ impl Directory {
     /// Makes the directory hold exactly these entries. Each one changes by itself and those that
     /// are equal stay untouched, so that reading goes on meanwhile; entries that are gone are
     /// removed first, so that no refusal waits for the rest.
-    pub fn replace(&self, entries: Vec<file::Entry>) {
+    pub fn replace(&self, entries: Vec<Entry>) {
         let mut kept: HashMap<Arc<str>, HashSet<ClientId>> = HashMap::new();
         for entry in &entries {
             kept.entry(Arc::clone(&entry.strategy))
@@ -111,6 +122,20 @@ impl Directory {
             last = Some((entry.strategy, table));
         }
         self.0.loaded.store(true, Ordering::Release);
+    }
+
+    /// Makes the directory hold this entry, in place of one with its key.
+    pub fn put(&self, entry: Entry) {
+        let table = self.table(&entry.strategy);
+        table
+            .0
+            .pin()
+            .insert(entry.client_id, Arc::new(entry.application));
+    }
+
+    /// Removes the entry with this key, if there is one.
+    pub fn remove(&self, strategy: &str, client_id: &str) {
+        self.table(strategy).0.pin().remove(client_id);
     }
 
     /// How many applications there are.

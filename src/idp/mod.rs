@@ -33,6 +33,7 @@ pub mod flight;
 pub mod grant;
 pub mod introspection;
 pub mod keys;
+pub mod registration;
 mod told;
 pub mod vendor;
 

@@ -1,0 +1,408 @@
+//! Clients at an identity provider: made, changed, given new secrets and deleted, in the IdP's own
+//! dialect.
+//!
+//! A [`Registrar`] speaks for one IdP. What it needs later to manage a client comes back as an
+//! opaque [`Management`], which the caller keeps sealed and hands over again; a call may replace
+//! it. Nothing is kept here, and nothing that a client's metadata names is ever fetched.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Map, Value};
+use url::Url;
+use uuid::Uuid;
+
+use super::{Provider, call::Unavailable};
+use crate::model::{
+    credential::{ClientId, Secret},
+    time::Timestamp,
+};
+
+/// How an IdP takes registrations: `identity_providers[].registration`, or a DCR provider of the
+/// registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What is spoken.
+    pub dialect: Dialect,
+    /// Who the gateway is there.
+    pub access: Access,
+    /// Where registrations go, if not where metadata or vendor say: the registration endpoint of
+    /// RFC 7591, the base of a management API, or of a bridge.
+    pub endpoint: Option<Url>,
+    /// Further client metadata sent at registration, as it stands (RFC 7591 section 2).
+    pub client_metadata: Map<String, Value>,
+    /// The longest that one operation may take, waiting for a throttled or replicating IdP
+    /// included. Default 60 s.
+    pub deadline: Duration,
+    /// Of a bridge: tell it of registrations and changes (`POST /{id}/event-hook`). Default true.
+    pub event_hooks: bool,
+    /// Of a bridge: it can make new secrets (`POST /{id}/new-secret`). Default true.
+    pub refresh_secret: bool,
+    /// Of a bridge: a client may have several secrets. Default false.
+    pub several_secrets: bool,
+}
+
+/// What an IdP speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Auth0's Management API.
+    Auth0,
+    /// Microsoft Graph, for Entra.
+    Azure,
+    /// RFC 7591 and 7592 as Curity does them: initial access tokens are good once, and reading
+    /// rotates the secret.
+    Curity,
+    /// RFC 7591 and 7592.
+    Generic,
+    /// Konnect's HTTP DCR bridge.
+    Http,
+    /// Okta's `/oauth2/v1/clients`.
+    Okta,
+    /// WSO2's DCR v1.1.
+    Wso2,
+}
+
+/// Who the gateway is at the IdP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// A key in a field of its own (`X-API-KEY` of a bridge; `SSWS` of Okta).
+    ApiKey(Secret),
+    /// A token that is good for many registrations (RFC 7591 section 3).
+    InitialAccessToken(Secret),
+    /// A client that gets a token for each registration by client credentials, or at WSO2 an
+    /// administrator's name and password for Basic.
+    InitialClient {
+        /// Its id.
+        id: ClientId,
+        /// Its secret.
+        secret: Secret,
+        /// What it asks for; by default what the vendor documents (`dcr` at Curity).
+        scope: Option<String>,
+        /// The audience that it asks for; by default the vendor's (Auth0: `/api/v2/` of the
+        /// tenant).
+        audience: Option<String>,
+    },
+    /// Nobody: the endpoint is open.
+    Open,
+}
+
+/// A client to be made, or what it is to become.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The application's id, by which an orphan is known again; in the client's name or metadata,
+    /// where the dialect has a place for it.
+    pub application: Uuid,
+    /// The application's name as its developer wrote it.
+    pub name: String,
+    /// What it is for, perhaps empty.
+    pub description: String,
+    /// Its developer's id, often an e-mail address.
+    pub developer: String,
+    /// The strategy under which it will be known; told to bridges and kept in Auth0's metadata.
+    pub strategy: String,
+    /// Scopes that it may ask for. Empty: the IdP's default.
+    pub scopes: Vec<String>,
+    /// The API's identifier, where the IdP grants per API (Auth0's client grant).
+    pub audience: Option<String>,
+    /// Needed by few, used by none: a client of this gateway has no redirect.
+    pub redirect_uris: Vec<String>,
+}
+
+/// A client that was made.
+#[derive(Debug)]
+pub struct Registered {
+    /// Its id.
+    pub client_id: ClientId,
+    /// Its first secret.
+    pub issued: Issued,
+    /// For later calls.
+    pub management: Management,
+    /// The scopes that the IdP gave it, where it tells (RFC 7591 section 3.2.1).
+    pub scopes: Option<Vec<String>>,
+}
+
+/// A secret, shown once.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// The IdP's id of it, where a client may have several (Entra's `keyId`, Okta's `ocs…`).
+    pub id: Option<String>,
+    /// The secret.
+    pub secret: Secret,
+    /// When it ends; `None`: never (RFC 7591 section 3.2.1).
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What a rotation changed.
+#[derive(Debug)]
+pub struct Rotated {
+    /// The client's id now: another one where the IdP has no rotation and a new client took the
+    /// old one's place.
+    pub client_id: ClientId,
+    /// The new secret. Older ones are good no more, or end within the vendor's own overlap.
+    pub issued: Issued,
+    /// For later calls.
+    pub management: Management,
+}
+
+/// What the IdP tells of a client.
+#[derive(Debug)]
+pub struct Told {
+    /// Its metadata without any secret or token.
+    pub metadata: Map<String, Value>,
+    /// For later calls, where it was replaced.
+    pub management: Option<Management>,
+}
+
+/// One of a client's secrets, without the secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The IdP's id of it.
+    pub id: String,
+    /// What the IdP shows of it, perhaps its first letters.
+    pub hint: Option<String>,
+    /// When it was made, where told.
+    pub created_at: Option<Timestamp>,
+    /// When it ends; `None`: never.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What a registrar must be told again to manage a client: RFC 7592's token and URI, or the ids of
+/// a vendor's objects. A text that only the dialect reads; `Debug` hides it, since it may hold a
+/// token, and it is kept sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Management(pub Secret);
+
+/// What became of a client whose making was interrupted.
+#[derive(Debug)]
+pub enum Trace {
+    /// The dialect cannot look for it.
+    Unknowable,
+    /// There is none.
+    Nothing,
+    /// There are these, whole or not.
+    Found(Vec<(ClientId, Management)>),
+}
+
+/// How a client gets another secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// The client keeps its id.
+    InPlace,
+    /// There is none at this IdP: a new client takes the old one's place, with another id.
+    Replacement,
+    /// Not even that (a bridge that may not).
+    Never,
+}
+
+/// A registration that did not work. Each says what an operator can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The dialect has no such operation.
+    #[error("{0} is not possible at this identity provider")]
+    Impossible(&'static str),
+    /// There is no such client (any more).
+    #[error("the identity provider does not know the client (any more)")]
+    Gone,
+    /// The IdP refuses the gateway: its initial token, client or key.
+    #[error("the identity provider refuses the gateway's own access: {0}")]
+    Access(String),
+    /// The IdP refuses the request, and would again.
+    #[error("the identity provider refuses: {0}")]
+    Refused(String),
+    /// What came back cannot be used: it is told, and the client was removed again.
+    #[error("the identity provider made a client that cannot be used: {0}")]
+    Unusable(String),
+    /// The IdP gave no answer within the deadline.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// A client was made, could not be finished, and could not be removed again: the caller has to
+    /// remember it.
+    #[error("{cause}; the half-made client {client_id} could not be removed")]
+    LeftBehind {
+        /// The client that is left.
+        client_id: ClientId,
+        /// With which it can be removed later.
+        management: Management,
+        /// What went wrong first.
+        cause: Box<Self>,
+    },
+}
+
+/// Registers and manages clients at one IdP. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Registrar(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    provider: Provider,
+}
+
+impl Registrar {
+    /// Speaks for this provider: its metadata, its HTTP client and its vendor's ways.
+    pub fn new(provider: Provider, config: Config) -> Self {
+        Self(Arc::new(Inner { config, provider }))
+    }
+
+    /// How it is set up.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The provider for which it speaks.
+    pub fn provider(&self) -> &Provider {
+        &self.0.provider
+    }
+
+    /// How a client gets another secret.
+    pub fn rotation(&self) -> Rotation {
+        todo!()
+    }
+
+    /// Whether a client may have several secrets at once.
+    pub fn has_several_secrets(&self) -> bool {
+        todo!()
+    }
+
+    /// Makes a client, whole or not at all: a step that fails undoes those before it.
+    ///
+    /// # Errors
+    /// See [`Error`]; [`Error::LeftBehind`] where not even undoing worked.
+    /// [`Error::Unavailable`] leaves open whether a client was made: see [`Registrar::trace`].
+    pub async fn create(&self, request: &Request) -> Result<Registered, Error> {
+        let _ = request;
+        todo!()
+    }
+
+    /// Looks for what an interrupted [`Registrar::create`] for this application left. Reads
+    /// nothing that changes by being read.
+    ///
+    /// # Errors
+    /// The IdP cannot be asked.
+    pub async fn trace(&self, request: &Request) -> Result<Trace, Error> {
+        let _ = request;
+        todo!()
+    }
+
+    /// Asks for a client's metadata; [`Error::Impossible`] where that would change its secret.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn read(&self, client_id: &ClientId, management: &Management) -> Result<Told, Error> {
+        let _ = (client_id, management);
+        todo!()
+    }
+
+    /// Tells the IdP a new name, description or set of scopes, the secret untouched;
+    /// [`Error::Impossible`] where that would change it.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn update(
+        &self,
+        client_id: &ClientId,
+        management: &Management,
+        request: &Request,
+    ) -> Result<Told, Error> {
+        let _ = (client_id, management, request);
+        todo!()
+    }
+
+    /// Gives the client a new secret in place of all others.
+    ///
+    /// # Errors
+    /// See [`Error`]. After [`Error::Unavailable`] the old secret may be gone.
+    pub async fn rotate(
+        &self,
+        client_id: &ClientId,
+        management: &Management,
+        request: &Request,
+    ) -> Result<Rotated, Error> {
+        let _ = (client_id, management, request);
+        todo!()
+    }
+
+    /// Gives the client one more secret.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn add_secret(
+        &self,
+        client_id: &ClientId,
+        management: &Management,
+    ) -> Result<(Issued, Management), Error> {
+        let _ = (client_id, management);
+        todo!()
+    }
+
+    /// The client's secrets, as the IdP lists them.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn secrets(
+        &self,
+        client_id: &ClientId,
+        management: &Management,
+    ) -> Result<Vec<Known>, Error> {
+        let _ = (client_id, management);
+        todo!()
+    }
+
+    /// Removes one of several secrets.
+    ///
+    /// # Errors
+    /// See [`Error`]; [`Error::Refused`] for the last one.
+    pub async fn remove_secret(
+        &self,
+        client_id: &ClientId,
+        management: &Management,
+        id: &str,
+    ) -> Result<Management, Error> {
+        let _ = (client_id, management, id);
+        todo!()
+    }
+
+    /// Deletes the client. One that is gone already is no error (RFC 7592 section 2.3).
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn delete(&self, client_id: &ClientId, management: &Management) -> Result<(), Error> {
+        let _ = (client_id, management);
+        todo!()
+    }
+
+    /// What management an existing client needs, so that it can be adopted.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] where there is no such client, [`Error::Impossible`] where the dialect knows
+    /// no way to one that it has not made (RFC 7592 without a registration access token): it can
+    /// be adopted unmanaged.
+    pub async fn adopt(&self, client_id: &ClientId) -> Result<Management, Error> {
+        let _ = client_id;
+        todo!()
+    }
+
+    /// Tells a bridge that an application may or may no longer call an API; silent elsewhere.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn registration_changed(
+        &self,
+        client_id: &ClientId,
+        management: &Management,
+        request: &Request,
+        api: &str,
+        change: Change,
+    ) -> Result<(), Error> {
+        let _ = (client_id, management, request, api, change);
+        todo!()
+    }
+}
+
+/// What became of an application's right to call an API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It may.
+    Added,
+    /// It may no longer.
+    Removed,
+}

@@ -1,0 +1,1 @@
+//! Keeps registry and IdP in step.

@@ -1,0 +1,363 @@
+//! What the registry holds, as values. None of them holds a client's secret.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::{
+    idp::registration::Management,
+    model::{
+        application::{Registration as State, Status},
+        credential::{ClientId, Secret},
+        time::Timestamp,
+    },
+};
+
+/// Where a provider or strategy stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In the configuration file: read only here.
+    File,
+    /// In the registry.
+    Registry,
+}
+
+/// A DCR provider: an IdP at which applications are registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provider {
+    /// Stable id.
+    pub id: Uuid,
+    /// Unique among providers of the registry and identity providers of the file; never changes.
+    pub name: String,
+    /// For people.
+    pub display_name: String,
+    /// Konnect's word for what it speaks (`auth0`, `azureAd`, `curity`, `okta`, `http`) or ours
+    /// (`generic`, `wso2`); never changes.
+    pub provider_type: String,
+    /// The issuer's URL.
+    pub issuer: String,
+    /// What of `dcr_config` may be shown.
+    pub settings: Map<String, Value>,
+    /// What may not, by its name in `dcr_config`. Sealed in the database.
+    pub secrets: BTreeMap<String, Secret>,
+    /// The operator's own marks.
+    pub labels: BTreeMap<String, String>,
+    /// Where it stands.
+    pub source: Source,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub updated_at: Timestamp,
+    /// The registry's revision at the last change; for `ETag`.
+    pub revision: i64,
+}
+
+/// An application auth strategy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strategy {
+    /// Stable id.
+    pub id: Uuid,
+    /// Unique among strategies of the registry and of the file; never changes.
+    pub name: String,
+    /// For people.
+    pub display_name: String,
+    /// `configs.openid-connect` as it was given.
+    pub settings: Map<String, Value>,
+    /// The DCR provider; `None`: applications bring clients that were made elsewhere.
+    pub provider: Option<Uuid>,
+    /// The operator's own marks.
+    pub labels: BTreeMap<String, String>,
+    /// Where it stands.
+    pub source: Source,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub updated_at: Timestamp,
+    /// As [`Provider::revision`].
+    pub revision: i64,
+}
+
+/// Who builds applications.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Developer {
+    /// Stable id.
+    pub id: Uuid,
+    /// What identifies the developer to people and upstreams, often an e-mail address; unique.
+    pub name: String,
+    /// When the first application came.
+    pub created_at: Timestamp,
+}
+
+/// Where an application's client comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It existed at the IdP and was taken over.
+    Adopted,
+    /// It came with an import, or its strategy has no DCR provider.
+    Given,
+    /// It was registered here.
+    Registered,
+}
+
+/// How far an application's life has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Its client is being made: not in the directory.
+    Creating,
+    /// Its client is being deleted: no longer in the directory.
+    Deleting,
+    /// In the directory.
+    Ready,
+}
+
+/// A portal developer's program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Application {
+    /// Stable id.
+    pub id: Uuid,
+    /// The name its developer gave it.
+    pub name: String,
+    /// What it is for, perhaps empty.
+    pub description: String,
+    /// The name of its [`Developer`].
+    pub developer: String,
+    /// The name of its strategy; never changes.
+    pub strategy: String,
+    /// Its client; `None` only while [`Life::Creating`]. Unique within a strategy.
+    pub client_id: Option<ClientId>,
+    /// Where the client comes from.
+    pub origin: Origin,
+    /// The name of the DCR provider that manages the client; `None`: nobody does.
+    pub provider: Option<String>,
+    /// For managing the client. Sealed in the database.
+    pub management: Option<Management>,
+    /// How far its life has come.
+    pub life: Life,
+    /// Active or suspended.
+    pub status: Status,
+    /// Scopes asked for, or granted where the IdP told.
+    pub scopes: Vec<String>,
+    /// The operator's or developer's own marks.
+    pub labels: BTreeMap<String, String>,
+    /// Credentials, cookies and tokens made before this are refused.
+    pub credentials_valid_from: Timestamp,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub updated_at: Timestamp,
+    /// As [`Provider::revision`]; changes of its registrations count.
+    pub revision: i64,
+}
+
+/// That a client has a secret. Never the secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// Stable id.
+    pub id: Uuid,
+    /// The application's id.
+    pub application: Uuid,
+    /// The IdP's id of the secret, where a client may have several.
+    pub at_idp: Option<String>,
+    /// For people.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When the IdP ends it; `None`: never.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// An application's right to call one API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Stable id.
+    pub id: Uuid,
+    /// The application's id.
+    pub application: Uuid,
+    /// The API's name. One registration for each application and API.
+    pub api: String,
+    /// How far it has come.
+    pub state: State,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub updated_at: Timestamp,
+    /// As [`Provider::revision`].
+    pub revision: i64,
+}
+
+/// What the operator says of an API beside the configuration file. An API without one has the
+/// defaults: no automatic approval, no further strategies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Api {
+    /// The API's name in the configuration.
+    pub name: String,
+    /// Whether registrations are approved at once.
+    pub auto_approve: bool,
+    /// Names of strategies that it accepts beside those of the file, after them.
+    pub strategies: Vec<String>,
+    /// As [`Provider::revision`].
+    pub revision: i64,
+}
+
+/// Who changes something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// The command line, by the name of its command.
+    Command(&'static str),
+    /// A developer, by name.
+    Developer(String),
+    /// The gateway itself, finishing what was interrupted.
+    Gateway,
+    /// Whoever holds the admin token.
+    Operator,
+}
+
+/// One line of the audit trail. Never holds a secret.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Audit {
+    /// Rises with time.
+    pub id: i64,
+    /// When.
+    pub at: Timestamp,
+    /// Who: `operator`, `developer NAME`, `gateway`, `command NAME`.
+    pub actor: String,
+    /// The request's id, where there was one.
+    pub request_id: Option<String>,
+    /// What was done: `application.create`, `credential.rotate`, `registration.approve`, …
+    pub action: String,
+    /// To what: `application`, `dcr_provider`, …
+    pub subject_kind: String,
+    /// The subject's id, or name where it has none.
+    pub subject: String,
+    /// How it was before; `None`: it was not there, or nothing of it changed.
+    pub before: Option<Value>,
+    /// How it is now.
+    pub after: Option<Value>,
+}
+
+/// What is about to be done at an IdP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// One more secret.
+    AddSecret,
+    /// A new client.
+    Create,
+    /// The client's end.
+    Delete,
+    /// One secret's end.
+    RemoveSecret,
+    /// A new secret in place of the old.
+    Rotate,
+    /// New metadata.
+    Update,
+}
+
+/// Written before an IdP is asked to change something, and taken away in the transaction that
+/// keeps the outcome. One at a time for each application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// Its own id.
+    pub id: Uuid,
+    /// The application.
+    pub application: Uuid,
+    /// What is about to be done.
+    pub step: Step,
+    /// The process that does it ([`super::registry::Registry::process`]).
+    pub process: Uuid,
+    /// What finishing or undoing it needs, sealed in the database.
+    pub data: Option<Secret>,
+    /// When it was written.
+    pub created_at: Timestamp,
+}
+
+/// The first answer to a request that carried an idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// Digest of the request; another one under the same key is a mistake.
+    pub request: String,
+    /// What kind of thing was made: `application`, `dcr_provider`, …
+    pub subject_kind: String,
+    /// Its id.
+    pub subject: Uuid,
+}
+
+/// Sessions that ended before their time, as the registry keeps them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndedSession {
+    /// Every session of a client that began before this.
+    AllBefore {
+        /// The strategy's name.
+        strategy: String,
+        /// The client.
+        client_id: ClientId,
+        /// When.
+        time: Timestamp,
+    },
+    /// One session.
+    Single {
+        /// The session's id.
+        id: [u8; 16],
+        /// The strategy's name.
+        strategy: String,
+        /// The client.
+        client_id: ClientId,
+        /// How long it would have lived: forgotten then.
+        until: Timestamp,
+    },
+}
+
+/// A part of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// From 1.
+    pub number: u64,
+    /// Items on a page, 1 to 100.
+    pub size: u64,
+}
+
+/// A page of a list, and how long the whole is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed<T> {
+    /// The page.
+    pub items: Vec<T>,
+    /// Items in all.
+    pub total: u64,
+}
+
+/// Which applications are asked for. Every field narrows; empty asks for all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApplicationFilter {
+    /// Part of the name, without case.
+    pub name_contains: Option<String>,
+    /// The developer's name, exactly.
+    pub developer: Option<String>,
+    /// The strategy's name, exactly.
+    pub strategy: Option<String>,
+    /// The client id, exactly.
+    pub client_id: Option<String>,
+    /// The status.
+    pub status: Option<Status>,
+}
+
+/// Which registrations are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RegistrationFilter {
+    /// The application's id.
+    pub application: Option<Uuid>,
+    /// The API's name.
+    pub api: Option<String>,
+    /// The state.
+    pub state: Option<State>,
+}
+
+/// Which lines of the audit trail are asked for; the latest come first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// The action, exactly.
+    pub action: Option<String>,
+    /// The actor, exactly.
+    pub actor: Option<String>,
+    /// The subject's id.
+    pub subject: Option<String>,
+}
