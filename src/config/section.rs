@@ -92,6 +92,10 @@ impl Report {
     }
 
     fn place(&self, line: u64, column: u64) -> Place {
+        // What a registry adds stands on no line of the file.
+        if line == 0 {
+            return Place::whole(&Arc::from(Path::new("registry")));
+        }
         Place {
             file: self.file.clone(),
             line,

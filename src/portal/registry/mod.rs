@@ -1,5 +1,7 @@
 //! The store: SQLite or PostgreSQL behind one set of statements.
 
+use std::path::PathBuf;
+
 use uuid::Uuid;
 
 use super::record::{
@@ -9,8 +11,41 @@ use super::record::{
 };
 use crate::{
     directory::Entry,
-    model::{credential::ClientId, time::Timestamp},
+    model::{
+        credential::{ClientId, Secret},
+        time::Timestamp,
+    },
 };
+
+/// `registry.sqlite` or `registry.postgres`, with `registry.keys`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Which database.
+    pub kind: Kind,
+    /// Seal what providers and clients are managed with: the first one seals, all open. At least
+    /// one.
+    pub keys: Vec<Key>,
+}
+
+/// A database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// At this URL, which may hold a password.
+    Postgres(Secret),
+    /// In this file.
+    Sqlite(PathBuf),
+}
+
+/// A key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key;
+
+impl Key {
+    /// Reads.
+    pub fn from_base64(_text: &str) -> Option<Self> {
+        Some(Self)
+    }
+}
 
 /// A registry that did not answer, or refused.
 #[derive(Debug, thiserror::Error)]
