@@ -1,8 +1,13 @@
 //! The store: SQLite or PostgreSQL behind one set of statements.
 
-use std::path::PathBuf;
+mod config;
 
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
 use uuid::Uuid;
+
+pub use config::{Config, Key, Kind};
 
 use super::record::{
     Actor, Answered, Api, Application, ApplicationFilter, Audit, AuditFilter, Credential,
@@ -11,41 +16,8 @@ use super::record::{
 };
 use crate::{
     directory::Entry,
-    model::{
-        credential::{ClientId, Secret},
-        time::Timestamp,
-    },
+    model::{credential::ClientId, time::Timestamp},
 };
-
-/// `registry.sqlite` or `registry.postgres`, with `registry.keys`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// Which database.
-    pub kind: Kind,
-    /// Seal what providers and clients are managed with: the first one seals, all open. At least
-    /// one.
-    pub keys: Vec<Key>,
-}
-
-/// A database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// At this URL, which may hold a password.
-    Postgres(Secret),
-    /// In this file.
-    Sqlite(PathBuf),
-}
-
-/// A key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key;
-
-impl Key {
-    /// Reads.
-    pub fn from_base64(_text: &str) -> Option<Self> {
-        Some(Self)
-    }
-}
 
 /// A registry that did not answer, or refused.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +48,14 @@ pub enum Error {
 
 /// The registry. Cheap to clone. Making one does no I/O, so that a gateway starts without it.
 #[derive(Clone, Debug)]
-pub struct Registry;
+pub struct Registry(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    runtime: Handle,
+    process: Uuid,
+}
 
 /// What has changed since a revision.
 #[derive(Debug)]
@@ -101,9 +80,36 @@ pub struct Changes {
 pub struct Change;
 
 impl Registry {
+    /// Sets one up. It connects when it is first asked something, on this runtime, which has to
+    /// outlive it; while there is one, it tells others that this process lives.
+    pub fn new(config: Config, runtime: Handle) -> Self {
+        Self(Arc::new(Inner {
+            config,
+            runtime,
+            process: Uuid::new_v4(),
+        }))
+    }
+
+    /// Other keys, first the one that seals: those of a configuration that was read anew.
+    pub fn set_keys(&self, keys: Vec<Key>) {
+        let _ = (keys, &self.0.config, &self.0.runtime);
+        todo!()
+    }
+
+    /// What keeps the database from answering, as this process saw it last, within about a second;
+    /// `None` while it answers. Asks nothing.
+    pub fn trouble(&self) -> Option<String> {
+        todo!()
+    }
+
+    /// The revision at the last change.
+    pub async fn revision(&self) -> Result<i64, Error> {
+        todo!()
+    }
+
     /// This process among those that share the registry; new at each start.
     pub fn process(&self) -> Uuid {
-        todo!()
+        self.0.process
     }
     /// Begins a transaction for an actor.
     pub async fn change(&self, actor: &Actor, request_id: Option<&str>) -> Result<Change, Error> {
@@ -198,6 +204,37 @@ impl Change {
     }
     pub async fn put_api(&mut self, api: &Api) -> Result<(), Error> {
         let _ = api;
+        todo!()
+    }
+    /// As [`Registry::providers`], within the transaction: what is read stays so until it ends.
+    pub async fn providers(&mut self) -> Result<Vec<Provider>, Error> {
+        todo!()
+    }
+    /// As [`Registry::strategies`], within the transaction.
+    pub async fn strategies(&mut self) -> Result<Vec<Strategy>, Error> {
+        todo!()
+    }
+    /// As [`Registry::apis`], within the transaction.
+    pub async fn apis(&mut self) -> Result<Vec<Api>, Error> {
+        todo!()
+    }
+    /// As [`Registry::applications`], within the transaction.
+    pub async fn applications(
+        &mut self,
+        filter: &ApplicationFilter,
+        page: Page,
+    ) -> Result<Listed<Application>, Error> {
+        let _ = (filter, page);
+        todo!()
+    }
+    /// As [`Registry::credentials`], within the transaction.
+    pub async fn credentials(&mut self, application: Uuid) -> Result<Vec<Credential>, Error> {
+        let _ = application;
+        todo!()
+    }
+    /// As [`Registry::answered`], within the transaction.
+    pub async fn answered(&mut self, key: &str) -> Result<Option<Answered>, Error> {
+        let _ = key;
         todo!()
     }
     /// Reads within the transaction: what is read stays so until it ends.
