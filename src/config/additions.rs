@@ -2,7 +2,8 @@
 //! over REST, and the strategies that APIs accept beside those of the file.
 //!
 //! They are read and checked by the same code as the file's own, as if they stood at the end of its
-//! lists. Their place in messages is `registry`.
+//! lists. Their place in messages is `registry`, without a line; the column is the entry's position
+//! among what was added to its list, from 1.
 
 use serde_json::Value as Json;
 
@@ -20,6 +21,9 @@ pub struct Additions {
 }
 
 impl Additions {
+    /// What stands for a file's name in messages about what was added.
+    pub const PLACE: &str = "registry";
+
     /// Puts them into a document.
     pub(super) fn add_to(&self, document: &mut Node) {
         append(document, "identity_providers", &self.identity_providers);
@@ -71,7 +75,7 @@ fn append(map: &mut Node, key: &str, items: &[Json]) {
     if items.is_empty() {
         return;
     }
-    let items = items.iter().map(node);
+    let items = (1..).zip(items).map(|(position, item)| node(item, position));
     match child(map, key).map(|list| &mut list.value) {
         Some(Value::List(list)) => list.extend(items),
         Some(empty @ Value::Null) => *empty = Value::List(items.collect()),
@@ -80,39 +84,42 @@ fn append(map: &mut Node, key: &str, items: &[Json]) {
             let Value::Map(entries) = &mut map.value else {
                 return;
             };
-            entries.push(entry(key, of_registry(Value::List(items.collect()))));
+            entries.push(entry(key, of_registry(Value::List(items.collect()), 0), 0));
         }
     }
 }
 
-fn node(json: &Json) -> Node {
-    of_registry(match json {
+fn node(json: &Json, position: u64) -> Node {
+    let value = match json {
         Json::Null => Value::Null,
         Json::Bool(value) => Value::Text(value.to_string()),
         Json::Number(number) => Value::Text(number.to_string()),
         Json::String(text) => Value::Text(text.clone()),
-        Json::Array(items) => Value::List(items.iter().map(node).collect()),
+        Json::Array(items) => Value::List(items.iter().map(|item| node(item, position)).collect()),
         Json::Object(entries) => {
-            let entries = entries.iter().map(|(key, value)| entry(key, node(value)));
+            let entries = entries.iter();
+            let entries = entries.map(|(key, value)| entry(key, node(value, position), position));
             Value::Map(entries.collect())
         }
-    })
+    };
+    of_registry(value, position)
 }
 
-/// A value that stands on no line of the file.
-fn of_registry(value: Value) -> Node {
+/// A value that stands on no line of the file. Where a column would be, its place among what was
+/// added, from 1.
+fn of_registry(value: Value, position: u64) -> Node {
     Node {
         line: 0,
-        column: 0,
+        column: position,
         value,
     }
 }
 
-fn entry(key: &str, value: Node) -> Entry {
+fn entry(key: &str, value: Node, position: u64) -> Entry {
     Entry {
         key: key.to_owned(),
         line: 0,
-        column: 0,
+        column: position,
         value,
     }
 }

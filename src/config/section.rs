@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    Role,
+    Additions, Role,
     document::{Entry, Node, Value},
     schema::Asked,
 };
@@ -94,7 +94,11 @@ impl Report {
     fn place(&self, line: u64, column: u64) -> Place {
         // What a registry adds stands on no line of the file.
         if line == 0 {
-            return Place::whole(&Arc::from(Path::new("registry")));
+            return Place {
+                file: Arc::from(Path::new(Additions::PLACE)),
+                line,
+                column,
+            };
         }
         Place {
             file: self.file.clone(),

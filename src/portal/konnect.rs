@@ -126,7 +126,10 @@ pub fn split(provider_type: &str, dcr_config: Map<String, Value>) -> Result<Spli
         let field = format!("dcr_config.{name}");
         let Some((_, kind)) = known.iter().find(|(known, _)| *known == name) else {
             let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-            let reason = format!("a provider of type {provider_type} has {}", names.join(", "));
+            let reason = format!(
+                "a provider of type {provider_type} has {}",
+                names.join(", ")
+            );
             faults.push(Fault::new(field, "unknown_property", reason));
             continue;
         };
@@ -229,8 +232,8 @@ fn access(
             audience: text("initial_client_audience").map(str::to_owned),
         })
     };
-    let has_client = settings.contains_key("initial_client_id")
-        || secrets.contains_key("initial_client_secret");
+    let has_client =
+        settings.contains_key("initial_client_id") || secrets.contains_key("initial_client_secret");
     match dialect {
         Dialect::Auth0 | Dialect::Azure | Dialect::Curity => client(),
         Dialect::Okta => match secret("dcr_token") {
@@ -311,10 +314,6 @@ pub fn additions(providers: &[Provider], strategies: &[Strategy], apis: &[Api]) 
         if reached_through(provider) != provider.name {
             continue;
         }
-        let vendor = TYPES
-            .iter()
-            .find(|(word, _, _)| *word == provider.provider_type)
-            .map_or("generic", |(_, _, vendor)| vendor);
         let vendor = provider.settings.get("vendor").cloned();
         let vendor = vendor.unwrap_or_else(|| json!(vendor_of(&provider.provider_type)));
         additions.identity_providers.push(json!({
@@ -342,7 +341,7 @@ fn vendor_of(provider_type: &str) -> &'static str {
 }
 
 /// Options of `configs.openid-connect` that are the file's own, and stand there as they are.
-const STRATEGY_KEYS: [&str; 10] = [
+const STRATEGY_KEYS: [&str; 9] = [
     "auth_methods",
     "bearer",
     "claim_headers",
@@ -352,7 +351,6 @@ const STRATEGY_KEYS: [&str; 10] = [
     "scopes_required",
     "session",
     "token_request",
-    "audience_required",
 ];
 
 /// Options that belong to the identity provider of the file's form.
@@ -368,9 +366,11 @@ const PROVIDER_KEYS: [&str; 8] = [
 ];
 
 /// Options of Konnect that say something in other words here.
-const KONNECT_KEYS: [&str; 14] = [
+const KONNECT_KEYS: [&str; 15] = [
     "audience",
+    "audience_required",
     "cache_ttl_max",
+    "hide_credentials",
     "identity_provider",
     "issuer",
     "leeway",
@@ -382,7 +382,6 @@ const KONNECT_KEYS: [&str; 14] = [
     "session_idling_timeout",
     "token_post_args_names",
     "token_post_args_values",
-    "hide_credentials",
 ];
 
 /// Checks what the translation cannot keep: options that are not known, and those whose form in
@@ -411,7 +410,11 @@ pub fn check(settings: &Map<String, Value>) -> Vec<Fault> {
         Value::Array(items) => items.iter().all(Value::is_string),
         _ => false,
     };
-    for (name, most) in [("scopes", 50), ("audience", 1), ("token_post_args_names", 50)] {
+    for (name, most) in [
+        ("scopes", 50),
+        ("audience", 1),
+        ("token_post_args_names", 50),
+    ] {
         let Some(value) = settings.get(name).filter(|value| !value.is_null()) else {
             continue;
         };
@@ -421,8 +424,12 @@ pub fn check(settings: &Map<String, Value>) -> Vec<Fault> {
             faults.push(Fault::new(field(name), "type", reason));
         }
     }
-    let lengths = ["token_post_args_names", "token_post_args_values"]
-        .map(|name| settings.get(name).and_then(Value::as_array).map_or(0, Vec::len));
+    let lengths = ["token_post_args_names", "token_post_args_values"].map(|name| {
+        settings
+            .get(name)
+            .and_then(Value::as_array)
+            .map_or(0, Vec::len)
+    });
     if lengths[0] != lengths[1] {
         faults.push(Fault::new(
             field("token_post_args_values"),
@@ -430,12 +437,23 @@ pub fn check(settings: &Map<String, Value>) -> Vec<Fault> {
             "expected a value for each of token_post_args_names",
         ));
     }
-    for name in ["leeway", "cache_ttl_max", "session_absolute_timeout", "session_idling_timeout"] {
-        if settings.get(name).is_some_and(|value| !value.is_null() && !value.is_u64()) {
+    for name in [
+        "leeway",
+        "cache_ttl_max",
+        "session_absolute_timeout",
+        "session_idling_timeout",
+    ] {
+        if settings
+            .get(name)
+            .is_some_and(|value| !value.is_null() && !value.is_u64())
+        {
             faults.push(Fault::new(field(name), "type", "expected whole seconds"));
         }
     }
-    if settings.get("hide_credentials").is_some_and(|value| *value != Value::Bool(true)) {
+    if settings
+        .get("hide_credentials")
+        .is_some_and(|value| *value != Value::Bool(true))
+    {
         faults.push(Fault::new(
             field("hide_credentials"),
             "enum",
@@ -443,7 +461,9 @@ pub fn check(settings: &Map<String, Value>) -> Vec<Fault> {
         ));
     }
     if let Some(Value::Array(audiences)) = settings.get("audience_required")
-        && audiences.iter().any(|one| one.as_str().is_some_and(|text| text.contains(' ')))
+        && audiences
+            .iter()
+            .any(|one| one.as_str().is_some_and(|text| text.contains(' ')))
     {
         faults.push(Fault::new(
             field("audience_required"),
@@ -454,6 +474,11 @@ pub fn check(settings: &Map<String, Value>) -> Vec<Fault> {
     faults
 }
 
+/// The name of a strategy's own identity provider, where it has one.
+pub fn own_issuer(strategy: &Strategy) -> String {
+    format!("{}.issuer", strategy.name)
+}
+
 /// A strategy in the file's form, and its identity provider where it has one of its own.
 fn translate(strategy: &Strategy, provider: Option<&Provider>) -> (Option<Value>, Value) {
     let settings = &strategy.settings;
@@ -462,7 +487,7 @@ fn translate(strategy: &Strategy, provider: Option<&Provider>) -> (Option<Value>
     let named = get("identity_provider").and_then(Value::as_str);
     let own = PROVIDER_KEYS.iter().any(|name| get(name).is_some());
     let shared = provider.filter(|provider| provider.issuer == issuer && !own);
-    let own_name = format!("{}.issuer", strategy.name);
+    let own_name = own_issuer(strategy);
     let name = named.or(shared.map(reached_through)).unwrap_or(&own_name);
     let identity_provider = (name == own_name).then(|| {
         let vendor = provider.map_or("generic", |provider| vendor_of(&provider.provider_type));
@@ -478,37 +503,34 @@ fn translate(strategy: &Strategy, provider: Option<&Provider>) -> (Option<Value>
         Value::Object(entry)
     });
 
-    let mut entry = Map::new();
-    entry.insert("name".to_owned(), json!(strategy.name));
-    entry.insert("identity_provider".to_owned(), json!(name));
+    let mut entry = Entry(Map::new());
+    entry.set("name", json!(strategy.name));
+    entry.set("identity_provider", json!(name));
     for name in STRATEGY_KEYS {
         if let Some(value) = get(name) {
-            let name = if name == "audience_required" { "audience" } else { name };
-            entry.insert(name.to_owned(), value.clone());
+            entry.set(name, value.clone());
         }
     }
-    let mut within = |section: &str, key: &str, value: Value| {
-        let section = entry.entry(section).or_insert_with(|| json!({}));
-        if let Value::Object(section) = section {
-            section.entry(key).or_insert(value);
-        }
-    };
-    let seconds = |value: &Value| json!(format!("{value}s"));
-    if let Some(Value::Array(scopes)) = get("scopes")
-        && !scopes.is_empty()
-    {
-        let scopes: Vec<&str> = scopes.iter().filter_map(Value::as_str).collect();
-        within("token_request", "scope", json!(scopes.join(" ")));
+    if let Some(audiences) = get("audience_required") {
+        entry.set("audience", audiences.clone());
     }
-    if let Some(audience) = get("audience").and_then(|list| list.get(0)) {
-        within("token_request", "audience", audience.clone());
+    if let Some(claim) = get("scopes_claim") {
+        entry.set("scope_claims", json!([claim]));
     }
-    let arguments = |name: &str| get(name).and_then(Value::as_array).cloned().unwrap_or_default();
-    let values = arguments("token_post_args_values");
+    let list = |name: &str| get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let scopes = list("scopes");
+    let scopes: Vec<&str> = scopes.iter().filter_map(Value::as_str).collect();
+    if !scopes.is_empty() {
+        entry.set_in("token_request", "scope", json!(scopes.join(" ")));
+    }
+    if let Some(audience) = list("audience").first() {
+        entry.set_in("token_request", "audience", audience.clone());
+    }
     let mut parameters = Map::new();
-    for (name, value) in arguments("token_post_args_names").iter().zip(values) {
+    let values = list("token_post_args_values");
+    for (name, value) in list("token_post_args_names").iter().zip(values) {
         match name.as_str() {
-            Some(name @ ("audience" | "scope")) => within("token_request", name, value),
+            Some(name @ ("audience" | "scope")) => entry.set_in("token_request", name, value),
             Some(name) => {
                 parameters.insert(name.to_owned(), value);
             }
@@ -516,39 +538,40 @@ fn translate(strategy: &Strategy, provider: Option<&Provider>) -> (Option<Value>
         }
     }
     if !parameters.is_empty() {
-        within("token_request", "parameters", Value::Object(parameters));
+        entry.set_in("token_request", "parameters", Value::Object(parameters));
     }
-    if let Some(claim) = get("scopes_claim") {
-        within_list(&mut entry, "scope_claims", claim);
-    }
-    let mut within = |section: &str, key: &str, value: Value| {
-        let section = entry.entry(section).or_insert_with(|| json!({}));
-        if let Value::Object(section) = section {
-            section.entry(key).or_insert(value);
-        }
-    };
     for (from, section, key) in [
         ("leeway", "bearer", "leeway"),
         ("cache_ttl_max", "client_credentials", "cache_time"),
         ("session_absolute_timeout", "session", "absolute_timeout"),
         ("session_idling_timeout", "session", "idle_timeout"),
     ] {
-        if let Some(value) = get(from) {
-            within(section, key, seconds(value));
+        if let Some(seconds) = get(from) {
+            entry.set_in(section, key, json!(format!("{seconds}s")));
         }
     }
     if let Some(name) = get("session_cookie_name") {
-        within("session", "cookie_name", name.clone());
+        entry.set_in("session", "cookie_name", name.clone());
     }
     if let Some(same_site) = get("session_cookie_same_site").and_then(Value::as_str) {
-        within("session", "same_site", json!(same_site.to_ascii_lowercase()));
+        let same_site = same_site.to_ascii_lowercase();
+        entry.set_in("session", "same_site", json!(same_site));
     }
-    (identity_provider, Value::Object(entry))
+    (identity_provider, Value::Object(entry.0))
 }
 
-/// One claim path as the whole list of claims, where none is there.
-fn within_list(entry: &mut Map<String, Value>, key: &str, path: &Value) {
-    if !entry.contains_key(key) {
-        entry.insert(key.to_owned(), json!([path]));
+/// An entry of the file in the making. What is set first stays.
+struct Entry(Map<String, Value>);
+
+impl Entry {
+    fn set(&mut self, key: &str, value: Value) {
+        self.0.entry(key).or_insert(value);
+    }
+
+    fn set_in(&mut self, section: &str, key: &str, value: Value) {
+        let section = self.0.entry(section).or_insert_with(|| json!({}));
+        if let Value::Object(section) = section {
+            section.entry(key).or_insert(value);
+        }
     }
 }

@@ -17,7 +17,9 @@ use super::{
     record::EndedSession,
     registry::{self, Registry},
 };
-use crate::{config::Additions, directory::Directory, idp, telemetry::metrics::Metrics};
+use crate::{
+    config::Additions, directory::Directory, idp, model::fault::Fault, telemetry::metrics::Metrics,
+};
 
 /// How soon a registry that is down is asked again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -35,9 +37,8 @@ pub trait Surroundings: fmt::Debug + Send + Sync {
     /// What is in force.
     fn view(&self) -> View;
 
-    /// Checks what would be added, without putting it to work: every fault as (place, message),
-    /// where the place is `registry` for what is added.
-    async fn check(&self, additions: Additions) -> Result<(), Vec<(String, String)>>;
+    /// Checks what would be added, without putting it to work: every fault of it, and of the file.
+    async fn check(&self, additions: Additions) -> Result<(), Vec<Fault>>;
 }
 
 /// What is in force, the file's and the registry's together.
