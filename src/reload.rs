@@ -3,6 +3,8 @@
 //! Always true: a faulty file changes nothing and says so in the log and in a metric; a good one is
 //! applied whole, between two requests.
 
+pub mod portal;
+
 use std::{
     collections::BTreeSet,
     fmt,

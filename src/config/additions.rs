@@ -75,7 +75,9 @@ fn append(map: &mut Node, key: &str, items: &[Json]) {
     if items.is_empty() {
         return;
     }
-    let items = (1..).zip(items).map(|(position, item)| node(item, position));
+    let items = (1..)
+        .zip(items)
+        .map(|(position, item)| node(item, position));
     match child(map, key).map(|list| &mut list.value) {
         Some(Value::List(list)) => list.extend(items),
         Some(empty @ Value::Null) => *empty = Value::List(items.collect()),

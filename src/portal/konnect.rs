@@ -517,7 +517,12 @@ fn translate(strategy: &Strategy, provider: Option<&Provider>) -> (Option<Value>
     if let Some(claim) = get("scopes_claim") {
         entry.set("scope_claims", json!([claim]));
     }
-    let list = |name: &str| get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let list = |name: &str| {
+        get(name)
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+    };
     let scopes = list("scopes");
     let scopes: Vec<&str> = scopes.iter().filter_map(Value::as_str).collect();
     if !scopes.is_empty() {

@@ -128,14 +128,19 @@ impl Portal {
         let mut change = caller.change(registry).await?;
         // Between reading and this transaction somebody else may have changed it.
         let known = change.providers().await?;
-        if !known.iter().any(|now| now.id == id && now.revision == provider.revision) {
+        if !known
+            .iter()
+            .any(|now| now.id == id && now.revision == provider.revision)
+        {
             return Err(Error::Changed);
         }
         provider.revision = change.revision();
         change.put_provider(&provider).await?;
         let (id, after) = (provider.id.to_string(), Some(shown(&provider)));
         let patched = "dcr_provider.update";
-        change.audit(patched, KIND, &id, Some(before), after).await?;
+        change
+            .audit(patched, KIND, &id, Some(before), after)
+            .await?;
         self.commit(change).await?;
         Ok(provider)
     }
@@ -285,7 +290,11 @@ impl Portal {
             match own {
                 Some((_, rest)) => {
                     let (key, reason) = rest.split_once(": ").unwrap_or(("", rest));
-                    invalid.push(Fault::new(field(key.trim_start_matches('.')), "value", reason));
+                    invalid.push(Fault::new(
+                        field(key.trim_start_matches('.')),
+                        "value",
+                        reason,
+                    ));
                 }
                 None => other.push(fault.to_string()),
             }
@@ -295,7 +304,10 @@ impl Portal {
         }
         Err(Error::Conflict {
             code: "configuration_faulty",
-            detail: format!("the configuration file cannot be used now: {}", other.join("; ")),
+            detail: format!(
+                "the configuration file cannot be used now: {}",
+                other.join("; ")
+            ),
         })
     }
 
@@ -311,7 +323,9 @@ impl Portal {
         })?;
         let config = match (&provider.source, &idp.config().registration) {
             (Source::File, Some(config)) => config.clone(),
-            (_, _) => konnect::registration(provider).map_err(|fault| Error::Invalid(vec![fault]))?,
+            (_, _) => {
+                konnect::registration(provider).map_err(|fault| Error::Invalid(vec![fault]))?
+            }
         };
         let mut registrars = self
             .0

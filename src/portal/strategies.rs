@@ -139,14 +139,19 @@ impl Portal {
         self.check_strategy(&strategy).await?;
         let mut change = caller.change(registry).await?;
         let known = change.strategies().await?;
-        if !known.iter().any(|now| now.id == id && now.revision == strategy.revision) {
+        if !known
+            .iter()
+            .any(|now| now.id == id && now.revision == strategy.revision)
+        {
             return Err(Error::Changed);
         }
         strategy.revision = change.revision();
         change.put_strategy(&strategy).await?;
         let (id, after) = (strategy.id.to_string(), Some(shown(&strategy)));
         let patched = "auth_strategy.update";
-        change.audit(patched, KIND, &id, Some(before), after).await?;
+        change
+            .audit(patched, KIND, &id, Some(before), after)
+            .await?;
         self.commit(change).await?;
         Ok(strategy)
     }

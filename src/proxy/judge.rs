@@ -22,6 +22,9 @@ use super::{
 };
 use crate::model::check::Check;
 
+/// How long the answer to a logout waits until that is kept in a registry.
+const KEPT: Duration = Duration::from_secs(2);
+
 /// What is done with a request that is not refused.
 pub(super) enum Verdict {
     /// 204 with these fields; the word is for the log.
@@ -72,6 +75,8 @@ pub(super) async fn judge(
             Some(preflight) => logout::answer_preflight(&state, &view, preflight),
             None => logout::log_out(&state, &view),
         };
+        // The answer says that it has ended: for good, where a registry can keep that.
+        state.revocations.kept(KEPT).await;
         return fields.map(|fields| Verdict::Answer(fields, "logout"));
     }
     let ambiguous = |_| Denial::new(Code::AmbiguousPath, "path");
