@@ -34,8 +34,9 @@ impl std::fmt::Debug for Following {
 
 impl Registry {
     /// Waits until there may be something that [`Registry::since`] has not told yet: at
-    /// PostgreSQL for a notification, at SQLite by looking every 250 ms. Also returns when a
-    /// registry that did not answer is back. For one follower: of two, each hears of a part.
+    /// PostgreSQL for a notification, at SQLite by looking every 250 ms. Also returns
+    /// once when the registry stops answering, and when it is back. For one follower: of two, each
+    /// hears of a part.
     pub async fn changed(&self) {
         let mut following = self.0.following.lock().await;
         loop {
@@ -46,11 +47,11 @@ impl Registry {
                 }
                 Ok(false) => {}
                 Err(error) => {
-                    if !following.lost {
-                        tracing::debug!(%error, "the registry cannot be followed");
-                    }
-                    following.lost = true;
                     following.listener = None;
+                    if !std::mem::replace(&mut following.lost, true) {
+                        tracing::debug!(%error, "the registry cannot be followed");
+                        return;
+                    }
                     tokio::time::sleep(AGAIN).await;
                 }
             }
