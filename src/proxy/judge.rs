@@ -3,7 +3,10 @@
 //! The order is the design's: what can be refused without looking at a credential is refused first,
 //! and nothing is asked of anybody for a request that no route takes.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{Method, request::Parts};
 
