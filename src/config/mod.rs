@@ -15,6 +15,7 @@ mod idp;
 mod listener;
 mod mistakes;
 mod references;
+mod registration;
 mod route;
 pub mod schema;
 mod secret;
