@@ -92,13 +92,16 @@ impl Vendor for Auth0 {
                 let keys: Vec<Value> = account.keys.iter().map(certified).collect();
                 cached(Answer::json(200, &json!({"keys": keys})))
             }
-            Endpoint::Registration => limited(self.manage(account, request)),
             _ => {
                 let answer = limited(self.grant(account, &domain, request));
                 account.ripen();
                 answer
             }
         }
+    }
+
+    fn registration(&mut self, account: &mut Account, request: &Request) -> Answer {
+        limited(self.manage(account, request))
     }
 
     fn token(&self, account: &Account, client_id: &str) -> Token {

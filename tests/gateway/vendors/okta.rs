@@ -90,12 +90,11 @@ impl Vendor for Okta {
 
     fn answer(&mut self, account: &mut Account, endpoint: Endpoint, request: &Request) -> Answer {
         // A server of the issuer mode DYNAMIC names itself as it was asked.
-        let org = format!("http://{}", request.header("host").unwrap_or_default());
+        let org = org_of(request);
         match endpoint {
             Endpoint::Discovery => discovery(account, &org, request),
             Endpoint::Jwks => self.keys(account, request),
             Endpoint::Introspection => introspect(account, request),
-            Endpoint::Registration => limited(self.manage(account, &org, request)),
             _ if request.path() == "/oauth2/v1/token" => limited(self.org_grant(account, request)),
             _ => {
                 let answer = limited(self.grant(account, &org, request));
@@ -107,6 +106,10 @@ impl Vendor for Okta {
 
     fn nothing_here(&self, request: &Request) -> Answer {
         self.not_found(request.path())
+    }
+
+    fn registration(&mut self, account: &mut Account, request: &Request) -> Answer {
+        limited(self.manage(account, &org_of(request), request))
     }
 
     fn token(&self, account: &Account, client_id: &str) -> Token {
@@ -202,6 +205,11 @@ impl Okta {
         });
         Answer::json(200, &body).header("Cache-Control", "no-cache, no-store")
     }
+}
+
+/// The org by the host by which it was asked.
+fn org_of(request: &Request) -> String {
+    format!("http://{}", request.header("host").unwrap_or_default())
 }
 
 /// Who asks, or what is said to who does not prove it.

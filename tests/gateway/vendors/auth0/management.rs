@@ -369,6 +369,14 @@ impl Management {
             })
         };
         let shown: Vec<&Value> = self.grants.iter().filter(fits).collect();
+        if query
+            .get("include_totals")
+            .is_some_and(|text| text == "true")
+        {
+            let total = shown.len();
+            let body = json!({"start": 0, "limit": 100, "total": total, "client_grants": shown});
+            return Answer::json(200, &body);
+        }
         Answer::json(200, &json!(shown))
     }
 
