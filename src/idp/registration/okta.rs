@@ -278,6 +278,11 @@ pub(super) async fn adopt(asking: &Asking<'_>, client_id: &ClientId) -> Result<M
     Ok(nothing())
 }
 
+/// Where tokens for Okta's own API come from.
+pub(super) fn token_endpoint(asking: &Asking<'_>) -> Result<Url, Error> {
+    at(asking, &["oauth2", "v1", "token"])
+}
+
 /// The client's name at Okta. The application's id comes first, by which the client is found again.
 fn name(request: &Request) -> String {
     let name = format!("{} {}", request.application, request.name);
