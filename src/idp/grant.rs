@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    AuthMethod, Provider,
+    Provider,
     call::{Answer, Endpoint, Trouble, Unavailable},
     told::{self, repeated::repeats},
     vendor::{Class, Preset, Wanted},
@@ -86,9 +86,7 @@ pub async fn exchange<'a>(
     checks: &Checks,
 ) -> Result<Granted, Error> {
     let (metadata, url) = provider.endpoint(Endpoint::Token, checks).await?;
-    let method = (provider.config().token_endpoint_auth_method)
-        .or(metadata.token_auth)
-        .unwrap_or(AuthMethod::ClientSecretPost);
+    let method = provider.token_auth(&metadata);
     let preset = provider.config().vendor.preset();
     let mut fields = vec![("grant_type", "client_credentials".into())];
     fields.extend(preset.fields(wanted, &url));
@@ -124,7 +122,7 @@ pub async fn exchange_at<'a>(
     let preset = provider.config().vendor.preset();
     let mut fields = vec![("grant_type", "client_credentials".into())];
     fields.extend(preset.fields(wanted, &url));
-    let method = AuthMethod::ClientSecretPost;
+    let method = super::AuthMethod::ClientSecretPost;
     let request = provider.form(url, method, client_id, secret, fields);
     let answer = provider
         .caller()

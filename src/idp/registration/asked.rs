@@ -3,20 +3,16 @@
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::asking::Asking;
+use super::{Error, asking::Asking};
 use crate::idp::AuthMethod;
 
 /// How clients send their secret, in the words of RFC 7591: as the gateway itself will when it
 /// exchanges their pairs.
-pub(super) fn auth_method(asking: &Asking<'_>) -> &'static str {
-    let provider = asking.provider();
-    let metadata = provider.0.metadata.load();
-    let listed = metadata.as_ref().and_then(|metadata| metadata.token_auth);
-    let configured = provider.config().token_endpoint_auth_method;
-    match configured.or(listed) {
-        Some(AuthMethod::BasicRaw | AuthMethod::ClientSecretBasic) => "client_secret_basic",
-        Some(AuthMethod::ClientSecretPost) | None => "client_secret_post",
-    }
+pub(super) async fn auth_method(asking: &Asking<'_>) -> Result<&'static str, Error> {
+    Ok(match asking.token_auth().await? {
+        AuthMethod::BasicRaw | AuthMethod::ClientSecretBasic => "client_secret_basic",
+        AuthMethod::ClientSecretPost => "client_secret_post",
+    })
 }
 
 /// Lays the operator's `client_metadata` over what is asked for. By the `fixed` members a client is

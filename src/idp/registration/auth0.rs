@@ -64,7 +64,7 @@ pub(super) async fn create(asking: &Asking<'_>, request: &Request) -> Result<Reg
                     identifier of an API at Auth0 as its audience, or token_request.audience";
         Error::Refused(cure.to_owned())
     })?;
-    let asked = client(asking, request);
+    let asked = client(asking, request).await?;
     let url = api(asking, &["clients"])?;
     let answer = send(asking, "client", Safety::Once, || {
         asking.http().post(url.clone()).json(&asked)
@@ -152,6 +152,7 @@ pub(super) async fn read(
     Ok(Told {
         metadata,
         management: None,
+        issued: None,
     })
 }
 
@@ -161,7 +162,7 @@ pub(super) async fn update(
     management: &Management,
     request: &Request,
 ) -> Result<Told, Error> {
-    let all = client(asking, request);
+    let all = client(asking, request).await?;
     let ours = ["name", "description", "client_metadata"];
     let changes: Map<String, Value> = all
         .into_iter()
@@ -182,6 +183,7 @@ pub(super) async fn update(
         return Ok(Told {
             metadata,
             management: None,
+            issued: None,
         });
     };
     let same_api = before
@@ -196,6 +198,7 @@ pub(super) async fn update(
     Ok(Told {
         metadata,
         management: (now != before).then(|| now.kept()),
+        issued: None,
     })
 }
 
@@ -251,7 +254,7 @@ pub(super) async fn adopt(asking: &Asking<'_>, client_id: &ClientId) -> Result<M
 }
 
 /// The metadata of a client of this gateway's.
-fn client(asking: &Asking<'_>, request: &Request) -> Map<String, Value> {
+async fn client(asking: &Asking<'_>, request: &Request) -> Result<Map<String, Value>, Error> {
     // Auth0 takes names without angle brackets only, and none that is empty.
     let name = request.name.replace(['<', '>'], " ");
     let name = match name.trim() {
@@ -264,7 +267,10 @@ fn client(asking: &Asking<'_>, request: &Request) -> Map<String, Value> {
         ("description", json!(cut(&request.description, DESCRIPTION))),
         ("app_type", json!("non_interactive")),
         ("grant_types", json!(["client_credentials"])),
-        ("token_endpoint_auth_method", json!(auth_method(asking))),
+        (
+            "token_endpoint_auth_method",
+            json!(auth_method(asking).await?),
+        ),
         ("oidc_conformant", json!(true)),
     ];
     asked.extend(members.map(|(name, value)| (name.to_owned(), value)));
@@ -284,7 +290,7 @@ fn client(asking: &Asking<'_>, request: &Request) -> Map<String, Value> {
     ];
     metadata.extend(marks.map(|(name, value)| (name.to_owned(), json!(value))));
     asked.insert("client_metadata".to_owned(), Value::Object(metadata));
-    asked
+    Ok(asked)
 }
 
 /// Lets a client that has no grant for an API have tokens for it, with these scopes.

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
+use ::http::HeaderValue;
 use reqwest::RequestBuilder;
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -35,7 +35,10 @@ pub(super) async fn create(asking: &Asking<'_>, request: &Request) -> Result<Reg
         ("redirect_uris", json!(request.redirect_uris)),
         ("grant_types", json!(["client_credentials"])),
         ("scopes", json!(request.scopes)),
-        ("token_endpoint_auth_method", json!(auth_method(asking))),
+        (
+            "token_endpoint_auth_method",
+            json!(auth_method(asking).await?),
+        ),
         ("application_description", json!(request.description)),
     ];
     asked.extend(members.map(|(name, value)| (name.to_owned(), value)));
@@ -85,6 +88,7 @@ pub(super) async fn update(
     Ok(Told {
         metadata: Map::new(),
         management: None,
+        issued: None,
     })
 }
 

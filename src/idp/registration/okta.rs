@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, header};
+use ::http::{HeaderMap, HeaderValue, header};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -62,7 +62,10 @@ pub(super) async fn create(asking: &Asking<'_>, request: &Request) -> Result<Reg
         ("grant_types", json!(["client_credentials"])),
         ("response_types", json!(["token"])),
         ("redirect_uris", json!(request.redirect_uris)),
-        ("token_endpoint_auth_method", json!(auth_method(asking))),
+        (
+            "token_endpoint_auth_method",
+            json!(auth_method(asking).await?),
+        ),
     ];
     asked.extend(members.map(|(name, value)| (name.to_owned(), value)));
     overlay(&mut asked, asking, &["client_name"]);
@@ -139,6 +142,7 @@ pub(super) async fn read(
     Ok(Told {
         metadata: client.shown(),
         management: None,
+        issued: None,
     })
 }
 
@@ -163,6 +167,7 @@ pub(super) async fn update(
     Ok(Told {
         metadata: Returned::read(&answer)?.shown(),
         management: None,
+        issued: None,
     })
 }
 
