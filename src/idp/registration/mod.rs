@@ -5,6 +5,7 @@
 //! opaque [`Management`], which the caller keeps sealed and hands over again; a call may replace
 //! it. Nothing is kept here, and nothing that a client's metadata names is ever fetched.
 
+mod asked;
 mod asking;
 mod management;
 mod returned;
