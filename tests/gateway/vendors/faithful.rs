@@ -54,6 +54,30 @@ pub(super) async fn ask(
     }
 }
 
+/// Asks a management API: with an Authorization line and a JSON body, where there are any.
+pub(super) async fn manage(
+    method: Method,
+    url: &str,
+    authorization: Option<&str>,
+    body: Option<&Value>,
+) -> Said {
+    let client = reqwest::Client::builder().no_proxy();
+    let client = client.tls_danger_accept_invalid_certs(true);
+    let mut request = client.build().unwrap().request(method, url);
+    if let Some(line) = authorization {
+        request = request.header("authorization", line);
+    }
+    if let Some(body) = body {
+        request = request.json(body);
+    }
+    let answer = request.send().await.unwrap();
+    Said {
+        status: answer.status().as_u16(),
+        headers: answer.headers().clone(),
+        body: serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default(),
+    }
+}
+
 pub(super) async fn get(url: &str) -> Said {
     ask(Method::GET, url, &[], None).await
 }
