@@ -92,6 +92,7 @@ pub(crate) fn read(at: At<'_>) -> Option<Config> {
         token_endpoint_auth_method,
         introspection_endpoint_auth_method,
         client,
+        registration: None,
         jwks,
         ca,
         timeout,

@@ -87,6 +87,8 @@ pub struct Config {
     pub introspection_endpoint_auth_method: Option<AuthMethod>,
     /// The gateway's own credentials, for introspection.
     pub client: Option<(ClientId, Secret)>,
+    /// How clients are registered there; `None`: they are not.
+    pub registration: Option<registration::Config>,
     /// Key-set refreshing.
     pub jwks: JwksConfig,
     /// PEM certificates of a private CA, trusted beside the system's.
@@ -302,6 +304,7 @@ impl Provider {
             Endpoint::Discovery => None,
             Endpoint::Introspection => metadata.introspection_endpoint.clone(),
             Endpoint::Jwks => metadata.jwks_uri.clone(),
+            Endpoint::Registration => metadata.registration_endpoint.clone(),
             Endpoint::Token => metadata.token_endpoint.clone(),
         };
         url.ok_or(Trouble::UnknownAddress(endpoint).after(Duration::from_secs(10)))
@@ -364,6 +367,7 @@ pub(crate) mod tests {
             token_endpoint_auth_method: None,
             introspection_endpoint_auth_method: None,
             client: None,
+            registration: None,
             jwks: JwksConfig {
                 refresh: Duration::from_secs(600),
                 unknown_kid_interval: Duration::from_secs(10),

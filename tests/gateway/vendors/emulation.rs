@@ -74,6 +74,12 @@ pub(crate) trait Vendor: Send + Sized + 'static {
     /// What that endpoint says.
     fn answer(&mut self, account: &mut Account, endpoint: Endpoint, request: &Request) -> Answer;
 
+    /// What the management API says: it registers, tells of, changes and deletes clients. Requests
+    /// come here for which [`Self::endpoint`] says [`Endpoint::Registration`].
+    fn registration(&mut self, _account: &mut Account, request: &Request) -> Answer {
+        self.nothing_here(request)
+    }
+
     /// What is said where there is no endpoint.
     fn nothing_here(&self, _request: &Request) -> Answer {
         Answer::new(404, "")
@@ -113,7 +119,27 @@ pub(crate) struct Account {
     pub(crate) opaque: HashMap<String, Value>,
     /// Answers that replace the right ones.
     faults: HashMap<Endpoint, Answer>,
+    /// Answers that replace the right ones once, the first that fits first.
+    slips: Vec<Slip>,
     requests: Vec<(Endpoint, Request)>,
+}
+
+/// An answer that replaces the right one once.
+struct Slip {
+    endpoint: Endpoint,
+    method: &'static str,
+    /// A part of the path.
+    path: String,
+    /// Whether what was asked for is done all the same.
+    deed: Deed,
+    answer: Answer,
+}
+
+/// Whether what a request asks for is done although its answer is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deed {
+    Done,
+    Undone,
 }
 
 /// How a request presents a client.
@@ -227,6 +253,7 @@ impl<V: Vendor> Emulation<V> {
             keys: vec![vendor.key(), vendor.key()],
             opaque: HashMap::new(),
             faults: HashMap::new(),
+            slips: Vec::new(),
             requests: Vec::new(),
         };
         let state = Arc::new(Mutex::new((account, vendor)));
@@ -299,6 +326,25 @@ impl<V: Vendor> Emulation<V> {
         self.turn(|account, _| account.fault(endpoint, answer));
     }
 
+    /// The next request of this method whose path holds this part gets this answer instead, once;
+    /// several such answers come one after the other.
+    pub(crate) fn slip(
+        &self,
+        endpoint: Endpoint,
+        (method, path): (&'static str, &str),
+        deed: Deed,
+        answer: Answer,
+    ) {
+        let slip = Slip {
+            endpoint,
+            method,
+            path: path.to_owned(),
+            deed,
+            answer,
+        };
+        self.turn(|account, _| account.slips.push(slip));
+    }
+
     /// An endpoint works again.
     pub(crate) fn heal(&self, endpoint: Endpoint) {
         self.turn(|account, _| account.faults.remove(&endpoint));
@@ -329,10 +375,24 @@ fn answer<V: Vendor>(account: &mut Account, vendor: &mut V, request: Request) ->
         return vendor.nothing_here(&request);
     };
     account.requests.push((endpoint, request.clone()));
-    match account.faults.get(&endpoint) {
-        Some(fault) => fault.clone(),
-        None => vendor.answer(account, endpoint, &request),
+    let slip = account.slips.iter().position(|slip| {
+        let named = slip.endpoint == endpoint && slip.method == request.method;
+        named && request.path().contains(&slip.path)
+    });
+    let slip = slip.map(|at| account.slips.remove(at));
+    if let Some(slip) = &slip
+        && slip.deed == Deed::Undone
+    {
+        return slip.answer.clone();
     }
+    if let Some(fault) = account.faults.get(&endpoint) {
+        return fault.clone();
+    }
+    let answer = match endpoint {
+        Endpoint::Registration => vendor.registration(account, &request),
+        _ => vendor.answer(account, endpoint, &request),
+    };
+    slip.map_or(answer, |slip| slip.answer)
 }
 
 /// The public half of a key with the certificate that some vendors publish beside it: `x5c` and its
