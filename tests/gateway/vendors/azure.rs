@@ -21,7 +21,7 @@ use crate::harness::{
 use graph::Graph;
 
 /// The App ID URI of the API.
-pub(super) const API: &str = "api://orders";
+pub(crate) const API: &str = "api://orders";
 /// Microsoft Graph, as it is asked for and as its tokens name it.
 pub(super) const GRAPH: &str = "https://graph.microsoft.com";
 /// The tenant of private Microsoft accounts, whose keys stand beside those of `common`.
@@ -37,7 +37,7 @@ pub(crate) struct Azure<const VERSION: u8> {
     pub(super) login: String,
     /// Stands for `https://sts.windows.net`: another host, the same documents of v1.
     pub(super) sts: String,
-    pub(super) tenant: String,
+    pub(crate) tenant: String,
     /// The client id of the API's own registration.
     pub(super) api: String,
     /// `requestedAccessTokenVersion` of the API: it decides, not the endpoint.
@@ -115,10 +115,6 @@ impl<const VERSION: u8> Vendor for Azure<VERSION> {
     }
 
     fn answer(&mut self, account: &mut Account, endpoint: Endpoint, request: &Request) -> Answer {
-        if endpoint == Endpoint::Registration {
-            let base = format!("{}/v1.0", self.login);
-            return self.graph.answer(&base, account, request);
-        }
         let path = request.path().trim_start_matches('/').to_owned();
         let (tenant, rest) = path.split_once('/').unwrap_or((&path, ""));
         let version = if rest.contains("v2.0") { 2 } else { 1 };
@@ -142,6 +138,11 @@ impl<const VERSION: u8> Vendor for Azure<VERSION> {
             }
             _ => self.grant(account, version, request),
         }
+    }
+
+    fn registration(&mut self, account: &mut Account, request: &Request) -> Answer {
+        let base = format!("{}/v1.0", self.login);
+        self.graph.answer(&base, account, request)
     }
 
     fn nothing_here(&self, _request: &Request) -> Answer {

@@ -13,8 +13,8 @@ use super::{
 };
 
 /// An answer: status, fields, body.
-pub(super) struct Said {
-    pub(super) status: u16,
+pub(crate) struct Said {
+    pub(crate) status: u16,
     headers: HeaderMap,
     pub(super) body: Value,
 }
@@ -33,7 +33,7 @@ impl Said {
 }
 
 /// Asks an emulation, whose certificate may be its own.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     method: Method,
     url: &str,
     form: &[(&str, &str)],

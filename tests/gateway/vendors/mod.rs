@@ -6,14 +6,14 @@
 //! tables.
 
 mod check;
-mod emulation;
-mod faithful;
+pub(crate) mod emulation;
+pub(crate) mod faithful;
 mod shared;
 mod site;
 mod table;
 
 mod auth0;
-mod azure;
+pub(crate) mod azure;
 mod curity;
 mod okta;
-mod wso2;
+pub(crate) mod wso2;

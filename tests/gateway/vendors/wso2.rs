@@ -176,14 +176,15 @@ impl Vendor for Wso2 {
             Endpoint::Discovery => Answer::json(200, &self.document()),
             Endpoint::Introspection => introspect(account, request),
             Endpoint::Jwks => Answer::json(200, &json!({"keys": self.key_set(account)})),
-            Endpoint::Registration => {
-                let tenant = self.tenant.map(|tenant| format!("/t/{tenant}"));
-                let prefix = tenant.as_deref().unwrap_or_default();
-                let path = request.path().strip_prefix(prefix).unwrap_or_default();
-                self.management.answer(account, path, request)
-            }
             _ => self.grant(account, request),
         }
+    }
+
+    fn registration(&mut self, account: &mut Account, request: &Request) -> Answer {
+        let tenant = self.tenant.map(|tenant| format!("/t/{tenant}"));
+        let prefix = tenant.as_deref().unwrap_or_default();
+        let path = request.path().strip_prefix(prefix).unwrap_or_default();
+        self.management.answer(account, path, request)
     }
 
     fn nothing_here(&self, request: &Request) -> Answer {

@@ -57,8 +57,6 @@ pub(crate) struct Graph {
     unseen: HashSet<String>,
     /// Entries on one page.
     pub(crate) page: usize,
-    /// What the next requests are answered with instead, by method and end of the path.
-    pub(crate) instead: Vec<(&'static str, &'static str, Answer)>,
     /// Members put over those of each new application.
     pub(crate) over: Map<String, Value>,
 }
@@ -89,7 +87,7 @@ pub(crate) struct Application {
     pub(crate) properties: Map<String, Value>,
     /// Its secrets, without them.
     pub(crate) passwords: Vec<Password>,
-    lag: Lag,
+    pub(crate) lag: Lag,
 }
 
 /// A secret of an application.
@@ -111,6 +109,11 @@ impl Graph {
     /// Keeps a token for Graph.
     pub(super) fn keep(&mut self, token: String, client: &str) {
         self.tokens.insert(token, client.to_owned());
+    }
+
+    /// No token counts any more.
+    pub(crate) fn forget_tokens(&mut self) {
+        self.tokens.clear();
     }
 
     /// The application of a client id.
@@ -148,12 +151,6 @@ impl Graph {
     ) -> Answer {
         let path = request.path().strip_prefix("/v1.0/").unwrap_or_default();
         let path = percent_decode(path);
-        let fits = |(method, end, _): &(&str, &str, Answer)| {
-            request.method == *method && path.ends_with(end)
-        };
-        if let Some(place) = self.instead.iter().position(fits) {
-            return self.instead.remove(place).2;
-        }
         let caller = match self.caller(account, request) {
             Ok(caller) => caller,
             Err(refusal) => return refusal,

@@ -38,8 +38,6 @@ pub(crate) struct Management {
     pub(crate) expires_at: Value,
     /// Members put over those of each new client's answer.
     pub(crate) over: Map<String, Value>,
-    /// What the next requests are answered with instead, by method and part of the target.
-    pub(crate) instead: Vec<(&'static str, &'static str, Answer)>,
 }
 
 /// An application with its OAuth client.
@@ -63,7 +61,6 @@ impl Default for Management {
             open: false,
             expires_at: json!(0),
             over: Map::new(),
-            instead: Vec::new(),
         }
     }
 }
@@ -86,12 +83,6 @@ impl Management {
         path: &str,
         request: &Request,
     ) -> Answer {
-        let fits = |(method, part, _): &(&str, &str, Answer)| {
-            request.method == *method && request.target.contains(part)
-        };
-        if let Some(place) = self.instead.iter().position(fits) {
-            return self.instead.remove(place).2;
-        }
         let caller = match self.caller(path, request) {
             Ok(caller) => caller,
             // The gate in front of everything says no more than this.
