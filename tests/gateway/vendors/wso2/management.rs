@@ -255,12 +255,17 @@ impl Management {
                 .map_or("", |(_, value)| value)
                 .splitn(3, ' ')
                 .collect();
-            let ["name", "eq", name] = words[..] else {
-                return trouble(400, "APP-60012", "Invalid filter");
+            let (by_name, value) = match words[..] {
+                ["name", "eq", name] => (true, name),
+                ["clientId", "eq", id] => (false, id),
+                _ => return trouble(400, "APP-60004", "Invalid filter query format."),
             };
-            let found: Vec<Value> = (self.applications.values())
-                .filter(|known| known.name == name)
-                .map(|known| {
+            let fits = |(id, known): &(&String, &Application)| match by_name {
+                true => known.name == value,
+                false => *id == value,
+            };
+            let found: Vec<Value> = (self.applications.iter().filter(fits))
+                .map(|(_, known)| {
                     json!({
                         "id": known.id, "name": known.name, "access": "WRITE",
                         "self": format!("{APPLICATIONS}/{}", known.id),
