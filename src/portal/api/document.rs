@@ -237,6 +237,8 @@ fn finish_options(schemas: &mut Map<String, Value>) {
         *option = json!({"anyOf": [option.clone(), {"type": "null"}]});
     }
     schemas.insert("OpenIdConnectPatch".to_owned(), patch);
+    schemas["ConfigsPatch"]["properties"]["openid-connect"]["$ref"] =
+        json!("#/components/schemas/OpenIdConnectPatch");
 }
 
 /// What holds for every operation of its kind.

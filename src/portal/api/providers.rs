@@ -126,7 +126,7 @@ pub struct Patch {
     #[schema(nullable = false, value_type = Option<HttpAddress>)]
     issuer: Option<String>,
     /// Members to set; the others stay, and so do secrets that are left out.
-    #[schema(value_type = DcrConfigPatch, nullable = false)]
+    #[schema(value_type = Option<DcrConfigPatch>, nullable = false)]
     dcr_config: Option<Map<String, Value>>,
     /// Marks to set; null removes one.
     #[schema(nullable = false)]
