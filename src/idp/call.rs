@@ -38,6 +38,8 @@ pub enum Endpoint {
     Introspection,
     /// The key set (RFC 7517).
     Jwks,
+    /// Where clients are made and managed (RFC 7591, RFC 7592), or a vendor's management API.
+    Registration,
     /// The token endpoint (RFC 6749).
     Token,
 }
@@ -49,6 +51,7 @@ impl Endpoint {
             Self::Discovery => "discovery",
             Self::Introspection => "introspection",
             Self::Jwks => "jwks",
+            Self::Registration => "registration",
             Self::Token => "token",
         }
     }
@@ -62,6 +65,8 @@ pub struct Unavailable {
     pub kind: Trouble,
     /// When asking again may help.
     pub retry_after: Duration,
+    /// Whether the IdP itself named that time: then it has done nothing of what was asked.
+    pub is_told: bool,
 }
 
 /// What went wrong with a call.
@@ -70,6 +75,9 @@ pub enum Trouble {
     /// As many calls are in flight as are allowed.
     #[error("too many calls are in flight")]
     Busy,
+    /// What was waited for did not come about within the deadline of the whole operation.
+    #[error("the identity provider was not ready within the deadline of the operation")]
+    Deadline,
     /// The call ended without an answer inside the gateway.
     #[error("the call was lost")]
     Lost,
@@ -105,6 +113,7 @@ impl Trouble {
         Unavailable {
             kind: self,
             retry_after,
+            is_told: false,
         }
     }
 
@@ -112,6 +121,7 @@ impl Trouble {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Busy => "busy",
+            Self::Deadline => "deadline",
             Self::Lost => "lost",
             Self::NoMetadata(_) => "no_metadata",
             Self::Paused => "paused",
@@ -146,7 +156,7 @@ pub struct Caller {
     timeout: Duration,
     /// Where the vendor tells when to come back, if not in `Retry-After`.
     reset_field: Option<&'static str>,
-    breakers: [Mutex<Breaker>; 4],
+    breakers: [Mutex<Breaker>; 5],
     calls: IntCounterVec,
 }
 
@@ -188,6 +198,7 @@ impl Caller {
             Endpoint::Discovery,
             Endpoint::Introspection,
             Endpoint::Jwks,
+            Endpoint::Registration,
             Endpoint::Token,
         ];
         all.into_iter().find_map(|endpoint| {
@@ -236,7 +247,7 @@ impl Caller {
         let breaker = &self.breakers[endpoint as usize];
         lock(breaker).admit(clock::instant())?;
         let slot = match endpoint {
-            Endpoint::Introspection | Endpoint::Token => Some(
+            Endpoint::Introspection | Endpoint::Registration | Endpoint::Token => Some(
                 self.slots
                     .try_acquire()
                     .map_err(|_| Trouble::Busy.after(PAUSE.0))?,
@@ -267,10 +278,11 @@ async fn exchange(
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         let throttled = reset_field.filter(|_| status == StatusCode::TOO_MANY_REQUESTS);
         let headers = response.headers();
-        let wait = retry_after(headers)
-            .or_else(|| until_reset(headers, throttled?))
-            .unwrap_or(PAUSE.0);
-        return Err(Trouble::Status(status.as_u16()).after(wait));
+        let told = retry_after(headers).or_else(|| until_reset(headers, throttled?));
+        return Err(Unavailable {
+            is_told: told.is_some(),
+            ..Trouble::Status(status.as_u16()).after(told.unwrap_or(PAUSE.0))
+        });
     }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(trouble)? {

@@ -39,6 +39,8 @@ pub struct Metadata {
     pub jwks_uri: Option<Url>,
     /// Where tokens are introspected.
     pub introspection_endpoint: Option<Url>,
+    /// Where clients are registered (RFC 7591).
+    pub registration_endpoint: Option<Url>,
     /// How a client's pair is sent to the token endpoint.
     pub token_auth: Option<AuthMethod>,
     /// How the gateway's own pair is sent to the introspection endpoint.
@@ -54,6 +56,10 @@ impl Metadata {
             token_endpoint: config.token_endpoint.clone(),
             jwks_uri: config.jwks_uri.clone(),
             introspection_endpoint: config.introspection_endpoint.clone(),
+            registration_endpoint: config
+                .registration
+                .as_ref()
+                .and_then(|registration| registration.endpoint.clone()),
             ..Self::default()
         }
     }
@@ -63,6 +69,9 @@ impl Metadata {
         self.token_endpoint.is_some()
             && self.jwks_uri.is_some()
             && (config.client.is_none() || self.introspection_endpoint.is_some())
+            && (self.registration_endpoint.is_some()
+                || !(config.registration.as_ref())
+                    .is_some_and(|registration| registration.dialect.is_discovered()))
     }
 
     /// Takes what is still missing from what was known before.
@@ -77,6 +86,10 @@ impl Metadata {
         take(
             &mut self.introspection_endpoint,
             &known.introspection_endpoint,
+        );
+        take(
+            &mut self.registration_endpoint,
+            &known.registration_endpoint,
         );
         self.token_auth = self.token_auth.or(known.token_auth);
         self.introspection_auth = self.introspection_auth.or(known.introspection_auth);
@@ -154,6 +167,10 @@ impl Metadata {
             .introspection_endpoint
             .take()
             .or_else(|| url("introspection_endpoint"));
+        self.registration_endpoint = self
+            .registration_endpoint
+            .take()
+            .or_else(|| url("registration_endpoint"));
         let token_auth = method("token_endpoint_auth_methods_supported").unwrap_or(preset.unlisted);
         self.token_auth.get_or_insert(token_auth);
         self.introspection_auth.get_or_insert(

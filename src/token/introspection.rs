@@ -82,13 +82,16 @@ fn manages_nothing(claims: &Claims, facts: &Facts) -> Result<(), Error> {
         .as_str()
         .split(' ')
         .chain(facts.scopes.as_str().split(' '));
-    let manages = scopes
-        .any(|scope| MANAGEMENT_SCOPES.contains(&scope) || scope.starts_with(MANAGEMENT_PREFIX));
-    if manages {
+    if scopes.any(is_for_management) {
         Err(Error::ManagementScope)
     } else {
         Ok(())
     }
+}
+
+/// Whether a scope is one to register and manage clients with, not to call an API with.
+pub fn is_for_management(scope: &str) -> bool {
+    MANAGEMENT_SCOPES.contains(&scope) || scope.starts_with(MANAGEMENT_PREFIX)
 }
 
 #[cfg(test)]

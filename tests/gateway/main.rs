@@ -35,6 +35,7 @@ mod nginx;
 mod outages;
 mod quickstart;
 mod real_idp;
+mod registration;
 mod registry;
 mod reload;
 mod routes;

@@ -5,6 +5,20 @@
 //! opaque [`Management`], which the caller keeps sealed and hands over again; a call may replace
 //! it. Nothing is kept here, and nothing that a client's metadata names is ever fetched.
 
+mod asked;
+mod asking;
+mod management;
+mod returned;
+mod words;
+
+mod auth0;
+mod azure;
+mod curity;
+mod generic;
+mod http;
+mod okta;
+mod wso2;
+
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
@@ -16,6 +30,7 @@ use crate::model::{
     credential::{ClientId, Secret},
     time::Timestamp,
 };
+use asking::Asking;
 
 /// How an IdP takes registrations: `identity_providers[].registration`, or a DCR provider of the
 /// registry.
@@ -59,6 +74,13 @@ pub enum Dialect {
     Okta,
     /// WSO2's DCR v1.1.
     Wso2,
+}
+
+impl Dialect {
+    /// Whether the IdP's metadata names the endpoint (`registration_endpoint`).
+    pub const fn is_discovered(self) -> bool {
+        matches!(self, Self::Curity | Self::Generic | Self::Wso2)
+    }
 }
 
 /// Who the gateway is at the IdP.
@@ -150,6 +172,8 @@ pub struct Told {
     pub metadata: Map<String, Value>,
     /// For later calls, where it was replaced.
     pub management: Option<Management>,
+    /// Another secret, where the IdP gave one unasked: the old one is good no more.
+    pub issued: Option<Issued>,
 }
 
 /// One of a client's secrets, without the secret.
@@ -235,12 +259,18 @@ pub struct Registrar(Arc<Inner>);
 struct Inner {
     config: Config,
     provider: Provider,
+    /// The management token that was got last, where it is good more than once.
+    token: tokio::sync::Mutex<Option<asking::Kept>>,
 }
 
 impl Registrar {
     /// Speaks for this provider: its metadata, its HTTP client and its vendor's ways.
     pub fn new(provider: Provider, config: Config) -> Self {
-        Self(Arc::new(Inner { config, provider }))
+        Self(Arc::new(Inner {
+            config,
+            provider,
+            token: tokio::sync::Mutex::default(),
+        }))
     }
 
     /// How it is set up.
@@ -255,12 +285,22 @@ impl Registrar {
 
     /// How a client gets another secret.
     pub fn rotation(&self) -> Rotation {
-        todo!()
+        match self.0.config.dialect {
+            Dialect::Generic | Dialect::Wso2 => Rotation::Replacement,
+            Dialect::Http if !self.0.config.refresh_secret => Rotation::Never,
+            Dialect::Auth0 | Dialect::Azure | Dialect::Curity | Dialect::Http | Dialect::Okta => {
+                Rotation::InPlace
+            }
+        }
     }
 
     /// Whether a client may have several secrets at once.
     pub fn has_several_secrets(&self) -> bool {
-        todo!()
+        match self.0.config.dialect {
+            Dialect::Azure | Dialect::Okta => true,
+            Dialect::Http => self.0.config.several_secrets,
+            Dialect::Auth0 | Dialect::Curity | Dialect::Generic | Dialect::Wso2 => false,
+        }
     }
 
     /// Makes a client, whole or not at all: a step that fails undoes those before it.
@@ -269,8 +309,16 @@ impl Registrar {
     /// See [`Error`]; [`Error::LeftBehind`] where not even undoing worked.
     /// [`Error::Unavailable`] leaves open whether a client was made: see [`Registrar::trace`].
     pub async fn create(&self, request: &Request) -> Result<Registered, Error> {
-        let _ = request;
-        todo!()
+        let asking = Asking::begin(&self.0);
+        match self.0.config.dialect {
+            Dialect::Auth0 => auth0::create(&asking, request).await,
+            Dialect::Azure => azure::create(&asking, request).await,
+            Dialect::Curity => curity::create(&asking, request).await,
+            Dialect::Generic => generic::create(&asking, request).await,
+            Dialect::Http => http::create(&asking, request).await,
+            Dialect::Okta => okta::create(&asking, request).await,
+            Dialect::Wso2 => wso2::create(&asking, request).await,
+        }
     }
 
     /// Looks for what an interrupted [`Registrar::create`] for this application left. Reads
@@ -279,8 +327,14 @@ impl Registrar {
     /// # Errors
     /// The IdP cannot be asked.
     pub async fn trace(&self, request: &Request) -> Result<Trace, Error> {
-        let _ = request;
-        todo!()
+        let asking = Asking::begin(&self.0);
+        match self.0.config.dialect {
+            Dialect::Auth0 => auth0::trace(&asking, request).await,
+            Dialect::Azure => azure::trace(&asking, request).await,
+            Dialect::Okta => okta::trace(&asking, request).await,
+            Dialect::Wso2 => wso2::trace(&asking, request).await,
+            Dialect::Curity | Dialect::Generic | Dialect::Http => Ok(Trace::Unknowable),
+        }
     }
 
     /// Asks for a client's metadata; [`Error::Impossible`] where that would change its secret.
@@ -288,8 +342,17 @@ impl Registrar {
     /// # Errors
     /// See [`Error`].
     pub async fn read(&self, client_id: &ClientId, management: &Management) -> Result<Told, Error> {
-        let _ = (client_id, management);
-        todo!()
+        let asking = Asking::begin(&self.0);
+        match self.0.config.dialect {
+            Dialect::Auth0 => auth0::read(&asking, client_id, management).await,
+            Dialect::Azure => azure::read(&asking, client_id, management).await,
+            Dialect::Generic => generic::read(&asking, client_id, management).await,
+            Dialect::Okta => okta::read(&asking, client_id, management).await,
+            Dialect::Wso2 => wso2::read(&asking, client_id, management).await,
+            Dialect::Curity | Dialect::Http => Err(Error::Impossible(
+                "reading a client without changing its secret",
+            )),
+        }
     }
 
     /// Tells the IdP a new name, description or set of scopes, the secret untouched;
@@ -303,8 +366,18 @@ impl Registrar {
         management: &Management,
         request: &Request,
     ) -> Result<Told, Error> {
-        let _ = (client_id, management, request);
-        todo!()
+        let asking = Asking::begin(&self.0);
+        match self.0.config.dialect {
+            Dialect::Auth0 => auth0::update(&asking, client_id, management, request).await,
+            Dialect::Azure => azure::update(&asking, client_id, management, request).await,
+            Dialect::Generic => generic::update(&asking, client_id, management, request).await,
+            Dialect::Http => http::update(&asking, client_id, management, request).await,
+            Dialect::Okta => okta::update(&asking, client_id, management, request).await,
+            Dialect::Wso2 => wso2::update(&asking, client_id, management, request).await,
+            Dialect::Curity => Err(Error::Impossible(
+                "changing a client without changing its secret",
+            )),
+        }
     }
 
     /// Gives the client a new secret in place of all others.
@@ -317,8 +390,16 @@ impl Registrar {
         management: &Management,
         request: &Request,
     ) -> Result<Rotated, Error> {
-        let _ = (client_id, management, request);
-        todo!()
+        let asking = Asking::begin(&self.0);
+        match self.0.config.dialect {
+            Dialect::Auth0 => auth0::rotate(&asking, client_id, management, request).await,
+            Dialect::Azure => azure::rotate(&asking, client_id, management, request).await,
+            Dialect::Curity => curity::rotate(&asking, client_id, management, request).await,
+            Dialect::Generic => generic::rotate(&asking, client_id, management, request).await,
+            Dialect::Http => http::rotate(&asking, client_id, management, request).await,
+            Dialect::Okta => okta::rotate(&asking, client_id, management, request).await,
+            Dialect::Wso2 => wso2::rotate(&asking, client_id, management, request).await,
+        }
     }
 
     /// Gives the client one more secret.
@@ -330,8 +411,15 @@ impl Registrar {
         client_id: &ClientId,
         management: &Management,
     ) -> Result<(Issued, Management), Error> {
-        let _ = (client_id, management);
-        todo!()
+        let asking = Asking::begin(&self.0);
+        match self.0.config.dialect {
+            Dialect::Azure => azure::add_secret(&asking, client_id, management).await,
+            Dialect::Http => http::add_secret(&asking, client_id, management).await,
+            Dialect::Okta => okta::add_secret(&asking, client_id, management).await,
+            Dialect::Auth0 | Dialect::Curity | Dialect::Generic | Dialect::Wso2 => {
+                Err(Error::Impossible("a second secret"))
+            }
+        }
     }
 
     /// The client's secrets, as the IdP lists them.
@@ -343,8 +431,14 @@ impl Registrar {
         client_id: &ClientId,
         management: &Management,
     ) -> Result<Vec<Known>, Error> {
-        let _ = (client_id, management);
-        todo!()
+        let asking = Asking::begin(&self.0);
+        match self.0.config.dialect {
+            Dialect::Azure => azure::secrets(&asking, client_id, management).await,
+            Dialect::Okta => okta::secrets(&asking, client_id, management).await,
+            Dialect::Auth0 | Dialect::Curity | Dialect::Generic | Dialect::Http | Dialect::Wso2 => {
+                Err(Error::Impossible("listing secrets"))
+            }
+        }
     }
 
     /// Removes one of several secrets.
@@ -357,8 +451,14 @@ impl Registrar {
         management: &Management,
         id: &str,
     ) -> Result<Management, Error> {
-        let _ = (client_id, management, id);
-        todo!()
+        let asking = Asking::begin(&self.0);
+        match self.0.config.dialect {
+            Dialect::Azure => azure::remove_secret(&asking, client_id, management, id).await,
+            Dialect::Okta => okta::remove_secret(&asking, client_id, management, id).await,
+            Dialect::Auth0 | Dialect::Curity | Dialect::Generic | Dialect::Http | Dialect::Wso2 => {
+                Err(Error::Impossible("removing one of several secrets"))
+            }
+        }
     }
 
     /// Deletes the client. One that is gone already is no error (RFC 7592 section 2.3).
@@ -366,8 +466,16 @@ impl Registrar {
     /// # Errors
     /// See [`Error`].
     pub async fn delete(&self, client_id: &ClientId, management: &Management) -> Result<(), Error> {
-        let _ = (client_id, management);
-        todo!()
+        let asking = Asking::begin(&self.0);
+        match self.0.config.dialect {
+            Dialect::Auth0 => auth0::delete(&asking, client_id, management).await,
+            Dialect::Azure => azure::delete(&asking, client_id, management).await,
+            Dialect::Curity => curity::delete(&asking, client_id, management).await,
+            Dialect::Generic => generic::delete(&asking, client_id, management).await,
+            Dialect::Http => http::delete(&asking, client_id, management).await,
+            Dialect::Okta => okta::delete(&asking, client_id, management).await,
+            Dialect::Wso2 => wso2::delete(&asking, client_id, management).await,
+        }
     }
 
     /// What management an existing client needs, so that it can be adopted.
@@ -377,8 +485,16 @@ impl Registrar {
     /// no way to one that it has not made (RFC 7592 without a registration access token): it can
     /// be adopted unmanaged.
     pub async fn adopt(&self, client_id: &ClientId) -> Result<Management, Error> {
-        let _ = client_id;
-        todo!()
+        let asking = Asking::begin(&self.0);
+        match self.0.config.dialect {
+            Dialect::Auth0 => auth0::adopt(&asking, client_id).await,
+            Dialect::Azure => azure::adopt(&asking, client_id).await,
+            Dialect::Curity => curity::adopt(&asking, client_id).await,
+            Dialect::Generic => generic::adopt(&asking, client_id).await,
+            Dialect::Http => http::adopt(&asking, client_id).await,
+            Dialect::Okta => okta::adopt(&asking, client_id).await,
+            Dialect::Wso2 => wso2::adopt(&asking, client_id).await,
+        }
     }
 
     /// Tells a bridge that an application may or may no longer call an API; silent elsewhere.
@@ -393,8 +509,23 @@ impl Registrar {
         api: &str,
         change: Change,
     ) -> Result<(), Error> {
-        let _ = (client_id, management, request, api, change);
-        todo!()
+        if self.0.config.dialect != Dialect::Http || !self.0.config.event_hooks {
+            return Ok(());
+        }
+        let asking = Asking::begin(&self.0);
+        http::registration_changed(&asking, client_id, management, request, api, change).await
+    }
+}
+
+/// Deletes a client that was just made.
+async fn remove(
+    asking: Asking<'_>,
+    client_id: ClientId,
+    management: Management,
+) -> Result<(), Error> {
+    match asking.config().dialect {
+        Dialect::Curity => curity::delete(&asking, &client_id, &management).await,
+        _ => generic::delete(&asking, &client_id, &management).await,
     }
 }
 

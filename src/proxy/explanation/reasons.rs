@@ -555,6 +555,11 @@ pub(super) const BY_REASON: &[(&str, &str, &str)] = &[
         "Look at the identity provider and the network.",
     ),
     (
+        "deadline",
+        "The identity provider was not ready within the deadline of a registration.",
+        "Look at the identity provider; where it takes its time, raise registration.deadline.",
+    ),
+    (
         "transport",
         "No connection to the identity provider, or it broke off.",
         "Check name and address, firewall and proxy; where its certificate is of a private authority, \

@@ -69,6 +69,7 @@ fn troubles() -> Vec<Trouble> {
     use Trouble::*;
     let all = vec![
         Busy,
+        Deadline,
         Lost,
         NoMetadata(404),
         Paused,
@@ -81,7 +82,7 @@ fn troubles() -> Vec<Trouble> {
     ];
     for trouble in &all {
         match trouble {
-            Busy | Lost | NoMetadata(_) | Paused | Status(_) | TimedOut | TooLarge
+            Busy | Deadline | Lost | NoMetadata(_) | Paused | Status(_) | TimedOut | TooLarge
             | Transport(_) | UnknownAddress(_) | Unreadable(_) => {}
         }
     }

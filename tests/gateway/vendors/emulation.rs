@@ -74,6 +74,12 @@ pub(crate) trait Vendor: Send + Sized + 'static {
     /// What that endpoint says.
     fn answer(&mut self, account: &mut Account, endpoint: Endpoint, request: &Request) -> Answer;
 
+    /// What the management API says: it registers, tells of, changes and deletes clients. Requests
+    /// come here for which [`Self::endpoint`] says [`Endpoint::Registration`].
+    fn registration(&mut self, _account: &mut Account, request: &Request) -> Answer {
+        self.nothing_here(request)
+    }
+
     /// What is said where there is no endpoint.
     fn nothing_here(&self, _request: &Request) -> Answer {
         Answer::new(404, "")
@@ -111,9 +117,31 @@ pub(crate) struct Account {
     pub(crate) keys: Vec<Key>,
     /// Opaque tokens that are good, with what introspection tells of them.
     pub(crate) opaque: HashMap<String, Value>,
+    /// Secrets that were made a moment ago, and how many token requests do not know them yet.
+    unripe: Vec<(String, String, usize)>,
     /// Answers that replace the right ones.
     faults: HashMap<Endpoint, Answer>,
+    /// Answers that replace the right ones once, the first that fits first.
+    slips: Vec<Slip>,
     requests: Vec<(Endpoint, Request)>,
+}
+
+/// An answer that replaces the right one once.
+struct Slip {
+    endpoint: Endpoint,
+    method: &'static str,
+    /// A part of the path.
+    path: String,
+    /// Whether what was asked for is done all the same.
+    deed: Deed,
+    answer: Answer,
+}
+
+/// Whether what a request asks for is done although its answer is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deed {
+    Done,
+    Undone,
 }
 
 /// How a request presents a client.
@@ -178,6 +206,28 @@ impl Account {
         token
     }
 
+    /// Gives a client a secret beside those that it has; so many token requests do not know it yet.
+    pub(crate) fn issue(&mut self, client_id: &str, secret: &str, late: usize) {
+        let (id, secret) = (client_id.to_owned(), secret.to_owned());
+        match self.clients.get_mut(client_id) {
+            Some(client) if late == 0 => client.secrets.push(secret),
+            _ => self.unripe.push((id, secret, late)),
+        }
+    }
+
+    /// A token request has passed: secrets that were made a moment ago are known soon.
+    pub(crate) fn ripen(&mut self) {
+        for (id, secret, left) in &mut self.unripe {
+            *left -= 1;
+            if *left == 0
+                && let Some(client) = self.clients.get_mut(id)
+            {
+                client.secrets.push(secret.clone());
+            }
+        }
+        self.unripe.retain(|(_, _, left)| *left > 0);
+    }
+
     /// From now on an endpoint says this.
     pub(crate) fn fault(&mut self, endpoint: Endpoint, answer: Answer) {
         self.faults.insert(endpoint, answer);
@@ -226,7 +276,9 @@ impl<V: Vendor> Emulation<V> {
             clients: HashMap::new(),
             keys: vec![vendor.key(), vendor.key()],
             opaque: HashMap::new(),
+            unripe: Vec::new(),
             faults: HashMap::new(),
+            slips: Vec::new(),
             requests: Vec::new(),
         };
         let state = Arc::new(Mutex::new((account, vendor)));
@@ -299,6 +351,25 @@ impl<V: Vendor> Emulation<V> {
         self.turn(|account, _| account.fault(endpoint, answer));
     }
 
+    /// The next request of this method whose path holds this part gets this answer instead, once;
+    /// several such answers come one after the other.
+    pub(crate) fn slip(
+        &self,
+        endpoint: Endpoint,
+        (method, path): (&'static str, &str),
+        deed: Deed,
+        answer: Answer,
+    ) {
+        let slip = Slip {
+            endpoint,
+            method,
+            path: path.to_owned(),
+            deed,
+            answer,
+        };
+        self.turn(|account, _| account.slips.push(slip));
+    }
+
     /// An endpoint works again.
     pub(crate) fn heal(&self, endpoint: Endpoint) {
         self.turn(|account, _| account.faults.remove(&endpoint));
@@ -329,10 +400,24 @@ fn answer<V: Vendor>(account: &mut Account, vendor: &mut V, request: Request) ->
         return vendor.nothing_here(&request);
     };
     account.requests.push((endpoint, request.clone()));
-    match account.faults.get(&endpoint) {
-        Some(fault) => fault.clone(),
-        None => vendor.answer(account, endpoint, &request),
+    let slip = account.slips.iter().position(|slip| {
+        let named = slip.endpoint == endpoint && slip.method == request.method;
+        named && request.path().contains(&slip.path)
+    });
+    let slip = slip.map(|at| account.slips.remove(at));
+    if let Some(slip) = &slip
+        && slip.deed == Deed::Undone
+    {
+        return slip.answer.clone();
     }
+    if let Some(fault) = account.faults.get(&endpoint) {
+        return fault.clone();
+    }
+    let answer = match endpoint {
+        Endpoint::Registration => vendor.registration(account, &request),
+        _ => vendor.answer(account, endpoint, &request),
+    };
+    slip.map_or(answer, |slip| slip.answer)
 }
 
 /// The public half of a key with the certificate that some vendors publish beside it: `x5c` and its
@@ -344,6 +429,14 @@ pub(crate) fn certified(key: &Key) -> Value {
     jwk["x5c"] = json!([BASE64_STANDARD.encode(&certificate)]);
     jwk["x5t"] = json!(BASE64_URL_SAFE_NO_PAD.encode(thumbprint));
     jwk
+}
+
+/// The items of a list of texts; none where it is no list.
+pub(crate) fn words(list: &Value) -> Vec<String> {
+    let items = list.as_array().into_iter().flatten();
+    items
+        .map(|item| item.as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// Letters and digits, as vendors make ids and opaque tokens of them.

@@ -6,14 +6,14 @@
 //! tables.
 
 mod check;
-mod emulation;
+pub(crate) mod emulation;
 mod faithful;
 mod shared;
 mod site;
 mod table;
 
-mod auth0;
+pub(crate) mod auth0;
 mod azure;
 mod curity;
-mod okta;
+pub(crate) mod okta;
 mod wso2;
