@@ -92,6 +92,7 @@ fn append(map: &mut Node, key: &str, items: &[Json]) {
 }
 
 fn node(json: &Json, position: u64) -> Node {
+    let is_typed = matches!(json, Json::Bool(_) | Json::Number(_));
     let value = match json {
         Json::Null => Value::Null,
         Json::Bool(value) => Value::Text(value.to_string()),
@@ -104,7 +105,10 @@ fn node(json: &Json, position: u64) -> Node {
             Value::Map(entries.collect())
         }
     };
-    of_registry(value, position)
+    Node {
+        is_typed,
+        ..of_registry(value, position)
+    }
 }
 
 /// A value that stands on no line of the file. Where a column would be, its place among what was
@@ -113,6 +117,7 @@ fn of_registry(value: Value, position: u64) -> Node {
     Node {
         line: 0,
         column: position,
+        is_typed: false,
         value,
     }
 }

@@ -7,13 +7,13 @@
 
 mod check;
 pub(crate) mod emulation;
-mod faithful;
+pub(crate) mod faithful;
 mod shared;
 mod site;
 mod table;
 
 pub(crate) mod auth0;
-mod azure;
+pub(crate) mod azure;
 mod curity;
 pub(crate) mod okta;
-mod wso2;
+pub(crate) mod wso2;
