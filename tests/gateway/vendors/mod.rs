@@ -6,7 +6,7 @@
 //! tables.
 
 mod check;
-mod emulation;
+pub(crate) mod emulation;
 mod faithful;
 mod shared;
 mod site;
@@ -14,6 +14,6 @@ mod table;
 
 mod auth0;
 mod azure;
-mod curity;
+pub(crate) mod curity;
 mod okta;
 mod wso2;
