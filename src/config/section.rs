@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    Role,
+    Additions, Role,
     document::{Entry, Node, Value},
     schema::Asked,
 };
@@ -92,6 +92,14 @@ impl Report {
     }
 
     fn place(&self, line: u64, column: u64) -> Place {
+        // What a registry adds stands on no line of the file.
+        if line == 0 {
+            return Place {
+                file: Arc::from(Path::new(Additions::PLACE)),
+                line,
+                column,
+            };
+        }
         Place {
             file: self.file.clone(),
             line,

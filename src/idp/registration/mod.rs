@@ -5,6 +5,7 @@
 //! opaque [`Management`], which the caller keeps sealed and hands over again; a call may replace
 //! it. Nothing is kept here, and nothing that a client's metadata names is ever fetched.
 
+mod asked;
 mod asking;
 mod management;
 mod returned;
@@ -285,7 +286,8 @@ impl Registrar {
     /// How a client gets another secret.
     pub fn rotation(&self) -> Rotation {
         match self.0.config.dialect {
-            Dialect::Generic | Dialect::Wso2 => Rotation::Replacement,
+            Dialect::Generic => Rotation::Replacement,
+            Dialect::Wso2 => wso2::rotation(&self.0.config),
             Dialect::Http if !self.0.config.refresh_secret => Rotation::Never,
             Dialect::Auth0 | Dialect::Azure | Dialect::Curity | Dialect::Http | Dialect::Okta => {
                 Rotation::InPlace

@@ -3,6 +3,9 @@
 //!
 //! [`Registrar`]: dcr_gateway::idp::registration::Registrar
 
+mod azure;
+mod wso2;
+
 use std::time::Duration;
 
 use dcr_gateway::{

@@ -13,8 +13,8 @@ use super::{
 };
 
 /// An answer: status, fields, body.
-pub(super) struct Said {
-    pub(super) status: u16,
+pub(crate) struct Said {
+    pub(crate) status: u16,
     headers: HeaderMap,
     pub(super) body: Value,
 }
@@ -33,7 +33,7 @@ impl Said {
 }
 
 /// Asks an emulation, whose certificate may be its own.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     method: Method,
     url: &str,
     form: &[(&str, &str)],
@@ -45,6 +45,30 @@ pub(super) async fn ask(
     let mut request = client.request(method, url).form(form);
     if let Some(id) = basic {
         request = request.basic_auth(id, Some(SECRET));
+    }
+    let answer = request.send().await.unwrap();
+    Said {
+        status: answer.status().as_u16(),
+        headers: answer.headers().clone(),
+        body: serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default(),
+    }
+}
+
+/// Asks a management API: with an Authorization line and a JSON body, where there are any.
+pub(super) async fn manage(
+    method: Method,
+    url: &str,
+    authorization: Option<&str>,
+    body: Option<&Value>,
+) -> Said {
+    let client = reqwest::Client::builder().no_proxy();
+    let client = client.tls_danger_accept_invalid_certs(true);
+    let mut request = client.build().unwrap().request(method, url);
+    if let Some(line) = authorization {
+        request = request.header("authorization", line);
+    }
+    if let Some(body) = body {
+        request = request.json(body);
     }
     let answer = request.send().await.unwrap();
     Said {

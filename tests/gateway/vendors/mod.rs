@@ -7,13 +7,13 @@
 
 mod check;
 pub(crate) mod emulation;
-mod faithful;
+pub(crate) mod faithful;
 mod shared;
 mod site;
 mod table;
 
-mod auth0;
-mod azure;
+pub(crate) mod auth0;
+pub(crate) mod azure;
 pub(crate) mod curity;
-mod okta;
-mod wso2;
+pub(crate) mod okta;
+pub(crate) mod wso2;
