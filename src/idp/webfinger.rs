@@ -8,6 +8,7 @@
 use serde_json::Value;
 use url::{Host, Url, form_urlencoded};
 
+use super::call::{Caller, Endpoint, Unavailable};
 use crate::token::json;
 
 /// The link that leads to an issuer.
@@ -34,6 +35,20 @@ pub enum Error {
          http is for this machine alone)"
     )]
     BadIssuer,
+}
+
+/// Why no issuer was found.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// What came back cannot be used.
+    #[error(transparent)]
+    Answer(#[from] Error),
+    /// The host knows no such resource, or nothing of WebFinger.
+    #[error("it answers with status {0}")]
+    Status(u16),
+    /// There was no answer.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
 }
 
 /// Whether plain http may be spoken to a host.
@@ -91,6 +106,26 @@ pub fn question(resource: &str, plain: Plain) -> Result<Url, Error> {
         .append_pair("rel", ISSUER);
     url.set_query(Some(&query.finish().replace('+', "%20")));
     Ok(url)
+}
+
+/// Asks a question made by [`question`].
+///
+/// # Errors
+/// One case for each variant of [`Failure`]; a redirect is a status.
+pub async fn find(caller: &Caller, question: Url) -> Result<String, Failure> {
+    // Whoever was asked over https may name no neighbour of ours.
+    let plain = match question.scheme() {
+        "http" => Plain::Loopback,
+        _ if is_loopback(&question) => Plain::Loopback,
+        _ => Plain::Never,
+    };
+    let request = caller.http.get(question);
+    let request = request.header("accept", "application/jrd+json, application/json");
+    let found = caller.send(Endpoint::Discovery, request).await?;
+    match found.status.as_u16() {
+        200 => Ok(answer(&found.body, plain)?),
+        status => Err(Failure::Status(status)),
+    }
 }
 
 /// The issuer that an answer names: the first link of the kind asked for (RFC 7033 section 4.4.4).

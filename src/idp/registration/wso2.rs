@@ -114,6 +114,7 @@ pub(super) async fn read(
     Ok(Told {
         metadata: shown(server.read(client_id).await?),
         management: None,
+        issued: None,
     })
 }
 
@@ -140,6 +141,7 @@ pub(super) async fn update(
         StatusCode::OK => Ok(Told {
             metadata: shown(Returned::read(&answer)?),
             management: None,
+            issued: None,
         }),
         StatusCode::UNAUTHORIZED => Err(server.gone_or_access().await),
         _ => Err(server.refused(&answer)),

@@ -132,7 +132,10 @@ pub(super) fn probe(path: &Path) -> Result<(), Error> {
 pub(super) fn usual(client_id: &ClientId) -> PathBuf {
     let legal = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let id = client_id.as_str().chars();
-    let name: String = id.map(|c| if legal(c) { c } else { '_' }).take(100).collect();
+    let name: String = id
+        .map(|c| if legal(c) { c } else { '_' })
+        .take(100)
+        .collect();
     let name = name.trim_start_matches('.');
     PathBuf::from(format!("{name}.registration.json"))
 }
