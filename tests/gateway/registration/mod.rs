@@ -3,6 +3,8 @@
 //!
 //! [`Registrar`]: dcr_gateway::idp::registration::Registrar
 
+mod auth0;
+
 use std::time::Duration;
 
 use dcr_gateway::{

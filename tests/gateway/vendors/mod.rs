@@ -5,9 +5,10 @@
 //! that its preset leaves to write, [`shared`] what holds for all of them, [`table`] the driver of the
 //! tables.
 
+pub(crate) mod bridge;
 mod check;
 pub(crate) mod emulation;
-mod faithful;
+pub(crate) mod faithful;
 mod shared;
 mod site;
 mod table;
