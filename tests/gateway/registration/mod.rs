@@ -5,6 +5,7 @@
 
 mod azure;
 mod wso2;
+mod auth0;
 
 use std::time::Duration;
 
