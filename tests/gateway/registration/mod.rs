@@ -3,9 +3,9 @@
 //!
 //! [`Registrar`]: dcr_gateway::idp::registration::Registrar
 
+mod auth0;
 mod azure;
 mod wso2;
-mod auth0;
 
 use std::time::Duration;
 
