@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use super::{shutdown::Shutdown, socket::Bound};
 use crate::{
     clock,
-    portal::{self, Portal},
+    portal::{self, Portal, live::Live},
     proxy::{connection::Counters, denial::Problem, state::State},
     telemetry::{
         lines::Lines,
@@ -142,22 +142,20 @@ async fn readyz(Extract(admin): Extract<Admin>) -> Response {
             ""
         }
     };
-    if state.directory.is_loaded() {
-        let known = state.directory.len();
-        let word = if refused("applications") {
-            "failing"
-        } else {
-            "ok"
-        };
-        let edit = edit("applications");
-        let known = match known {
-            1 => "1 application".to_owned(),
-            _ => format!("{known} applications"),
-        };
-        lines.push(format!("{word} registry: {known}{edit}"));
-    } else {
-        lines.push("failing registry: no applications read yet".to_owned());
-    }
+    let known = match (state.directory.is_loaded(), state.directory.len()) {
+        (false, _) => "no applications read yet".to_owned(),
+        (true, 1) => "1 application".to_owned(),
+        (true, known) => format!("{known} applications"),
+    };
+    lines.push(match admin.portal.live().map(Live::revision) {
+        // A database that is down leaves the last state in force.
+        Some(Err(trouble)) => format!("failing registry: {known}: {trouble}"),
+        Some(Ok(revision)) => format!("ok registry: {known}, revision {revision}"),
+        None if !state.directory.is_loaded() || refused("applications") => {
+            format!("failing registry: {known}{}", edit("applications"))
+        }
+        None => format!("ok registry: {known}"),
+    });
     let word = if refused("configuration") {
         "failing"
     } else {

@@ -5,6 +5,7 @@
 //! that its preset leaves to write, [`shared`] what holds for all of them, [`table`] the driver of the
 //! tables.
 
+pub(crate) mod bridge;
 mod check;
 pub(crate) mod emulation;
 pub(crate) mod faithful;
@@ -14,6 +15,6 @@ mod table;
 
 pub(crate) mod auth0;
 pub(crate) mod azure;
-mod curity;
+pub(crate) mod curity;
 pub(crate) mod okta;
 pub(crate) mod wso2;
