@@ -4,6 +4,8 @@
 //! [`Registrar`]: dcr_gateway::idp::registration::Registrar
 
 mod auth0;
+mod bridge;
+mod okta;
 
 use std::time::Duration;
 

@@ -20,6 +20,21 @@ pub(crate) struct Said {
 }
 
 impl Said {
+    /// What an answer says.
+    pub(crate) async fn of(answer: reqwest::Response) -> Self {
+        Self {
+            status: answer.status().as_u16(),
+            headers: answer.headers().clone(),
+            body: serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default(),
+        }
+    }
+
+    /// Every line of `Link`.
+    pub(crate) fn links(&self) -> Vec<&str> {
+        let lines = self.headers.get_all("link").iter();
+        lines.map(|line| line.to_str().unwrap()).collect()
+    }
+
     /// The value of a field; empty where there is none.
     pub(crate) fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name).map(|value| value.to_str().unwrap());
@@ -46,12 +61,7 @@ pub(crate) async fn ask(
     if let Some(id) = basic {
         request = request.basic_auth(id, Some(SECRET));
     }
-    let answer = request.send().await.unwrap();
-    Said {
-        status: answer.status().as_u16(),
-        headers: answer.headers().clone(),
-        body: serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default(),
-    }
+    Said::of(request.send().await.unwrap()).await
 }
 
 pub(crate) async fn get(url: &str) -> Said {
