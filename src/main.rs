@@ -12,10 +12,12 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use dcr_gateway::{
-    config::{self, Config, Role},
+    config::{self, Role},
     directory,
-    server::{self, Start, explain},
+    reload::portal::{self, Loaded},
+    server::{self, Start, explain, register},
 };
+use tokio::runtime;
 
 /// Requests make and drop many small things. Measured beside the system's allocator: see
 /// `benches/README.md`.
@@ -48,6 +50,17 @@ enum Command {
     /// Ends with 0 where the request would pass, with 1 where it would be refused, and with 2 where
     /// the arguments or the configuration cannot be used.
     Explain(explain::Arguments),
+    /// Read, change or delete a client that `register` made (RFC 7592).
+    ///
+    /// Ends with 0 where that was done, with 1 where the server refused, and with 2 where the
+    /// arguments or a file cannot be used.
+    #[command(subcommand)]
+    Client(register::Client),
+    /// Register a client at an identity provider (RFC 7591), and print its id and secret once.
+    ///
+    /// Needs neither a configuration nor a running gateway. Ends with 0 where the client was made,
+    /// with 1 where the server refused, and with 2 where the arguments or a file cannot be used.
+    Register(Box<register::Arguments>),
     /// Print the JSON Schema of a file, for editors and for checks before a gateway sees the file.
     Schema {
         /// Which file.
@@ -88,7 +101,9 @@ fn main() -> ExitCode {
             };
             check(role, &config)
         }
+        Command::Client(client) => register::manage(&client),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Register(arguments) => register::run(&arguments),
         Command::Schema { file } => schema(file),
         Command::Serve { config, upgrade } => {
             let start = match upgrade {
@@ -146,7 +161,20 @@ fn schema(file: File) -> ExitCode {
 }
 
 fn check(role: Role, path: &Path) -> ExitCode {
-    let (config, mut warnings) = match Config::load_for(role, path) {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            println!("failed: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let loaded = portal::load(role, path, &runtime);
+    let Loaded {
+        config,
+        warnings,
+        applications,
+    } = match loaded {
         Ok(loaded) => loaded,
         Err(faults) => {
             for fault in &faults {
@@ -159,10 +187,6 @@ fn check(role: Role, path: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let applications = directory::file::load(&config.registry, &config.known());
-    if let Ok((_, more)) = &applications {
-        warnings.extend_from_slice(more);
-    }
     for warning in &warnings {
         println!("{warning}");
     }
@@ -182,7 +206,7 @@ fn check(role: Role, path: &Path) -> ExitCode {
             count => format!("{count} strategies"),
         },
         match &applications {
-            Ok((entries, _)) => counted(entries.len(), "application"),
+            Ok(entries) => counted(entries.len(), "application"),
             Err(_) => "no applications".to_owned(),
         },
         counted(warnings.len(), "warning"),

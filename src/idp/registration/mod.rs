@@ -286,7 +286,8 @@ impl Registrar {
     /// How a client gets another secret.
     pub fn rotation(&self) -> Rotation {
         match self.0.config.dialect {
-            Dialect::Generic | Dialect::Wso2 => Rotation::Replacement,
+            Dialect::Generic => Rotation::Replacement,
+            Dialect::Wso2 => wso2::rotation(&self.0.config),
             Dialect::Http if !self.0.config.refresh_secret => Rotation::Never,
             Dialect::Auth0 | Dialect::Azure | Dialect::Curity | Dialect::Http | Dialect::Okta => {
                 Rotation::InPlace

@@ -1,6 +1,8 @@
 //! Microsoft Entra ID: two versions of everything, of which the API chooses the token's; issuers
 //! with another host than the documents; keys that name their issuer and not their algorithm.
 
+mod faithful;
+pub(crate) mod graph;
 mod tests;
 
 use std::time::{Duration, SystemTime};
@@ -8,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use super::emulation::{Account, Decoding, Presented, Vendor, certified, random};
+use super::emulation::{Account, Client, Decoding, Presented, Vendor, certified, random};
 use crate::harness::{
     http1::{Answer, Request},
     idp::Endpoint,
@@ -16,9 +18,10 @@ use crate::harness::{
     now,
     token::Token,
 };
+use graph::Graph;
 
 /// The App ID URI of the API.
-pub(super) const API: &str = "api://orders";
+pub(crate) const API: &str = "api://orders";
 /// Microsoft Graph, as it is asked for and as its tokens name it.
 pub(super) const GRAPH: &str = "https://graph.microsoft.com";
 /// The tenant of private Microsoft accounts, whose keys stand beside those of `common`.
@@ -34,7 +37,7 @@ pub(crate) struct Azure<const VERSION: u8> {
     pub(super) login: String,
     /// Stands for `https://sts.windows.net`: another host, the same documents of v1.
     pub(super) sts: String,
-    pub(super) tenant: String,
+    pub(crate) tenant: String,
     /// The client id of the API's own registration.
     pub(super) api: String,
     /// `requestedAccessTokenVersion` of the API: it decides, not the endpoint.
@@ -45,7 +48,13 @@ pub(crate) struct Azure<const VERSION: u8> {
     consumers: Key,
     /// Whether the documents of v1 are out of order.
     pub(super) lacks_v1: bool,
+    /// Microsoft Graph, at `/v1.0` of the same host as the token endpoints.
+    pub(crate) graph: Graph,
 }
+
+/// The client by which the gateway manages applications.
+pub(crate) const ADMINISTRATOR: (&str, &str) =
+    ("0d5e6b1c-7a2f-4f0e-9c3d-51b7a8e6f402", "Adm8Q~in.x_y-@+:z");
 
 /// What the v2 keys of a tenant name as their issuer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +81,7 @@ impl<const VERSION: u8> Vendor for Azure<VERSION> {
             key_issuer: KeyIssuer::Template,
             consumers: named_by_certificate(),
             lacks_v1: false,
+            graph: Graph::new(),
         }
     }
 
@@ -92,8 +102,9 @@ impl<const VERSION: u8> Vendor for Azure<VERSION> {
     }
 
     fn endpoint(&self, request: &Request) -> Option<Endpoint> {
-        let (_, rest) = request.path().trim_start_matches('/').split_once('/')?;
+        let (first, rest) = request.path().trim_start_matches('/').split_once('/')?;
         match rest {
+            _ if first == "v1.0" => Some(Endpoint::Registration),
             ".well-known/openid-configuration" => Some(Endpoint::Discovery),
             _ if self.is_sts(request) => None,
             "v2.0/.well-known/openid-configuration" => Some(Endpoint::Discovery),
@@ -129,6 +140,11 @@ impl<const VERSION: u8> Vendor for Azure<VERSION> {
         }
     }
 
+    fn registration(&mut self, account: &mut Account, request: &Request) -> Answer {
+        let base = format!("{}/v1.0", self.login);
+        self.graph.answer(&base, account, request)
+    }
+
     fn nothing_here(&self, _request: &Request) -> Answer {
         Answer::new(404, "").header("Cache-Control", "private")
     }
@@ -146,6 +162,12 @@ impl<const VERSION: u8> Vendor for Azure<VERSION> {
 }
 
 impl<const VERSION: u8> Azure<VERSION> {
+    /// Makes [`ADMINISTRATOR`] known, with one of Graph's permissions.
+    pub(crate) fn appoint(&self, account: &mut Account, permission: &str) {
+        let client = Client::new(ADMINISTRATOR.1, permission);
+        account.clients.insert(ADMINISTRATOR.0.to_owned(), client);
+    }
+
     /// A tenant's issuer.
     pub(super) fn issuer_of(&self, version: u8, tenant: &str) -> String {
         match version {
@@ -264,7 +286,7 @@ impl<const VERSION: u8> Azure<VERSION> {
     }
 
     /// `POST /TENANT/oauth2/token` and `POST /TENANT/oauth2/v2.0/token`.
-    fn grant(&self, account: &Account, version: u8, request: &Request) -> Answer {
+    fn grant(&mut self, account: &Account, version: u8, request: &Request) -> Answer {
         if request.method != "POST" {
             let text = format!(
                 "AADSTS900561: The endpoint only accepts POST, OPTIONS requests. Received a {} \
@@ -289,7 +311,11 @@ impl<const VERSION: u8> Azure<VERSION> {
         };
         let token = match resource.as_deref() {
             None => self.mint(account, 1, &id, DIRECTORY, &[]).build(),
-            Some(GRAPH) => self.graph_token(account, &id),
+            Some(resource) if resource == GRAPH || resource == self.login => {
+                let token = self.graph_token(account, &id);
+                self.graph.keep(token.clone(), &id);
+                token
+            }
             Some(known) if known == API || known == self.api || known == self.api_by_id() => {
                 if !client.granted {
                     let text = format!(
@@ -337,7 +363,7 @@ impl<const VERSION: u8> Azure<VERSION> {
     }
 
     /// Who asks, or what is said to who does not prove it.
-    fn authenticate(&self, account: &Account, request: &Request) -> Result<String, Answer> {
+    fn authenticate(&mut self, account: &Account, request: &Request) -> Result<String, Answer> {
         let (id, secret) = match account.presented(request, Decoding::Form) {
             Presented::Pair(id, secret) => (id, secret),
             Presented::IdAlone(_) => {
@@ -365,7 +391,13 @@ impl<const VERSION: u8> Azure<VERSION> {
             return Err(refuse(400, "unauthorized_client", 700_016, &text));
         };
         if client.knows(&secret) {
-            return Ok(id);
+            return match self.graph.refuses(&id, &secret) {
+                None => Ok(id),
+                Some((status, error, code)) => {
+                    let text = format!("AADSTS{code}: The application or its secret is not known.");
+                    Err(refuse(status, error, code, &text))
+                }
+            };
         }
         let expired = client.expired.contains(&secret);
         let (code, text) = if expired {

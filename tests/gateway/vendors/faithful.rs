@@ -64,6 +64,25 @@ pub(crate) async fn ask(
     Said::of(request.send().await.unwrap()).await
 }
 
+/// Asks a management API: with an Authorization line and a JSON body, where there are any.
+pub(crate) async fn manage(
+    method: Method,
+    url: &str,
+    authorization: Option<&str>,
+    body: Option<&Value>,
+) -> Said {
+    let client = reqwest::Client::builder().no_proxy();
+    let client = client.tls_danger_accept_invalid_certs(true);
+    let mut request = client.build().unwrap().request(method, url);
+    if let Some(line) = authorization {
+        request = request.header("authorization", line);
+    }
+    if let Some(body) = body {
+        request = request.json(body);
+    }
+    Said::of(request.send().await.unwrap()).await
+}
+
 pub(crate) async fn get(url: &str) -> Said {
     ask(Method::GET, url, &[], None).await
 }

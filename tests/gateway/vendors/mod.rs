@@ -15,7 +15,7 @@ mod site;
 mod table;
 
 pub(crate) mod auth0;
-mod azure;
-mod curity;
+pub(crate) mod azure;
+pub(crate) mod curity;
 pub(crate) mod okta;
-mod wso2;
+pub(crate) mod wso2;

@@ -2,6 +2,7 @@
 //! names each key once for every algorithm.
 
 mod faithful;
+pub(crate) mod management;
 mod tests;
 
 use std::{cell::RefCell, collections::HashMap};
@@ -25,6 +26,7 @@ use crate::harness::{
     now,
     token::Token,
 };
+use management::{APPLICATIONS, Management, REGISTER};
 
 const HOST: &str = "localhost";
 /// An application that may introspect.
@@ -53,6 +55,8 @@ pub(crate) struct Wso2 {
     keystore: RefCell<HashMap<String, Vec<u8>>>,
     /// Keys of the keystore that sign nothing.
     pub(super) others: Vec<Key>,
+    /// Registration.
+    pub(crate) management: Management,
 }
 
 /// What access tokens are.
@@ -100,6 +104,7 @@ impl Vendor for Wso2 {
             subject: Subject::Client,
             keystore: RefCell::default(),
             others: Vec::new(),
+            management: Management::default(),
         };
         vendor.others = vec![vendor.entry(Alg::Rs256), vendor.entry(Alg::Es256)];
         vendor
@@ -137,6 +142,9 @@ impl Vendor for Wso2 {
     }
 
     fn endpoint(&self, request: &Request) -> Option<Endpoint> {
+        if request.path() == "/.well-known/webfinger" {
+            return Some(Endpoint::Discovery);
+        }
         let path = match self.tenant {
             Some(tenant) => request.path().strip_prefix(&format!("/t/{tenant}"))?,
             None => request.path(),
@@ -153,17 +161,30 @@ impl Vendor for Wso2 {
             "/oauth2/introspect" => Some(Endpoint::Introspection),
             "/oauth2/jwks" => Some(Endpoint::Jwks),
             "/oauth2/token" => Some(Endpoint::Token),
+            path if path.starts_with(REGISTER) || path.starts_with(APPLICATIONS) => {
+                Some(Endpoint::Registration)
+            }
             _ => None,
         }
     }
 
     fn answer(&mut self, account: &mut Account, endpoint: Endpoint, request: &Request) -> Answer {
         match endpoint {
+            Endpoint::Discovery if request.path() == "/.well-known/webfinger" => {
+                self.webfinger(request)
+            }
             Endpoint::Discovery => Answer::json(200, &self.document()),
             Endpoint::Introspection => introspect(account, request),
             Endpoint::Jwks => Answer::json(200, &json!({"keys": self.key_set(account)})),
             _ => self.grant(account, request),
         }
+    }
+
+    fn registration(&mut self, account: &mut Account, request: &Request) -> Answer {
+        let tenant = self.tenant.map(|tenant| format!("/t/{tenant}"));
+        let prefix = tenant.as_deref().unwrap_or_default();
+        let path = request.path().strip_prefix(prefix).unwrap_or_default();
+        self.management.answer(account, path, request)
     }
 
     fn nothing_here(&self, request: &Request) -> Answer {
@@ -298,7 +319,9 @@ impl Wso2 {
         };
         let asks_for_jwt =
             self.reads_token_type && request.field("ext_token_type").as_deref() == Some("JWT");
-        let token = if asks_for_jwt || self.tokens == Format::Jwt {
+        let is_jwt = self.management.is_jwt(&id);
+        let is_jwt = is_jwt.unwrap_or(asks_for_jwt || self.tokens == Format::Jwt);
+        let token = if is_jwt {
             self.mint(account, &id, &scope).build()
         } else {
             reference(account, &id, &scope)

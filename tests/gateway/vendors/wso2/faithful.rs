@@ -10,10 +10,13 @@ use base64::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{OWN, Wso2};
+use super::{
+    OWN, Wso2,
+    management::{self, ADMINISTRATOR},
+};
 use crate::vendors::{
     emulation::{Emulation, Vendor},
-    faithful::{ask, get, refuses},
+    faithful::{Said, ask, get, manage, refuses},
     site::SECRET,
 };
 
@@ -172,4 +175,360 @@ async fn introspection() {
         (400, json!({"error": "Invalid input"}))
     );
     assert_eq!(asked(&token, &id).await.0, 401);
+}
+
+/// A server, asked as its administrator.
+async fn register(
+    idp: &Emulation<Wso2>,
+    method: Method,
+    rest: &str,
+    line: Option<&str>,
+    body: Value,
+) -> Said {
+    let url = format!(
+        "{}{}{rest}",
+        idp.turn(|_, server| server.root()),
+        management::REGISTER
+    );
+    let body = (!body.is_null()).then_some(&body);
+    manage(method, &url, line, body).await
+}
+
+fn basic(name: &str, password: &str) -> String {
+    format!(
+        "Basic {}",
+        BASE64_STANDARD.encode(format!("{name}:{password}"))
+    )
+}
+
+fn new(name: &str) -> Value {
+    json!({
+        "client_name": name, "redirect_uris": [], "grant_types": ["client_credentials"],
+        "ext_token_type": "JWT", "token_endpoint_auth_method": "client_secret_basic",
+        "software_id": "kept",
+    })
+}
+
+#[tokio::test]
+async fn a_client_is_registered_and_managed_by_the_same_administrator() {
+    let idp: Emulation<Wso2> = Emulation::start().await;
+    let line = basic(ADMINISTRATOR.0, ADMINISTRATOR.1);
+    let line = Some(&*line);
+    for tenant in [None, Some("acme.example")] {
+        idp.turn(|_, server| server.tenant = tenant);
+        let said = register(&idp, Method::POST, "", line, new("Portal app-1")).await;
+        assert_eq!(said.status, 201, "{}", said.body);
+        assert_eq!(said.body["client_secret_expires_at"], 0);
+        assert_eq!(said.text("software_id"), "kept");
+        assert_eq!(said.text("ext_application_owner"), "admin");
+        for name in [
+            "client_id_issued_at",
+            "registration_access_token",
+            "registration_client_uri",
+        ] {
+            assert_eq!(said.body[name], Value::Null, "{name}");
+        }
+        let id = said.text("client_id").to_owned();
+        let path = format!("/{id}");
+        for rest in [&*path, "?client_name=Portal%20app-1"] {
+            let read = register(&idp, Method::GET, rest, line, Value::Null).await;
+            assert_eq!(
+                (read.status, &read.body),
+                (200, &said.body),
+                "the secret too"
+            );
+        }
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", &*id),
+            ("client_secret", said.text("client_secret")),
+        ];
+        let url = idp.turn(|_, server| server.issuer());
+        let token = ask(Method::POST, &url, &form, None).await;
+        assert_eq!(
+            token.text("access_token").split('.').count(),
+            3,
+            "{}",
+            token.body
+        );
+        let changed = register(&idp, Method::PUT, &path, line, new("Other")).await;
+        assert_eq!(
+            (changed.status, changed.text("client_name")),
+            (200, "Other")
+        );
+        assert_eq!(changed.text("client_secret"), said.text("client_secret"));
+        let gone = register(&idp, Method::DELETE, &path, line, Value::Null).await;
+        assert_eq!((gone.status, gone.body), (204, Value::Null));
+        assert_eq!(ask(Method::POST, &url, &form, None).await.status, 401);
+    }
+}
+
+/// As the code answers, not as its description says.
+#[tokio::test]
+async fn each_refusal_of_registration() {
+    let idp: Emulation<Wso2> = Emulation::start().await;
+    let other = ("carol", "x");
+    idp.turn(|_, server| {
+        server
+            .management
+            .users
+            .insert(other.0.to_owned(), other.1.to_owned());
+        let scopes = ["internal_dcr_create".to_owned()].into();
+        server
+            .management
+            .tokens
+            .insert("narrow".to_owned(), ("admin".to_owned(), scopes));
+    });
+    let admin = basic(ADMINISTRATOR.0, ADMINISTRATOR.1);
+    let (carol, wrong) = (basic(other.0, other.1), basic("admin", "x"));
+    let said = register(&idp, Method::POST, "", Some(&admin), new("app")).await;
+    let path = format!("/{}", said.text("client_id"));
+    let (none, invalid) = ("", "invalid_client_metadata");
+    for (case, method, rest, line, body, status, error) in [
+        (
+            "the name is taken",
+            Method::POST,
+            "",
+            &*admin,
+            new("app"),
+            400,
+            invalid,
+        ),
+        ("a name", Method::POST, "", &admin, new("a/b"), 400, invalid),
+        ("a blank", Method::POST, "", &admin, new(" a"), 400, invalid),
+        (
+            "no name",
+            Method::POST,
+            "",
+            &admin,
+            json!({"redirect_uris": []}),
+            400,
+            invalid,
+        ),
+        (
+            "no redirects",
+            Method::POST,
+            "",
+            &admin,
+            json!({"client_name": "b"}),
+            400,
+            invalid,
+        ),
+        ("no password", Method::POST, "", &wrong, new("b"), 401, none),
+        (
+            "unknown",
+            Method::GET,
+            "/gone",
+            &admin,
+            Value::Null,
+            401,
+            none,
+        ),
+        ("unknown", Method::PUT, "/gone", &admin, new("b"), 401, none),
+        (
+            "unknown",
+            Method::DELETE,
+            "/gone",
+            &admin,
+            Value::Null,
+            401,
+            none,
+        ),
+        (
+            "unknown",
+            Method::GET,
+            "?client_name=gone",
+            &admin,
+            Value::Null,
+            401,
+            none,
+        ),
+        (
+            "blank",
+            Method::GET,
+            "?client_name=",
+            &admin,
+            Value::Null,
+            400,
+            invalid,
+        ),
+        (
+            "no password",
+            Method::GET,
+            "?client_name=",
+            &wrong,
+            Value::Null,
+            401,
+            none,
+        ),
+        (
+            "another's",
+            Method::GET,
+            &path,
+            &carol,
+            Value::Null,
+            403,
+            none,
+        ),
+        (
+            "another's",
+            Method::DELETE,
+            &path,
+            &carol,
+            Value::Null,
+            403,
+            none,
+        ),
+        (
+            "another's",
+            Method::GET,
+            "?client_name=app",
+            &carol,
+            Value::Null,
+            403,
+            none,
+        ),
+        (
+            "no scope",
+            Method::DELETE,
+            &path,
+            "Bearer narrow",
+            Value::Null,
+            403,
+            none,
+        ),
+        (
+            "no such token",
+            Method::DELETE,
+            &path,
+            "Bearer x",
+            Value::Null,
+            401,
+            none,
+        ),
+    ] {
+        let said = register(&idp, method, rest, Some(line), body).await;
+        assert_eq!(
+            (said.status, said.text("error")),
+            (status, error),
+            "{case} {rest}"
+        );
+        assert_eq!(
+            said.body.is_null(),
+            error.is_empty(),
+            "{case} {rest}: {}",
+            said.body
+        );
+    }
+    let said = register(&idp, Method::POST, "", Some("Bearer narrow"), new("b")).await;
+    assert_eq!(said.status, 201);
+    assert_eq!(
+        register(&idp, Method::POST, "", None, new("c"))
+            .await
+            .status,
+        401
+    );
+    idp.turn(|_, server| server.management.open = true);
+    assert_eq!(
+        register(&idp, Method::POST, "", None, new("c"))
+            .await
+            .status,
+        201
+    );
+}
+
+#[tokio::test]
+async fn a_new_secret_is_made_by_the_management_api() {
+    let idp: Emulation<Wso2> = Emulation::start().await;
+    let line = basic(ADMINISTRATOR.0, ADMINISTRATOR.1);
+    let said = register(&idp, Method::POST, "", Some(&line), new("Portal app")).await;
+    let applications = format!("{}{}", idp.base, management::APPLICATIONS);
+    let url = format!("{applications}?filter=name+eq+Portal+app");
+    let found = manage(Method::GET, &url, Some(&line), None).await;
+    assert_eq!(found.body["totalResults"], 1, "{}", found.body);
+    let id = found.body["applications"][0]["id"].as_str().unwrap();
+    let url = format!("{applications}/{id}/inbound-protocols/oidc/regenerate-secret");
+    assert_eq!(manage(Method::POST, &url, None, None).await.status, 401);
+    let made = manage(Method::POST, &url, Some(&line), None).await;
+    assert_eq!(
+        (made.status, made.text("clientId")),
+        (200, said.text("client_id"))
+    );
+    assert_ne!(made.text("clientSecret"), said.text("client_secret"));
+    let secrets = idp.client(said.text("client_id"), |client| client.secrets.clone());
+    assert_eq!(secrets, [made.text("clientSecret")]);
+    for (url, status) in [
+        (url.replace(id, "gone"), 404),
+        (format!("{applications}?filter=about+eq+x"), 400),
+    ] {
+        let method = if status == 404 {
+            Method::POST
+        } else {
+            Method::GET
+        };
+        let said = manage(method, &url, Some(&line), None).await;
+        assert_eq!(said.status, status);
+        assert!(said.text("code").starts_with("APP-"), "{}", said.body);
+    }
+}
+
+#[tokio::test]
+async fn webfinger() {
+    const REL: &str = "rel=http%3A%2F%2Fopenid.net%2Fspecs%2Fconnect%2F1.0%2Fissuer";
+    let idp: Emulation<Wso2> = Emulation::start().await;
+    idp.turn(|_, server| server.tenant = Some("acme.example"));
+    let base = idp.base.clone();
+    let tenant = format!("{base}/t/acme.example");
+    for (query, status, root) in [
+        ("resource=acct:admin@localhost&rel=whatever", 200, &*base),
+        (
+            "resource=acct:admin%40carbon.super%40localhost&rel=",
+            200,
+            &base,
+        ),
+        (
+            "resource=acct:bob@acme.example@localhost&rel=x",
+            200,
+            &tenant,
+        ),
+        (
+            "resource=https://bob%2540acme.example@localhost/x&rel=x",
+            200,
+            &tenant,
+        ),
+        ("resource=https://localhost/x?a%3Db%26c&rel=x", 200, &base),
+        ("resource=acct:bob@gone.example@localhost&rel=x", 404, ""),
+        ("resource=&rel=x", 404, ""),
+        ("resource=acct:admin&rel=x", 400, ""),
+        ("resource=acct:admin@localhost", 400, ""),
+        ("rel=x", 400, ""),
+        ("resource=acct:admin@localhost&rel=x&more=1", 400, ""),
+        ("resource=admin@localhost&rel=x", 500, ""),
+    ] {
+        let said = get(&format!("{base}/.well-known/webfinger?{query}")).await;
+        assert_eq!(said.status, status, "{query}");
+        if status != 200 {
+            assert_eq!(said.body, Value::Null, "{query}");
+            continue;
+        }
+        assert_eq!(said.header("content-type"), "application/jrd+json");
+        let link = &said.body["links"][0];
+        assert_eq!(link["href"], format!("{root}/oauth2/token"), "{query}");
+        assert_eq!(link["rel"], "http://openid.net/specs/connect/1.0/issuer");
+    }
+    let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true);
+    let url = format!("{base}/.well-known/webfinger?resource=https://localhost/?a%3Db%26c&{REL}");
+    let answer = client
+        .no_proxy()
+        .build()
+        .unwrap()
+        .get(url)
+        .send()
+        .await
+        .unwrap();
+    let text = answer.text().await.unwrap();
+    assert!(
+        text.contains(r"https://localhost/?a\u003db\u0026c"),
+        "{text}"
+    );
 }

@@ -1,0 +1,1 @@
+//! Clients at WSO2 Identity Server.
