@@ -168,7 +168,7 @@ use crate::{
     config::{Config, Role, watch::Watch},
     model::fault::{self, Fault},
     proxy::state::{self, Lasting, State},
-    reload::{Reloader, Surroundings},
+    reload::{Reloader, Surroundings, portal},
     telemetry::metrics::Metrics,
     token::session::SessionKey,
 };
@@ -271,15 +271,18 @@ impl Guard {
         let made_key = SessionKey::random().map_err(|_| Error::Randomness)?;
         let lasting = Lasting::new(Arc::clone(&metrics), made_key, handle.clone());
         let state = Arc::new(ArcSwap::from_pointee(State::new(config, None, &lasting)?));
+        let kept = lasting.clone();
         let reloader = Reloader::new(
-            path,
+            path.clone(),
             watch,
             Arc::clone(&state),
             lasting,
             Box::new(Elsewhere),
         )?;
+        let portal = portal::open(path, &state, reloader.bring(), &kept);
         let asked = Arc::new(Notify::new());
         let reloading = handle.spawn(reloader.read_applications().run(Arc::clone(&asked)));
+        portal::begin(&portal, &kept, Role::Guard);
         Ok(Self(Arc::new(Work {
             state,
             metrics,

@@ -12,10 +12,12 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use dcr_gateway::{
-    config::{self, Config, Role},
+    config::{self, Role},
     directory,
+    reload::portal::{self, Loaded},
     server::{self, Start, explain},
 };
+use tokio::runtime;
 
 /// Requests make and drop many small things. Measured beside the system's allocator: see
 /// `benches/README.md`.
@@ -146,7 +148,20 @@ fn schema(file: File) -> ExitCode {
 }
 
 fn check(role: Role, path: &Path) -> ExitCode {
-    let (config, mut warnings) = match Config::load_for(role, path) {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            println!("failed: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let loaded = portal::load(role, path, &runtime);
+    let Loaded {
+        config,
+        warnings,
+        applications,
+    } = match loaded {
         Ok(loaded) => loaded,
         Err(faults) => {
             for fault in &faults {
@@ -159,10 +174,6 @@ fn check(role: Role, path: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let applications = directory::file::load(&config.registry, &config.known());
-    if let Ok((_, more)) = &applications {
-        warnings.extend_from_slice(more);
-    }
     for warning in &warnings {
         println!("{warning}");
     }
@@ -182,7 +193,7 @@ fn check(role: Role, path: &Path) -> ExitCode {
             count => format!("{count} strategies"),
         },
         match &applications {
-            Ok((entries, _)) => counted(entries.len(), "application"),
+            Ok(entries) => counted(entries.len(), "application"),
             Err(_) => "no applications".to_owned(),
         },
         counted(warnings.len(), "warning"),

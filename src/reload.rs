@@ -3,6 +3,8 @@
 //! Always true: a faulty file changes nothing and says so in the log and in a metric; a good one is
 //! applied whole, between two requests.
 
+pub mod portal;
+
 use std::{
     collections::BTreeSet,
     fmt,
@@ -13,11 +15,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
     clock,
-    config::{Config, watch::Watch},
+    config::{Additions, Config, Registry, watch::Watch},
     directory::file,
     model::fault::{Fault, Warning},
     proxy::state::{Lasting, State},
@@ -60,6 +62,22 @@ pub trait Surroundings: fmt::Debug + Send + Sync {
     fn read(&self, _state: &State) {}
 }
 
+/// What a registry adds to the configuration, to be put to work; and who waits for that.
+type Brought = (Additions, oneshot::Sender<bool>);
+
+/// Brings what a registry adds to the [`Reloader`]. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Bring(mpsc::UnboundedSender<Brought>);
+
+impl Bring {
+    /// Puts what the registry adds to work; whether that could be done. Faults are told in the log,
+    /// and what was before stays.
+    pub async fn bring(&self, additions: Additions) -> bool {
+        let (done, applied) = oneshot::channel();
+        self.0.send((additions, done)).is_ok() && applied.await.unwrap_or(false)
+    }
+}
+
 /// Watches the files and applies them.
 #[derive(Debug)]
 pub struct Reloader {
@@ -69,6 +87,10 @@ pub struct Reloader {
     state: Arc<ArcSwap<State>>,
     lasting: Lasting,
     surroundings: Box<dyn Surroundings>,
+    /// What the registry added last; `None` before it was read, and where there is none.
+    additions: Option<Additions>,
+    brought: mpsc::UnboundedReceiver<Brought>,
+    bring: Bring,
     /// Warnings told at the last reading of the applications: an edit that brings none anew is
     /// quiet.
     told: BTreeSet<String>,
@@ -88,8 +110,10 @@ impl Reloader {
     ) -> std::io::Result<Self> {
         let current = state.load();
         configuration.replace(current.config.files.clone());
-        let applications = Watch::new([current.config.registry.clone()])?;
+        let file = current.config.registry.file().map(PathBuf::from);
+        let applications = Watch::new(file)?;
         drop(current);
+        let (sender, brought) = mpsc::unbounded_channel();
         let told = BTreeSet::new();
         // The one that is in force now was read without a fault.
         let good = lasting.metrics.last_reload_good.clone();
@@ -101,11 +125,19 @@ impl Reloader {
             state,
             lasting,
             surroundings,
+            additions: None,
+            brought,
+            bring: Bring(sender),
             told,
         })
     }
 
-    /// Reads the applications, once before serving. A file that cannot be read keeps what was there
+    /// The way in for what a registry adds.
+    pub fn bring(&self) -> Bring {
+        self.bring.clone()
+    }
+
+    /// Reads the applications, once before serving, where they are in a file. One that cannot be read keeps what was there
     /// before: at first, nothing, and then every API but public ones answers that it is not ready.
     #[must_use]
     pub fn read_applications(mut self) -> Self {
@@ -118,7 +150,13 @@ impl Reloader {
     pub async fn run(mut self, asked: Arc<Notify>) {
         let mut tidy = tokio::time::interval(TIDY);
         loop {
+            let mut waiting = None;
             let what: &[What] = tokio::select! {
+                Some((additions, done)) = self.brought.recv() => {
+                    self.additions = Some(additions);
+                    waiting = Some(done);
+                    &[What::Configuration]
+                }
                 () = self.configuration.changed() => &[What::Configuration],
                 () = self.applications.changed() => &[What::Applications],
                 () = asked.notified() => &[What::Configuration, What::Applications],
@@ -148,7 +186,13 @@ impl Reloader {
                 self
             });
             match applied.await {
-                Ok(back) => self = back,
+                Ok(back) => {
+                    self = back;
+                    if let Some(waiting) = waiting {
+                        // Whoever has gone does not want to know.
+                        let _ = waiting.send(!self.is_refused(What::Configuration));
+                    }
+                }
                 Err(error) => {
                     tracing::error!(%error, "reloading has ended; restart to apply changes");
                     return;
@@ -160,7 +204,10 @@ impl Reloader {
     fn apply_applications(&mut self) {
         let (known, registry) = {
             let state = self.state.load();
-            (state.config.known(), state.config.registry.clone())
+            let Some(file) = state.config.registry.file() else {
+                return;
+            };
+            (state.config.known(), file.to_owned())
         };
         let started = clock::instant();
         match file::load(&registry, &known) {
@@ -177,7 +224,9 @@ impl Reloader {
     }
 
     fn apply_configuration(&mut self) {
-        let (config, warnings) = match Config::load_for(self.state.load().config.role, &self.path) {
+        let role = self.state.load().config.role;
+        let loaded = Config::load_with(role, &self.path, self.additions.as_ref());
+        let (config, warnings) = match loaded {
             Ok(loaded) => loaded,
             Err(faults) => {
                 // A secret that is not there yet may be all that is wrong.
@@ -198,6 +247,7 @@ impl Reloader {
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
+        let config = keep_registry(config, &old.config);
         let config = self.surroundings.keep_fixed(config, &old.config);
         let state = match State::new(config, Some(&old), &self.lasting) {
             Ok(state) => Arc::new(state),
@@ -211,7 +261,8 @@ impl Reloader {
         self.state.store(Arc::clone(&state));
         tracing::info!("the configuration is live");
         if config.registry != old.config.registry {
-            self.applications.replace([config.registry.clone()]);
+            self.applications
+                .replace(config.registry.file().map(PathBuf::from));
             self.apply_applications();
         } else if config.known() != old.config.known() {
             self.apply_applications();
@@ -251,4 +302,20 @@ impl Reloader {
         }
         self.told = now;
     }
+}
+
+/// A file may give way to another one; anything else of the registry is chosen at the start.
+fn keep_registry(mut config: Config, old: &Config) -> Config {
+    let both_files = matches!(
+        (&config.registry, &old.registry),
+        (Registry::File(_), Registry::File(_))
+    );
+    if !both_files && config.registry != old.registry {
+        tracing::warn!(
+            key = "registry",
+            "changed in the file; this takes effect at the next start only"
+        );
+        config.registry = old.registry.clone();
+    }
+    config
 }

@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use crate::{
     clock,
-    config::{Config, watch::Watch},
+    config::{Config, Role, watch::Watch},
     model::fault::{self, Fault},
     proxy::{
         Gateway,
@@ -41,7 +41,7 @@ use crate::{
         state::{self, Lasting, State},
         upstream,
     },
-    reload::Reloader,
+    reload::{Reloader, portal},
     telemetry::{
         lines::{self, Lines, Logs},
         metrics::Metrics,
@@ -210,14 +210,20 @@ fn serve(
     let live = Arc::clone(&settings.live);
     let Files { path, watch, logs } = files;
     let follow = Box::new(Follow { live, logs });
-    let reloader = Reloader::new(path, watch, Arc::clone(&state), lasting, follow)?;
-    let reloader = reloader.read_applications();
+    let kept = lasting.clone();
+    let reloader = Reloader::new(path.clone(), watch, Arc::clone(&state), lasting, follow)?;
+    let portal = portal::open(path, &state, reloader.bring(), &kept);
+    let asked = Arc::new(Notify::new());
+    runtime.spawn(reloader.read_applications().run(Arc::clone(&asked)));
+    portal::wait(&portal, runtime.handle());
+    portal::begin(&portal, &kept, Role::Gateway);
     let word = match inheritance {
         Some(inheritance) => Some(runtime.block_on(inheritance.settle(&state))?),
         None => None,
     };
     let operators = Admin {
         state: Arc::clone(&state),
+        portal,
         metrics: Arc::clone(&metrics),
         counters: Arc::clone(&counters),
         lines: lines.clone(),
@@ -232,8 +238,6 @@ fn serve(
     if let Some(status) = status {
         runtime.spawn(operators.serve(status, admin::Surface::Status));
     }
-    let asked = Arc::new(Notify::new());
-    runtime.spawn(reloader.run(Arc::clone(&asked)));
     runtime.spawn(async move {
         while hangup.recv().await.is_some() {
             asked.notify_one();

@@ -214,6 +214,11 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
                 "The gateway's own client at this provider, as which it introspects tokens. \
                  Without it opaque tokens cannot be introspected.",
             ),
+            (
+                "registration",
+                "How applications are registered at this provider. Without it they are made there \
+                 by hand.",
+            ),
             ("jwks", "How its key set is kept."),
             (
                 "ca_file",
@@ -244,6 +249,77 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
     (
         "identity_providers[].client",
         &[("id", "Its client id."), ("secret", "Its secret.")],
+    ),
+    (
+        "identity_providers[].registration",
+        &[
+            (
+                "dialect",
+                "What the provider speaks: RFC 7591 and 7592 (generic), a vendor's own management \
+                 API, or Konnect's HTTP DCR bridge (http). By default as vendor says.",
+            ),
+            (
+                "initial_access_token",
+                "A token that is good for many registrations (RFC 7591 section 3).",
+            ),
+            (
+                "initial_client",
+                "A client with which the gateway gets a token to register others; for wso2 an \
+                 administrator's name and password. It should have that right and no other.",
+            ),
+            (
+                "api_key",
+                "For okta an API token (SSWS), for a bridge its key (X-API-KEY).",
+            ),
+            (
+                "open",
+                "Registers without showing who it is, where the provider lets anybody.",
+            ),
+            (
+                "endpoint",
+                "Where registrations go, if not where the metadata names it or the vendor has it: \
+                 the registration endpoint, the base of a management API, or a bridge.",
+            ),
+            (
+                "client_metadata",
+                "Further metadata of each client, sent as it stands (RFC 7591 section 2): \
+                 software_statement, access_token_ttl and the like.",
+            ),
+            (
+                "deadline",
+                "The longest that one operation may take, waiting for a provider that throttles \
+                 or replicates included. Too short leaves half-made clients to be removed later.",
+            ),
+            (
+                "event_hooks",
+                "Tells a bridge of registrations and changes (POST /{id}/event-hook).",
+            ),
+            (
+                "refresh_secret",
+                "Whether a bridge makes new secrets (POST /{id}/new-secret).",
+            ),
+            (
+                "several_secrets",
+                "Whether a bridge leaves old secrets good when it makes a new one.",
+            ),
+        ],
+    ),
+    (
+        "identity_providers[].registration.initial_client",
+        &[
+            ("id", "Its client id."),
+            ("secret", "Its secret."),
+            (
+                "scope",
+                "What it asks for, separated by spaces. By default what the vendor documents: dcr \
+                 for curity, Graph's /.default for azure, nothing elsewhere.",
+            ),
+            (
+                "audience",
+                "The audience that it asks for. By default /api/v2/ of the tenant for auth0, \
+                 nothing elsewhere.",
+            ),
+        ],
     ),
     (
         "identity_providers[].jwks",

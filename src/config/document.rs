@@ -18,6 +18,8 @@ use crate::{model::fault::Fault, yaml};
 pub(crate) struct Node {
     pub(crate) line: u64,
     pub(crate) column: u64,
+    /// Whether it is a plain scalar that YAML takes for a number or a boolean.
+    pub(crate) is_typed: bool,
     pub(crate) value: Value,
 }
 
@@ -60,6 +62,7 @@ enum Raw {
 
 fn node(raw: Spanned<Raw>, text: &str) -> Node {
     let at = raw.referenced;
+    let is_typed = matches!(raw.value, Raw::Typed(_));
     let value = match raw.value {
         Raw::List(items) => Value::List(items.into_iter().map(|item| node(item, text)).collect()),
         Raw::Map(entries) => Value::Map(
@@ -82,6 +85,7 @@ fn node(raw: Spanned<Raw>, text: &str) -> Node {
     Node {
         line: at.line(),
         column: at.column(),
+        is_typed,
         value,
     }
 }

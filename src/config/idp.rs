@@ -5,6 +5,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::{
+    registration,
     schema::Asked,
     secret,
     section::{At, Section},
@@ -63,10 +64,9 @@ pub(crate) fn read(at: At<'_>) -> Option<Config> {
     let token_endpoint_auth_method = auth_method("token_endpoint_auth_method");
     let introspection_endpoint_auth_method = auth_method("introspection_endpoint_auth_method");
     let client = section.get("client").and_then(client);
-    section.later(
-        "registration",
-        "registering clients at the identity provider",
-    );
+    let registration = section
+        .gateways("registration")
+        .and_then(|at| registration::read(at, vendor, plain));
     let jwks = jwks(section.get("jwks"));
     let ca = section.get("ca_file").and_then(|at| certificates(&at));
     let timeout = value::duration(
@@ -92,7 +92,7 @@ pub(crate) fn read(at: At<'_>) -> Option<Config> {
         token_endpoint_auth_method,
         introspection_endpoint_auth_method,
         client,
-        registration: None,
+        registration,
         jwks,
         ca,
         timeout,
@@ -161,7 +161,7 @@ fn is_discovery_url(issuer: &str) -> bool {
     .any(|(_, rest)| rest.is_empty() || rest.starts_with('/'))
 }
 
-fn endpoint(at: &At<'_>, plain: Plain) -> Option<Url> {
+pub(super) fn endpoint(at: &At<'_>, plain: Plain) -> Option<Url> {
     at.ask(|| Asked::Pattern("^[Hh][Tt][Tt][Pp][Ss]?://"));
     let text = at.text("an absolute https URL")?;
     match value::url(text, plain) {

@@ -6,6 +6,7 @@
 //! The same walk makes the JSON Schema of the file ([`schema`]), with what each key means (`docs`):
 //! whoever adds a key says that there, and sets the key in `conf/gateway.yaml`.
 
+mod additions;
 mod api;
 mod cors;
 mod docs;
@@ -14,6 +15,7 @@ mod idp;
 mod listener;
 mod mistakes;
 mod references;
+mod registration;
 mod route;
 pub mod schema;
 mod secret;
@@ -33,6 +35,7 @@ use std::{
 
 use ipnet::IpNet;
 
+pub use self::additions::Additions;
 use self::section::{At, Report};
 use crate::{
     idp::Config as IdpConfig,
@@ -40,6 +43,7 @@ use crate::{
         credential::Secret,
         fault::{Fault, Warning},
     },
+    portal::registry,
     proxy::{
         api::Config as ApiConfig, connection::tls::Certificate, strategy::Config as StrategyConfig,
     },
@@ -93,8 +97,8 @@ pub struct Config {
     pub session_keys: Vec<SessionKey>,
     /// APIs; names are unique.
     pub apis: Vec<ApiConfig>,
-    /// `registry.file`.
-    pub registry: PathBuf,
+    /// Where applications are kept.
+    pub registry: Registry,
     /// Every file that was read for this configuration, itself included, `registry` not.
     pub files: Vec<PathBuf>,
 }
@@ -109,14 +113,27 @@ impl Config {
         Self::load_for(Role::Gateway, path)
     }
 
-    /// The same for either role.
+    /// The same for either role. What a registry adds is not known yet: an API may name strategies
+    /// that it will bring.
     ///
     /// # Errors
     /// As [`Config::load`].
     pub fn load_for(role: Role, path: &Path) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
+        Self::load_with(role, path, None)
+    }
+
+    /// The same with what a registry adds.
+    ///
+    /// # Errors
+    /// As [`Config::load`]; the place of what was added is `registry`.
+    pub fn load_with(
+        role: Role,
+        path: &Path,
+        additions: Option<&Additions>,
+    ) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
         let file: Arc<Path> = path.into();
         let content = yaml::read(&file).map_err(|fault| vec![fault])?;
-        Self::parse_for(role, &file, &content)
+        Self::parse_for(role, &file, &content, additions)
     }
 
     /// Every file that a configuration names but the applications, itself included, whether or not
@@ -132,7 +149,7 @@ impl Config {
             return vec![path.to_owned()];
         };
         let report = Report::new(&file, Role::Gateway);
-        top::read(At::top(&report, &document));
+        top::read(At::top(&report, &document), None);
         report.files()
     }
 
@@ -143,20 +160,43 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(file: &Arc<Path>, content: &[u8]) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
-        Self::parse_for(Role::Gateway, file, content)
+        Self::parse_for(Role::Gateway, file, content, None)
     }
 
     fn parse_for(
         role: Role,
         file: &Arc<Path>,
         content: &[u8],
+        additions: Option<&Additions>,
     ) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
         let document = yaml::text(file, content).and_then(|text| document::parse(file, text));
-        let document = document.map_err(|fault| vec![fault])?;
+        let mut document = document.map_err(|fault| vec![fault])?;
+        if let Some(additions) = additions {
+            additions.add_to(&mut document);
+        }
         let report = Report::new(file, role);
-        let config = top::read(At::top(&report, &document));
+        let config = top::read(At::top(&report, &document), additions);
         let (warnings, files) = report.finish()?;
         Ok((Self { files, ..config }, warnings))
+    }
+}
+
+/// `registry`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Registry {
+    /// A file of applications that somebody else writes.
+    File(PathBuf),
+    /// A database, which the portal writes.
+    Store(registry::Config),
+}
+
+impl Registry {
+    /// The file of applications, where they come from one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Store(_) => None,
+        }
     }
 }
 

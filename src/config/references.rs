@@ -2,11 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Config, mistakes, section::At, strategy::introspects, value};
+use super::{Config, mistakes, section::At, strategy::introspects, top::Others, value};
 use crate::{
     directory::file::Known,
     idp::Config as Provider,
-    proxy::strategy::{Config as Strategy, Verify},
+    proxy::{
+        api::Access,
+        strategy::{Config as Strategy, Verify},
+    },
 };
 
 /// The names that entries give themselves, taken before the entries are read: a fault elsewhere
@@ -59,10 +62,11 @@ impl Set {
 
 /// Checks the configuration as a whole and reports at the entries that it was read from.
 pub(crate) fn check(
-    config: &Config,
+    config: &mut Config,
     names: &Names,
     strategies_at: &[At<'_>],
     apis_at: &[At<'_>],
+    others: Others,
     whole: &At<'_>,
 ) {
     for at in strategies_at {
@@ -80,7 +84,22 @@ pub(crate) fn check(
         }
     }
     for at in apis_at {
-        check_api(config, names, at);
+        check_api(config, names, others, at);
+    }
+    if others != Others::None {
+        for api in &mut config.apis {
+            api.auth_strategies
+                .retain(|name| names.strategies.has(name));
+            if others == Others::Known
+                && api.auth_strategies.is_empty()
+                && api.access != Access::Public
+            {
+                whole.warn(format_args!(
+                    "apis: {:?}: accepts no strategy yet, so it is not ready",
+                    api.name
+                ));
+            }
+        }
     }
     if apis_at.is_empty() {
         whole.warn("no apis: every request is answered with 404");
@@ -134,7 +153,7 @@ fn check_strategy(config: &Config, strategy: &Strategy, at: &At<'_>) {
     }
 }
 
-fn check_api(config: &Config, names: &Names, at: &At<'_>) {
+fn check_api(config: &Config, names: &Names, others: Others, at: &At<'_>) {
     let public = at
         .child("access")
         .is_some_and(|at| at.as_text() == Some("public"));
@@ -145,11 +164,16 @@ fn check_api(config: &Config, names: &Names, at: &At<'_>) {
     let mut with_session = None;
     for item in list.items() {
         let Some(name) = item.as_text() else { continue };
-        if !names.strategies.has(name) {
-            item.expected(format_args!(
+        match others {
+            _ if names.strategies.has(name) => {}
+            Others::None => item.expected(format_args!(
                 "one of auth_strategies: {}",
                 names.strategies.list()
-            ));
+            )),
+            Others::Known => item.warn(format_args!(
+                "{name:?}: no such strategy, neither in this file nor in the registry, yet"
+            )),
+            Others::Unknown => {}
         }
         let Some(strategy) = strategy_named(config, name) else {
             continue;

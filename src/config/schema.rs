@@ -107,7 +107,7 @@ fn build() -> Result<Schema, Error> {
     let file: Arc<Path> = Path::new(NOWHERE).into();
     let document = document::parse(&file, EVERY_KEY).map_err(Error::Example)?;
     let report = Report::with_questions(&file);
-    top::read(At::top(&report, &document));
+    top::read(At::top(&report, &document), None);
     let mut place = Place::default();
     for (path, asked) in report.into_questions() {
         let known = &mut place.at(&path).asked;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    Role,
+    Additions, Role,
     document::{Entry, Node, Value},
     schema::Asked,
 };
@@ -92,6 +92,14 @@ impl Report {
     }
 
     fn place(&self, line: u64, column: u64) -> Place {
+        // What a registry adds stands on no line of the file.
+        if line == 0 {
+            return Place {
+                file: Arc::from(Path::new(Additions::PLACE)),
+                line,
+                column,
+            };
+        }
         Place {
             file: self.file.clone(),
             line,
@@ -278,6 +286,12 @@ impl<'a> At<'a> {
             .collect()
     }
 
+    /// The value as JSON, where it is passed on as it stands: numbers and booleans without quotes
+    /// are that, whatever else looks like one is text.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        json(self.node)
+    }
+
     /// The value of a key of a map, without asking whether it is known. No fault where there is
     /// none.
     pub(crate) fn child(&self, key: &str) -> Option<Self> {
@@ -408,6 +422,7 @@ impl<'a> Section<'a> {
             let node = Node {
                 line: entry.line,
                 column: entry.column,
+                is_typed: false,
                 value: Value::Null,
             };
             let below = self.at.below(entry);
@@ -421,6 +436,25 @@ impl<'a> Section<'a> {
                 self.known.join(", ")
             ));
         }
+    }
+}
+
+fn json(node: &Node) -> serde_json::Value {
+    match &node.value {
+        Value::List(items) => items.iter().map(json).collect(),
+        Value::Map(entries) => {
+            let entries = entries.iter();
+            entries
+                .map(|entry| (entry.key.clone(), json(&entry.value)))
+                .collect()
+        }
+        Value::Null => serde_json::Value::Null,
+        Value::Text(text) if node.is_typed => {
+            // YAML writes some that JSON does not: 0x1f, .inf, True.
+            let json = serde_json::from_str(&text.to_ascii_lowercase());
+            json.unwrap_or_else(|_| text.as_str().into())
+        }
+        Value::Text(text) => text.as_str().into(),
     }
 }
 

@@ -3,7 +3,7 @@ use std::fs;
 use proptest::prelude::*;
 
 use super::*;
-use crate::proxy::api::Access;
+use crate::{idp::registration::Dialect, proxy::api::Access};
 
 /// Line by line, so that a case can replace what it is about.
 const GOOD: &str = "\
@@ -853,17 +853,136 @@ fn tls_that_says_no_more_is_still_tls() {
 }
 
 #[test]
+fn a_registration_says_in_one_way_who_the_gateway_is() {
+    const SECRET: &str = "{ env: CARGO_MANIFEST_DIR }";
+    let client = format!("initial_client: {{ id: dcr, secret: {SECRET} }}");
+    for (vendor, registration, expected) in [
+        ("generic", "initial_access_token: S", Ok(Dialect::Generic)),
+        ("generic", "open: true", Ok(Dialect::Generic)),
+        ("generic", &client, Ok(Dialect::Generic)),
+        ("auth0", &client, Ok(Dialect::Auth0)),
+        ("azure", &client, Ok(Dialect::Azure)),
+        ("curity", &client, Ok(Dialect::Curity)),
+        ("okta", "api_key: S", Ok(Dialect::Okta)),
+        ("wso2", "open: true", Ok(Dialect::Wso2)),
+        (
+            "auth0",
+            "dialect: http, api_key: S, endpoint: https://bridge.test, several_secrets: true",
+            Ok(Dialect::Http),
+        ),
+        (
+            "generic",
+            "open: false",
+            Err(
+                "identity_providers[0].registration: expected initial_access_token or \
+                 initial_client or open",
+            ),
+        ),
+        (
+            "curity",
+            "initial_access_token: S",
+            Err(
+                "identity_providers[0].registration.initial_access_token: no way to register in \
+                 the dialect curity: expected initial_client",
+            ),
+        ),
+        (
+            "generic",
+            "open: true, initial_access_token: S",
+            Err(
+                "identity_providers[0].registration.open: initial_access_token says already who \
+                 the gateway is there: leave initial_access_token or open out",
+            ),
+        ),
+        (
+            "generic",
+            "initial_access_token: plain",
+            Err(
+                "identity_providers[0].registration.initial_access_token: expected {env: NAME} or \
+                 {file: PATH}: a secret does not stand in this file itself",
+            ),
+        ),
+        (
+            "okta",
+            "dialect: http, api_key: S",
+            Err(
+                "identity_providers[0].registration: `endpoint` is missing: expected the bridge's \
+                 URL",
+            ),
+        ),
+        (
+            "okta",
+            "api_key: S, event_hooks: false",
+            Err(
+                "identity_providers[0].registration.event_hooks: has a meaning for a bridge only: \
+                 expected dialect: http",
+            ),
+        ),
+        (
+            "generic",
+            "open: true, client_metadata: { client_secret: s }",
+            Err(
+                "identity_providers[0].registration.client_metadata.client_secret: the identity \
+                 provider alone sets this",
+            ),
+        ),
+        (
+            "generic",
+            "open: true, endpoint: http://idp.example.com/reg",
+            Err(
+                "identity_providers[0].registration.endpoint: \"http://idp.example.com/reg\": \
+                 expected https (http is for a loopback host, or with `insecure_http: true`)",
+            ),
+        ),
+    ] {
+        let registration = registration.replace(": S", &format!(": {SECRET}"));
+        let text = edited(
+            "https://idp.example.com",
+            &format!(
+                "https://idp.example.com\n    vendor: {vendor}\n    registration: {{ \
+                 {registration} }}"
+            ),
+        );
+        let found = load(&text).map(|(config, _)| {
+            let provider = &config.identity_providers[0];
+            provider.registration.as_ref().unwrap().dialect
+        });
+        let found = found.map_err(|faults| faults.join("\n"));
+        match expected {
+            Ok(dialect) => assert_eq!(found, Ok(dialect), "{vendor} {registration}"),
+            Err(expected) => {
+                let fault = found.unwrap_err();
+                assert!(fault.ends_with(expected), "{fault}\n{expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn client_metadata_is_passed_on_with_its_types() {
+    let text = edited(
+        "https://idp.example.com",
+        "https://idp.example.com\n    registration:\n      open: true\n      client_metadata: { ttl: \
+         300, id: \"300\", pkce: false, none: ~, uris: [a, 1.5], x: { y: True }, version: 007 }",
+    );
+    let (config, _) = load(&text).unwrap();
+    let registration = config.identity_providers[0].registration.as_ref().unwrap();
+    assert_eq!(
+        serde_json::Value::Object(registration.client_metadata.clone()),
+        serde_json::json!({
+            "ttl": 300, "id": "300", "pkce": false, "none": null, "uris": ["a", 1.5],
+            "x": {"y": true}, "version": "007",
+        })
+    );
+}
+
+#[test]
 fn keys_of_a_later_version_are_refused_as_such() {
     for (from, to, expected) in [
         (
             "admin:",
             "portal: { address: 127.0.0.1:8002 }\nadmin:",
             "2:9: portal: not available in this version: the developer portal",
-        ),
-        (
-            "https://idp.example.com",
-            "https://i\n    registration: { initial_client: { id: dcr } }",
-            "6:19: identity_providers[0].registration: not available in this version: registering clients at the identity provider",
         ),
         (
             "{ file: applications.yaml }",

@@ -10,21 +10,23 @@ use ipnet::IpNet;
 use tracing::Level;
 
 use super::{
-    Config, Limits, LogConfig, LogFormat, Role, api, idp, listener, references,
+    Additions, Config, Limits, LogConfig, LogFormat, Registry, Role, api, idp, listener,
+    references,
     route::Routes,
     schema::Asked,
     secret,
     section::{At, Section},
     strategy, value,
 };
-use crate::{model::credential::Secret, token::session::SessionKey};
+use crate::{model::credential::Secret, portal::registry, token::session::SessionKey};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 const ADDRESS: &str = "an IP address with port, as in 127.0.0.1:8000";
 
 /// Reads the whole file. What comes back is only fit for use if nothing was reported.
-pub(crate) fn read(at: At<'_>) -> Config {
+/// `additions` are in the document already; `None`: nobody has asked the registry yet.
+pub(crate) fn read(at: At<'_>, additions: Option<&Additions>) -> Config {
     let role = at.report().role();
     let mut section = at.section();
     let mut addresses = Addresses::default();
@@ -55,18 +57,26 @@ pub(crate) fn read(at: At<'_>) -> Config {
         .cloned()
         .filter_map(strategy::read)
         .collect();
-    let session_keys = session_keys(section.get("session_keys"));
+    let session_keys = keys(
+        section.get("session_keys").as_ref(),
+        SessionKey::from_base64,
+    );
+    let registry = registry(&mut section);
+    let others = match (&registry, additions) {
+        (Some(Registry::Store(_)), None) => Others::Unknown,
+        (Some(Registry::Store(_)), Some(_)) => Others::Known,
+        _ => Others::None,
+    };
     let apis_at = entries(&mut section, "apis");
     names.apis.read(&apis_at);
     let mut routes = Routes::default();
     let apis = apis_at
         .iter()
         .cloned()
-        .filter_map(|at| api::read(at, &mut routes))
+        .filter_map(|at| api::read(at, &mut routes, others))
         .collect();
-    let registry = registry(&mut section);
 
-    let config = Config {
+    let mut config = Config {
         role,
         listeners: match role {
             Role::Gateway => listeners,
@@ -85,10 +95,17 @@ pub(crate) fn read(at: At<'_>) -> Config {
         auth_strategies,
         session_keys,
         apis,
-        registry: registry.unwrap_or_default(),
+        registry: registry.unwrap_or_else(|| Registry::File(PathBuf::new())),
         files: Vec::new(),
     };
-    references::check(&config, &names, &strategies_at, &apis_at, &section.at);
+    references::check(
+        &mut config,
+        &names,
+        &strategies_at,
+        &apis_at,
+        others,
+        &section.at,
+    );
     section.end();
     config
 }
@@ -268,11 +285,12 @@ fn log(at: Option<At<'_>>) -> LogConfig {
     log
 }
 
-fn session_keys(at: Option<At<'_>>) -> Vec<SessionKey> {
+/// A key ring: base64 of 32 random bytes each.
+fn keys<K>(at: Option<&At<'_>>, read: impl Fn(&str) -> Option<K>) -> Vec<K> {
     let Some(at) = at else { return Vec::new() };
     let read = |item: At<'_>| {
         let secret = secret::read(&item)?;
-        let key = SessionKey::from_base64(secret.expose());
+        let key = read(secret.expose());
         if key.is_none() {
             item.fault("the secret is no key: expected base64 of 32 random bytes, as `openssl rand -base64 32` prints");
         }
@@ -284,20 +302,58 @@ fn session_keys(at: Option<At<'_>>) -> Vec<SessionKey> {
         .collect()
 }
 
-fn registry(section: &mut Section<'_>) -> Option<PathBuf> {
+/// Whether strategies may come from elsewhere than the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// From a registry, and they are in the document.
+    Known,
+    /// There are none.
+    None,
+    /// From a registry that nobody has asked yet.
+    Unknown,
+}
+
+fn registry(section: &mut Section<'_>) -> Option<Registry> {
     const EXPECTED: &str = "where applications are kept, as in {file: applications.yaml}";
+    const FILE: &str = "the path of the applications";
+    const DATABASE: &str = "the path of a database, as in data/registry.db";
     let at = section.required("registry", EXPECTED)?;
     let mut section = at.clone().section();
-    section.later("sqlite", "the embedded registry; use file");
-    section.later("postgres", "the shared registry; use file");
-    let file = if at.child("sqlite").or(at.child("postgres")).is_some() {
-        section.get("file")
-    } else {
-        section.required("file", "the path of the applications")
-    };
+    let file = section.get("file");
+    let sqlite = section.get("sqlite");
+    let postgres = section.get("postgres");
+    let keys_at = section.get("keys");
+    let keys = keys(keys_at.as_ref(), registry::Key::from_base64);
     section.end();
-    let path = file?.parse(value::plain_text, "the path of the applications")?;
-    Some(at.report().resolve(&path))
+    let path = |at: &At<'_>, expected| {
+        let path = at.parse(value::plain_text, expected)?;
+        Some(at.report().resolve(&path))
+    };
+    let kind = match (file, sqlite, postgres) {
+        (Some(file), None, None) => {
+            if let Some(keys) = keys_at {
+                keys.fault("a file holds nothing sealed: remove the keys");
+            }
+            return path(&file, FILE).map(Registry::File);
+        }
+        (None, Some(sqlite), None) => path(&sqlite, DATABASE).map(registry::Kind::Sqlite),
+        (None, None, Some(postgres)) => secret::read(&postgres).map(registry::Kind::Postgres),
+        _ => {
+            // What is no section at all was reported as that.
+            if at.is_map() {
+                at.fault("expected one of file, sqlite, postgres");
+            }
+            return None;
+        }
+    };
+    if keys.is_empty() && keys_at.is_none_or(|at| at.is_empty_list()) {
+        at.fault(
+            "`keys` is missing: the registry seals what providers and clients are managed with: \
+             expected a list of {env: NAME} or {file: PATH}, each base64 of 32 random bytes, as \
+             `openssl rand -base64 32` prints",
+        );
+    }
+    Some(Registry::Store(registry::Config { kind: kind?, keys }))
 }
 
 fn network(text: &str) -> Option<IpNet> {

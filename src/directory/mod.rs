@@ -138,6 +138,25 @@ impl Directory {
         self.table(strategy).0.pin().remove(client_id);
     }
 
+    /// Every entry. Copies them all: for people's lists, never for a request.
+    pub fn entries(&self) -> Vec<Entry> {
+        let tables = self
+            .0
+            .tables
+            .read()
+            .unwrap_or_else(|broken| broken.into_inner());
+        let mut entries = Vec::new();
+        for (strategy, table) in &*tables {
+            let pinned = table.0.pin();
+            entries.extend(pinned.iter().map(|(client_id, application)| Entry {
+                strategy: Arc::clone(strategy),
+                client_id: client_id.clone(),
+                application: (**application).clone(),
+            }));
+        }
+        entries
+    }
+
     /// How many applications there are.
     pub fn len(&self) -> usize {
         let tables = self

@@ -177,6 +177,26 @@ impl Provider {
         calls: IntCounterVec,
         runtime: &Handle,
     ) -> Result<Self, reqwest::Error> {
+        let provider = Self::at_rest(config, calls, runtime)?;
+        let task = runtime.spawn(keys::refresh(Arc::downgrade(&provider.0)));
+        *provider
+            .0
+            .refreshing
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner()) = Some(task);
+        Ok(provider)
+    }
+
+    /// Makes one that fetches nothing before it is needed, and keeps nothing fresh: for a program
+    /// that asks a question or two and ends.
+    ///
+    /// # Errors
+    /// As [`Provider::start`].
+    pub fn at_rest(
+        config: Config,
+        calls: IntCounterVec,
+        runtime: &Handle,
+    ) -> Result<Self, reqwest::Error> {
         let mut issuers = Vec::new();
         if !config.asks_for_issuer() {
             issuers.push(config.issuer.clone());
@@ -184,7 +204,7 @@ impl Provider {
         for issuer in &config.extra_issuers {
             issuers.extend(config.issuers_of(issuer));
         }
-        let provider = Self(Arc::new(Inner {
+        Ok(Self(Arc::new(Inner {
             caller: Caller::new(&config, calls)?,
             config,
             metadata: ArcSwapOption::empty(),
@@ -194,14 +214,7 @@ impl Provider {
             next: ArcSwapOption::empty(),
             fetches: Flights::new(runtime.clone()),
             refreshing: Mutex::default(),
-        }));
-        let task = runtime.spawn(keys::refresh(Arc::downgrade(&provider.0)));
-        *provider
-            .0
-            .refreshing
-            .lock()
-            .unwrap_or_else(|broken| broken.into_inner()) = Some(task);
-        Ok(provider)
+        })))
     }
 
     /// Whether two handles are of the same provider.
@@ -267,6 +280,13 @@ impl Provider {
         });
         self.tell_metadata(checks, endpoint, found.as_ref());
         found
+    }
+
+    /// How a client's pair is sent to the token endpoint.
+    fn token_auth(&self, metadata: &Metadata) -> AuthMethod {
+        (self.config().token_endpoint_auth_method)
+            .or(metadata.token_auth)
+            .unwrap_or(AuthMethod::ClientSecretPost)
     }
 
     fn caller(&self) -> &Caller {

@@ -26,6 +26,11 @@ impl ClaimPath {
             .try_fold(claims.get(&**first)?, |value, name| value.get(&**name))
     }
 
+    /// Its names, from the outside in.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|name| &**name)
+    }
+
     /// Whether this is the one top-level name.
     pub fn is(&self, name: &str) -> bool {
         self.0.len() == 1 && &*self.0[0] == name

@@ -4,23 +4,35 @@
 //! it. It keeps the registry and the IdPs in step, and has every change in the directory before it
 //! answers.
 
-pub mod lifecycle;
+mod applications;
+mod credentials;
+pub mod konnect;
+mod lifecycle;
+pub mod live;
+mod providers;
 pub mod record;
+mod registrations;
 pub mod registry;
+mod strategies;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
+};
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::{
-    idp::registration::{self, Issued},
+    clock,
+    directory::Directory,
+    idp::registration::{self, Issued, Registrar},
     model::{application::Status, credential::ClientId},
+    telemetry::metrics::Metrics,
 };
-use record::{
-    Actor, Api, Application, ApplicationFilter, Audit, AuditFilter, Credential, Developer, Listed,
-    Page, Provider, Registration, RegistrationFilter, Strategy,
-};
+use live::{Live, Surroundings};
+use record::{Actor, Answered, Api};
+use registry::{Change, Registry};
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +80,17 @@ pub struct Fault {
     pub reason: String,
 }
 
+impl Fault {
+    /// A fault of a field.
+    pub fn new(field: impl Into<String>, rule: &'static str, reason: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            rule,
+            reason: reason.into(),
+        }
+    }
+}
+
 /// Who asks, and how.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -104,26 +127,26 @@ pub struct Created<T> {
 /// A DCR provider to be.
 #[derive(Clone, Debug)]
 pub struct NewProvider {
-    /// See [`Provider`].
+    /// See [`record::Provider`].
     pub name: String,
-    /// See [`Provider`].
+    /// See [`record::Provider`].
     pub display_name: String,
-    /// See [`Provider`].
+    /// See [`record::Provider`].
     pub provider_type: String,
-    /// See [`Provider`].
+    /// See [`record::Provider`].
     pub issuer: String,
     /// `dcr_config` as given, secrets included.
     pub dcr_config: Map<String, Value>,
-    /// See [`Provider`].
+    /// See [`record::Provider`].
     pub labels: BTreeMap<String, String>,
 }
 
 /// What of a DCR provider is to change; `None` stays.
 #[derive(Clone, Debug, Default)]
 pub struct ProviderPatch {
-    /// See [`Provider`].
+    /// See [`record::Provider`].
     pub display_name: Option<String>,
-    /// See [`Provider`].
+    /// See [`record::Provider`].
     pub issuer: Option<String>,
     /// Members of `dcr_config`; those that are absent stay.
     pub dcr_config: Option<Map<String, Value>>,
@@ -134,22 +157,22 @@ pub struct ProviderPatch {
 /// An auth strategy to be.
 #[derive(Clone, Debug)]
 pub struct NewStrategy {
-    /// See [`Strategy`].
+    /// See [`record::Strategy`].
     pub name: String,
-    /// See [`Strategy`].
+    /// See [`record::Strategy`].
     pub display_name: String,
     /// `configs.openid-connect` as given.
     pub settings: Map<String, Value>,
-    /// See [`Strategy`].
+    /// See [`record::Strategy`].
     pub provider: Option<Uuid>,
-    /// See [`Strategy`].
+    /// See [`record::Strategy`].
     pub labels: BTreeMap<String, String>,
 }
 
 /// What of a strategy is to change; `None` stays.
 #[derive(Clone, Debug, Default)]
 pub struct StrategyPatch {
-    /// See [`Strategy`].
+    /// See [`record::Strategy`].
     pub display_name: Option<String>,
     /// Members of `configs.openid-connect`; those that are absent stay, null removes one.
     pub settings: Option<Map<String, Value>>,
@@ -175,9 +198,9 @@ pub enum Client {
 /// An application to be.
 #[derive(Clone, Debug)]
 pub struct NewApplication {
-    /// See [`Application`].
+    /// See [`record::Application`].
     pub name: String,
-    /// See [`Application`].
+    /// See [`record::Application`].
     pub description: String,
     /// The developer's name.
     pub developer: String,
@@ -189,20 +212,20 @@ pub struct NewApplication {
     pub scopes: Vec<String>,
     /// Sent to the IdP; used by none.
     pub redirect_uris: Vec<String>,
-    /// See [`Application`].
+    /// See [`record::Application`].
     pub labels: BTreeMap<String, String>,
 }
 
 /// What of an application is to change; `None` stays.
 #[derive(Clone, Debug, Default)]
 pub struct ApplicationPatch {
-    /// See [`Application`].
+    /// See [`record::Application`].
     pub name: Option<String>,
-    /// See [`Application`].
+    /// See [`record::Application`].
     pub description: Option<String>,
-    /// See [`Application`].
+    /// See [`record::Application`].
     pub developer: Option<String>,
-    /// See [`Application`].
+    /// See [`record::Application`].
     pub status: Option<Status>,
     /// As [`ProviderPatch::labels`].
     pub labels: Option<BTreeMap<String, Option<String>>>,
@@ -244,238 +267,171 @@ pub struct Verified {
 
 /// What can be done. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Portal;
+pub struct Portal(Arc<Inner>);
 
-/// Operations on DCR providers, those of the file included, which can only be read.
+#[derive(Debug)]
+struct Inner {
+    kept: Kept,
+    metrics: Arc<Metrics>,
+    /// Those that were asked for, each with its provider's revision: they remember tokens.
+    registrars: Mutex<HashMap<Uuid, Registrar>>,
+}
+
+/// Where applications are kept.
+#[derive(Debug)]
+enum Kept {
+    /// In a file, which is read into the directory and never written.
+    File {
+        directory: Directory,
+        surroundings: Arc<dyn Surroundings>,
+    },
+    /// In a registry.
+    Registry(Live),
+}
+
 impl Portal {
-    /// All of them, by name.
-    pub async fn providers(&self) -> Result<Vec<Provider>, Error> {
-        todo!()
+    /// Over a registry.
+    pub fn new(live: Live, metrics: Arc<Metrics>) -> Self {
+        Self::of(Kept::Registry(live), metrics)
     }
-    /// One.
-    pub async fn provider(&self, id: Uuid) -> Result<Provider, Error> {
-        let _ = id;
-        todo!()
+
+    /// Over a file of applications: nothing can be changed.
+    pub fn read_only(
+        directory: Directory,
+        surroundings: Arc<dyn Surroundings>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        metrics.registry_up.set(1);
+        Self::of(
+            Kept::File {
+                directory,
+                surroundings,
+            },
+            metrics,
+        )
     }
-    /// Makes one.
-    pub async fn create_provider(
-        &self,
-        caller: &Caller,
-        new: NewProvider,
-    ) -> Result<Created<Provider>, Error> {
-        let _ = (caller, new);
-        todo!()
+
+    fn of(kept: Kept, metrics: Arc<Metrics>) -> Self {
+        Self(Arc::new(Inner {
+            kept,
+            metrics,
+            registrars: Mutex::default(),
+        }))
     }
-    /// Changes one.
-    pub async fn patch_provider(
-        &self,
-        caller: &Caller,
-        id: Uuid,
-        patch: ProviderPatch,
-    ) -> Result<Provider, Error> {
-        let _ = (caller, id, patch);
-        todo!()
+
+    /// The registry at work; `None`: applications come from a file.
+    pub fn live(&self) -> Option<&Live> {
+        match &self.0.kept {
+            Kept::File { .. } => None,
+            Kept::Registry(live) => Some(live),
+        }
     }
-    /// Deletes one that no strategy uses and at which no application is registered.
-    pub async fn delete_provider(&self, caller: &Caller, id: Uuid) -> Result<(), Error> {
-        let _ = (caller, id);
-        todo!()
+
+    /// The registry, to be changed.
+    fn registry(&self) -> Result<&Registry, Error> {
+        self.live().map(Live::registry).ok_or(Error::ReadOnly)
     }
-    /// Registers a client, gets a token, deletes it.
-    pub async fn verify_provider(&self, caller: &Caller, id: Uuid) -> Result<Verified, Error> {
-        let _ = (caller, id);
-        todo!()
+
+    fn surroundings(&self) -> &dyn Surroundings {
+        match &self.0.kept {
+            Kept::File { surroundings, .. } => &**surroundings,
+            Kept::Registry(live) => live.surroundings(),
+        }
+    }
+
+    /// Makes a transaction visible, and puts it to work here before anybody is answered.
+    async fn commit(&self, change: Change) -> Result<(), Error> {
+        change.commit().await?;
+        match self.live() {
+            Some(live) => Ok(live.catch_up().await?),
+            None => Ok(()),
+        }
+    }
+
+    /// What was made under this idempotency key, if anything was.
+    async fn repeated(&self, caller: &Caller, kind: &str) -> Result<Option<Uuid>, Error> {
+        let Some(idempotency) = &caller.idempotency else {
+            return Ok(None);
+        };
+        let Some(answered) = self.registry()?.answered(&idempotency.key).await? else {
+            return Ok(None);
+        };
+        if answered.request != idempotency.digest || answered.subject_kind != kind {
+            return Err(Error::KeyReused);
+        }
+        Ok(Some(answered.subject))
     }
 }
 
-/// Operations on auth strategies, those of the file included, which can only be read.
-impl Portal {
-    /// All of them, by name.
-    pub async fn strategies(&self) -> Result<Vec<Strategy>, Error> {
-        todo!()
+impl Caller {
+    /// Begins a transaction in the caller's name.
+    async fn change(&self, registry: &Registry) -> Result<Change, Error> {
+        Ok(registry.change(&self.actor, Some(&self.request_id)).await?)
     }
-    /// One.
-    pub async fn strategy(&self, id: Uuid) -> Result<Strategy, Error> {
-        let _ = id;
-        todo!()
+
+    /// Notes what was made under the caller's idempotency key.
+    async fn answered(&self, change: &mut Change, kind: &str, id: Uuid) -> Result<(), Error> {
+        let Some(idempotency) = &self.idempotency else {
+            return Ok(());
+        };
+        let answered = Answered {
+            request: idempotency.digest.clone(),
+            subject_kind: kind.to_owned(),
+            subject: id,
+        };
+        let noted = change.put_answered(&idempotency.key, &answered, clock::now());
+        match noted.await {
+            // Two came at once; the other one is not done yet.
+            Err(registry::Error::Taken(_)) => Err(Error::Conflict {
+                code: "operation_in_progress",
+                detail: "a request with this idempotency key is under way".to_owned(),
+            }),
+            other => Ok(other?),
+        }
     }
-    /// Makes one.
-    pub async fn create_strategy(
-        &self,
-        caller: &Caller,
-        new: NewStrategy,
-    ) -> Result<Created<Strategy>, Error> {
-        let _ = (caller, new);
-        todo!()
-    }
-    /// Changes one.
-    pub async fn patch_strategy(
-        &self,
-        caller: &Caller,
-        id: Uuid,
-        patch: StrategyPatch,
-    ) -> Result<Strategy, Error> {
-        let _ = (caller, id, patch);
-        todo!()
-    }
-    /// Deletes one that no API lists and no application uses.
-    pub async fn delete_strategy(&self, caller: &Caller, id: Uuid) -> Result<(), Error> {
-        let _ = (caller, id);
-        todo!()
-    }
-    /// Whether its applications may have several secrets at once.
-    pub async fn has_several_secrets(&self, strategy: &Strategy) -> Result<bool, Error> {
-        let _ = strategy;
-        todo!()
+
+    /// Whether what is there is what the caller has read (`If-Match`).
+    fn expects(&self, revision: i64) -> Result<(), Error> {
+        match self.expected {
+            Some(expected) if expected != revision => Err(Error::Changed),
+            _ => Ok(()),
+        }
     }
 }
 
-/// Operations on applications and their credentials.
-impl Portal {
-    /// Some of them, the latest first.
-    pub async fn applications(
-        &self,
-        filter: &ApplicationFilter,
-        page: Page,
-    ) -> Result<Listed<Application>, Error> {
-        let _ = (filter, page);
-        todo!()
+impl<T> Created<T> {
+    fn now(value: T, issued: Option<Issued>) -> Self {
+        Self {
+            value,
+            issued,
+            repeated: false,
+        }
     }
-    /// One.
-    pub async fn application(&self, id: Uuid) -> Result<Application, Error> {
-        let _ = id;
-        todo!()
-    }
-    /// Makes one, and its client where it is to be registered.
-    pub async fn create_application(
-        &self,
-        caller: &Caller,
-        new: NewApplication,
-    ) -> Result<Created<Application>, Error> {
-        let _ = (caller, new);
-        todo!()
-    }
-    /// Changes one; a name is told to the IdP where that leaves the secret alone.
-    pub async fn patch_application(
-        &self,
-        caller: &Caller,
-        id: Uuid,
-        patch: ApplicationPatch,
-    ) -> Result<Application, Error> {
-        let _ = (caller, id, patch);
-        todo!()
-    }
-    /// Ends one: the gateway serves it no more, then the client is deleted at the IdP.
-    pub async fn delete_application(&self, caller: &Caller, id: Uuid) -> Result<(), Error> {
-        let _ = (caller, id);
-        todo!()
-    }
-    /// What is known of its secrets; of an IdP that lists them, as it tells now.
-    pub async fn credentials(&self, application: Uuid) -> Result<Vec<Credential>, Error> {
-        let _ = application;
-        todo!()
-    }
-    /// A new secret in place of all others.
-    pub async fn rotate(
-        &self,
-        caller: &Caller,
-        application: Uuid,
-    ) -> Result<Created<Application>, Error> {
-        let _ = (caller, application);
-        todo!()
-    }
-    /// One more secret, where the IdP can.
-    pub async fn add_credential(
-        &self,
-        caller: &Caller,
-        application: Uuid,
-        name: &str,
-    ) -> Result<Created<Credential>, Error> {
-        let _ = (caller, application, name);
-        todo!()
-    }
-    /// Ends one of several.
-    pub async fn delete_credential(
-        &self,
-        caller: &Caller,
-        application: Uuid,
-        id: Uuid,
-    ) -> Result<(), Error> {
-        let _ = (caller, application, id);
-        todo!()
-    }
-    /// Who has applications, by name.
-    pub async fn developers(&self, page: Page) -> Result<Listed<Developer>, Error> {
-        let _ = page;
-        todo!()
+
+    fn before(value: T) -> Self {
+        Self {
+            value,
+            issued: None,
+            repeated: true,
+        }
     }
 }
 
-/// Operations on registrations, APIs and the audit trail.
-impl Portal {
-    /// Some of them, the latest first.
-    pub async fn registrations(
-        &self,
-        filter: &RegistrationFilter,
-        page: Page,
-    ) -> Result<Listed<Registration>, Error> {
-        let _ = (filter, page);
-        todo!()
+/// Marks set and removed.
+fn label(labels: &mut BTreeMap<String, String>, patch: Option<BTreeMap<String, Option<String>>>) {
+    for (name, value) in patch.into_iter().flatten() {
+        match value {
+            Some(value) => {
+                labels.insert(name, value);
+            }
+            None => {
+                labels.remove(&name);
+            }
+        }
     }
-    /// One.
-    pub async fn registration(&self, id: Uuid) -> Result<Registration, Error> {
-        let _ = id;
-        todo!()
-    }
-    /// Asks for the right to call an API; approved at once where `approved`, or where the API says so.
-    pub async fn register(
-        &self,
-        caller: &Caller,
-        application: Uuid,
-        api: &str,
-        verdict: Option<Verdict>,
-    ) -> Result<Created<Registration>, Error> {
-        let _ = (caller, application, api, verdict);
-        todo!()
-    }
-    /// Decides on one.
-    pub async fn decide(
-        &self,
-        caller: &Caller,
-        id: Uuid,
-        verdict: Verdict,
-    ) -> Result<Registration, Error> {
-        let _ = (caller, id, verdict);
-        todo!()
-    }
-    /// Removes one.
-    pub async fn unregister(&self, caller: &Caller, id: Uuid) -> Result<(), Error> {
-        let _ = (caller, id);
-        todo!()
-    }
-    /// Every API of the configuration.
-    pub async fn apis(&self) -> Result<Vec<ApiView>, Error> {
-        todo!()
-    }
-    /// One, by name.
-    pub async fn api(&self, name: &str) -> Result<ApiView, Error> {
-        let _ = name;
-        todo!()
-    }
-    /// Says whether its registrations are approved at once, and which further strategies it accepts.
-    pub async fn patch_api(
-        &self,
-        caller: &Caller,
-        name: &str,
-        auto_approve: Option<bool>,
-        strategies: Option<Vec<String>>,
-    ) -> Result<ApiView, Error> {
-        let _ = (caller, name, auto_approve, strategies);
-        todo!()
-    }
-    /// What was done, the latest first.
-    pub async fn audit(&self, filter: &AuditFilter, page: Page) -> Result<Listed<Audit>, Error> {
-        let _ = (filter, page);
-        todo!()
-    }
+}
+
+/// The id of something that stands in the file.
+fn file_id(kind: &str, name: &str) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{kind}:{name}").as_bytes())
 }

@@ -316,6 +316,20 @@ pub struct Page {
     pub size: u64,
 }
 
+impl Page {
+    /// This page of a whole list.
+    pub fn of<T>(self, items: Vec<T>) -> Listed<T> {
+        let place = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let total = items.len();
+        let skipped = place(self.number.saturating_sub(1).saturating_mul(self.size));
+        let items = items.into_iter().skip(skipped).take(place(self.size));
+        Listed {
+            items: items.collect(),
+            total: u64::try_from(total).unwrap_or(u64::MAX),
+        }
+    }
+}
+
 /// A page of a list, and how long the whole is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed<T> {
@@ -338,6 +352,24 @@ pub struct ApplicationFilter {
     pub client_id: Option<String>,
     /// The status.
     pub status: Option<Status>,
+}
+
+impl ApplicationFilter {
+    /// Whether an application is asked for.
+    pub fn fits(&self, application: &Application) -> bool {
+        let is = |wanted: &Option<String>, value: &str| {
+            wanted.as_ref().is_none_or(|wanted| wanted == value)
+        };
+        let client_id = application.client_id.as_ref();
+        let part = self.name_contains.as_ref().map(|part| part.to_lowercase());
+        part.is_none_or(|part| application.name.to_lowercase().contains(&part))
+            && is(&self.developer, &application.developer)
+            && is(&self.strategy, &application.strategy)
+            && is(&self.client_id, client_id.map_or("", ClientId::as_str))
+            && self
+                .status
+                .is_none_or(|status| status == application.status)
+    }
 }
 
 /// Which registrations are asked for.

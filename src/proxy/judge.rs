@@ -3,7 +3,10 @@
 //! The order is the design's: what can be refused without looking at a credential is refused first,
 //! and nothing is asked of anybody for a request that no route takes.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{Method, request::Parts};
 
@@ -21,6 +24,9 @@ use super::{
     upstream::{Refusal, config::Protocol, exchange::Exchange},
 };
 use crate::model::check::Check;
+
+/// How long the answer to a logout waits until that is kept in a registry.
+const KEPT: Duration = Duration::from_secs(2);
 
 /// What is done with a request that is not refused.
 pub(super) enum Verdict {
@@ -72,6 +78,8 @@ pub(super) async fn judge(
             Some(preflight) => logout::answer_preflight(&state, &view, preflight),
             None => logout::log_out(&state, &view),
         };
+        // The answer says that it has ended: for good, where a registry can keep that.
+        state.revocations.kept(KEPT).await;
         return fields.map(|fields| Verdict::Answer(fields, "logout"));
     }
     let ambiguous = |_| Denial::new(Code::AmbiguousPath, "path");

@@ -1,11 +1,13 @@
 //! Sessions that ended before their time.
 //!
 //! With the file registry they are known to this process only, and forgotten when it ends, unless
-//! another process takes its place: then the two tell each other for as long as both answer.
+//! another process takes its place: then the two tell each other for as long as both answer. With
+//! another registry they are kept there too.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    time::Duration,
 };
 
 use crate::{
@@ -54,6 +56,20 @@ struct Writing {
     counts: HashMap<Arc<Owner>, u32>,
     /// Who is told.
     follower: Option<mpsc::Sender<Ended>>,
+    /// Who keeps it beyond this process.
+    keeper: Option<Keeper>,
+}
+
+/// Takes down what has ended, in order.
+type Keeper = tokio::sync::mpsc::UnboundedSender<Word>;
+
+/// What the keeper is told.
+#[derive(Debug)]
+pub(crate) enum Word {
+    /// Keep this.
+    Ended(Ended),
+    /// Say when all before this is kept.
+    Kept(tokio::sync::oneshot::Sender<()>),
 }
 
 impl Revocations {
@@ -87,11 +103,34 @@ impl Revocations {
             let (id, until) = (session.id, session.absolute_end);
             Ended::Single { id, until, owner }
         };
+        // One that has gone is nobody to tell.
         if let Some(follower) = &writing.follower {
-            // One that has gone is nobody to tell.
             let _ = follower.send(ended.clone());
         }
+        if let Some(keeper) = &writing.keeper {
+            let _ = keeper.send(Word::Ended(ended.clone()));
+        }
         self.apply(&mut writing, ended);
+    }
+
+    /// From now on somebody keeps what ends here beyond this process.
+    pub(crate) fn keep(&self) -> tokio::sync::mpsc::UnboundedReceiver<Word> {
+        let (keeper, words) = tokio::sync::mpsc::unbounded_channel();
+        self.writing().keeper = Some(keeper);
+        words
+    }
+
+    /// Waits until all that has ended so far is kept, where somebody keeps it, but not longer than
+    /// this: it is in force here anyway.
+    pub(crate) async fn kept(&self, patience: Duration) {
+        let (said, kept) = tokio::sync::oneshot::channel();
+        let asked = match &self.writing().keeper {
+            Some(keeper) => keeper.send(Word::Kept(said)).is_ok(),
+            None => false,
+        };
+        if asked {
+            let _ = tokio::time::timeout(patience, kept).await;
+        }
     }
 
     /// Forgets what has ended by itself. Called once in a while.

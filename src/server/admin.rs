@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 use super::{shutdown::Shutdown, socket::Bound};
 use crate::{
     clock,
+    portal::Portal,
     proxy::{connection::Counters, denial::Problem, state::State},
     telemetry::{
         lines::Lines,
@@ -40,6 +41,8 @@ const PLACES: usize = 256;
 pub struct Admin {
     /// The configuration at work.
     pub state: Arc<ArcSwap<State>>,
+    /// Applications and where they are registered.
+    pub portal: Portal,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// What happens at the connections.

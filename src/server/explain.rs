@@ -20,13 +20,13 @@ use std::{
 use tokio::runtime::{self, Runtime};
 
 use crate::{
-    config::{Config, Role},
-    directory::file,
+    config::Role,
     model::fault::{self, Fault},
     proxy::{
         state::{self, Lasting, State},
         walk::walk,
     },
+    reload::portal::{self, Loaded},
     telemetry::metrics::Metrics,
     token::session::SessionKey,
 };
@@ -168,20 +168,20 @@ fn explain(arguments: &Arguments) -> Result<Vec<Report>, Error> {
         true => Role::Guard,
         false => Role::Gateway,
     };
-    let loaded = Config::load_for(role, &arguments.config);
-    let (config, warnings) = loaded.map_err(Error::Configuration)?;
-    for warning in &warnings {
-        eprintln!("{warning}");
-    }
-    let is_cookie = source.as_ref().is_some_and(Source::is_cookie);
-    if is_cookie && config.session_keys.is_empty() {
-        return Err(Error::CookieWithoutKey);
-    }
-    let presented = source.map(Source::read).transpose()?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let state = put_to_work(config, &runtime)?;
+    let loaded = portal::load(role, &arguments.config, &runtime);
+    let loaded = loaded.map_err(Error::Configuration)?;
+    for warning in &loaded.warnings {
+        eprintln!("{warning}");
+    }
+    let is_cookie = source.as_ref().is_some_and(Source::is_cookie);
+    if is_cookie && loaded.config.session_keys.is_empty() {
+        return Err(Error::CookieWithoutKey);
+    }
+    let presented = source.map(Source::read).transpose()?;
+    let state = put_to_work(loaded, &runtime)?;
     let questions = asked.questions(&state, presented.as_ref())?;
     let reports = runtime.block_on(async {
         for provider in state.providers.values() {
@@ -200,7 +200,12 @@ fn explain(arguments: &Arguments) -> Result<Vec<Report>, Error> {
 }
 
 /// Makes of a configuration what `serve` makes of it, but for what would reach upstreams.
-fn put_to_work(mut config: Config, runtime: &Runtime) -> Result<Arc<State>, Error> {
+fn put_to_work(loaded: Loaded, runtime: &Runtime) -> Result<Arc<State>, Error> {
+    let Loaded {
+        mut config,
+        applications,
+        ..
+    } = loaded;
     for upstream in config
         .apis
         .iter_mut()
@@ -210,18 +215,12 @@ fn put_to_work(mut config: Config, runtime: &Runtime) -> Result<Arc<State>, Erro
         upstream.health_check = None;
         upstream.targets.clear();
     }
-    let (known, registry) = (config.known(), config.registry.clone());
     let metrics = Arc::new(Metrics::new()?);
     let made_key = SessionKey::random().map_err(|_| Error::Randomness)?;
     let lasting = Lasting::new(metrics, made_key, runtime.handle().clone());
     let state = Arc::new(State::new(config, None, &lasting)?);
-    match file::load(&registry, &known) {
-        Ok((entries, warnings)) => {
-            lasting.directory.replace(entries);
-            for warning in &warnings {
-                eprintln!("{warning}");
-            }
-        }
+    match applications {
+        Ok(entries) => lasting.directory.replace(entries),
         // The gateway too goes on, and answers that it is not ready.
         Err(faults) => {
             for fault in &faults {

@@ -61,6 +61,14 @@ pub struct Metrics {
     pub log_lines_dropped: IntCounter,
     /// Whether the last reading of applications and configuration was good, by `what`.
     pub last_reload_good: IntGaugeVec,
+    /// Clients that an interrupted registration may have left at an IdP, and nobody can look for.
+    pub orphans: IntCounter,
+    /// The registry's revision that is in force.
+    pub registry_revision: IntGauge,
+    /// Whether the registry answers. A file's is always up.
+    pub registry_up: IntGauge,
+    /// Changes at an IdP that wait to be finished or undone.
+    pub unfinished: IntGauge,
     /// Seconds since 1970 of start-up.
     pub start_time: Gauge,
 }
@@ -182,6 +190,28 @@ impl Metrics {
                 "dcr_last_reload_good",
                 "1 where the last reading was applied, 0 where it was refused.",
                 &["what"],
+            )?,
+            orphans: register(
+                &r,
+                IntCounter::new(
+                    "dcr_registration_orphans_total",
+                    "Clients that may be left at an identity provider.",
+                )?,
+            )?,
+            registry_revision: register(
+                &r,
+                IntGauge::new("dcr_registry_revision", "The revision in force.")?,
+            )?,
+            registry_up: register(
+                &r,
+                IntGauge::new("dcr_registry_up", "1 while the registry answers.")?,
+            )?,
+            unfinished: register(
+                &r,
+                IntGauge::new(
+                    "dcr_registrations_unfinished",
+                    "Changes at identity providers that wait to be finished.",
+                )?,
             )?,
             start_time: register(
                 &r,

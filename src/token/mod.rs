@@ -218,7 +218,7 @@ impl Error {
 
 /// Half of the SHA-256 of a list of byte strings. Each is preceded by its length, so bytes that
 /// move across a border change the result.
-fn fingerprint(parts: &[&[u8]]) -> [u8; 16] {
+pub(crate) fn fingerprint(parts: &[&[u8]]) -> [u8; 16] {
     let mut context = Context::new(&SHA256);
     for part in parts {
         context.update(&(part.len() as u64).to_le_bytes());

@@ -36,6 +36,7 @@ mod outages;
 mod quickstart;
 mod real_idp;
 mod registration;
+mod registry;
 mod reload;
 mod routes;
 mod secrets;

@@ -32,6 +32,10 @@ impl World {
             ("tls/ca.pem", made.cert.pem()),
             ("tls/idp-ca.pem", made.cert.pem()),
             ("secrets/gateway", key.clone()),
+            ("secrets/dcr-admin", key.clone()),
+            ("secrets/auth0-portal", key.clone()),
+            ("secrets/keycloak-initial-access-token", key.clone()),
+            ("secrets/bridge-key", key.clone()),
             ("secrets/session-2026-11", key.clone()),
             ("secrets/session-2026-10", key),
         ] {
@@ -177,11 +181,13 @@ fn every_key_has_a_meaning_and_every_meaning_a_key() {
     let mut found = Vec::new();
     keys("", &World::new().schema, &mut found);
     let secret = |path: &str| {
-        ["secret", "token", "session_keys[]"].iter().any(|s| {
-            path.strip_suffix(".env")
-                .or(path.strip_suffix(".file"))
-                .is_some_and(|p| p.ends_with(s))
-        })
+        ["secret", "token", "api_key", "session_keys[]"]
+            .iter()
+            .any(|s| {
+                path.strip_suffix(".env")
+                    .or(path.strip_suffix(".file"))
+                    .is_some_and(|p| p.ends_with(s))
+            })
     };
     let known: BTreeSet<String> = found
         .iter()
@@ -235,6 +241,10 @@ fn the_file_with_every_key_is_good_to_schema_and_reader() {
 fn what_the_schema_refuses_the_reader_refuses() {
     let world = World::new();
     for (pointer, schema, value) in world.values() {
+        // What is passed on as it stands may be anything.
+        if *schema == json!({}) {
+            continue;
+        }
         let mut wrong = vec![
             json!("no such word"),
             json!(""),

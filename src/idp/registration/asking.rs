@@ -17,7 +17,7 @@ use super::{Access, Config, Dialect, Error, Inner, words};
 use crate::{
     clock,
     idp::{
-        Provider,
+        AuthMethod, Provider,
         call::{Answer, Endpoint, Trouble, Unavailable},
         grant,
         vendor::{DEFAULT, Wanted},
@@ -138,21 +138,16 @@ impl<'a> Asking<'a> {
     ) -> Result<Answer, Error> {
         let mut pause = PAUSE.0;
         loop {
-            let sent = self
-                .provider()
-                .caller()
-                .send(Endpoint::Registration, make());
-            match self.before_the_deadline(sent).await {
+            match self.attempt(make()).await {
                 Ok(answer) => return Ok(answer),
-                Err(trouble) => {
-                    self.pause(what, safety, trouble, &mut pause).await?;
-                }
+                Err(trouble) => self.pause(what, safety, trouble, &mut pause).await?,
             }
         }
     }
 
-    /// As [`Asking::send`] of a request that carries the management token. One that was kept and is
-    /// good no more is replaced once.
+    /// As [`Asking::send`] of a request that carries the management token, which is another one
+    /// for each attempt where it is good once. One that was kept and is good no more is replaced,
+    /// once.
     ///
     /// # Errors
     /// As [`Asking::send`] and [`Asking::token`].
@@ -162,13 +157,22 @@ impl<'a> Asking<'a> {
         safety: Safety,
         make: impl Fn(&Secret) -> RequestBuilder,
     ) -> Result<Answer, Error> {
-        let token = self.token().await?;
-        let answer = self.send(what, safety, || make(&token)).await?;
-        if answer.status != reqwest::StatusCode::UNAUTHORIZED || !self.forget(&token).await {
-            return Ok(answer);
+        let mut pause = PAUSE.0;
+        let mut is_second = false;
+        loop {
+            let token = self.token().await?;
+            match self.attempt(make(&token)).await {
+                Ok(answer)
+                    if answer.status == reqwest::StatusCode::UNAUTHORIZED
+                        && !is_second
+                        && self.forget(&token).await =>
+                {
+                    is_second = true;
+                }
+                Ok(answer) => return Ok(answer),
+                Err(trouble) => self.pause(what, safety, trouble, &mut pause).await?,
+            }
         }
-        let newer = self.token().await?;
-        self.send(what, safety, || make(&newer)).await
     }
 
     /// Waits for something that takes its time at the IdP.
@@ -198,7 +202,7 @@ impl<'a> Asking<'a> {
             }
         };
         if self.config().dialect == Dialect::Curity {
-            return Ok(self.new_token(id, secret).await?.token);
+            return Ok(self.new_token(id, secret, self.wanted()?).await?.token);
         }
         // Who comes second waits for what the first one gets.
         let mut kept = self.inner.token.lock().await;
@@ -208,10 +212,25 @@ impl<'a> Asking<'a> {
             self.hide(&kept.token);
             return Ok(kept.token.clone());
         }
-        let fresh = self.new_token(id, secret).await?;
+        let fresh = self.new_token(id, secret, self.wanted()?).await?;
         let token = fresh.token.clone();
         *kept = Some(fresh);
         Ok(token)
+    }
+
+    /// A token of the initial client's with this scope, kept by nobody.
+    ///
+    /// # Errors
+    /// As [`Asking::token`].
+    pub(super) async fn token_for(&self, scope: &str) -> Result<Secret, Error> {
+        let Access::InitialClient { id, secret, .. } = &self.config().access else {
+            return Err(Error::Impossible(
+                "managing a client without an initial client",
+            ));
+        };
+        let (_, audience) = self.wanted()?;
+        let wanted = (Some(scope.to_owned()), audience);
+        Ok(self.new_token(id, secret, wanted).await?.token)
     }
 
     /// Where registrations go: as configured, or as the metadata names it.
@@ -226,6 +245,18 @@ impl<'a> Asking<'a> {
         let unknown = Trouble::UnknownAddress(Endpoint::Registration);
         let named = metadata.registration_endpoint.clone();
         Ok(named.ok_or(unknown.after(Duration::from_secs(10)))?)
+    }
+
+    /// How clients send their pair to the token endpoint.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where the metadata was not read.
+    pub(super) async fn token_auth(&self) -> Result<AuthMethod, Error> {
+        if let Some(method) = self.provider().config().token_endpoint_auth_method {
+            return Ok(method);
+        }
+        let metadata = self.before_the_deadline(self.provider().metadata()).await?;
+        Ok(self.provider().token_auth(&metadata))
     }
 
     /// Where a vendor's management API is: as configured, or at the issuer's own host; with a final
@@ -267,6 +298,12 @@ impl<'a> Asking<'a> {
         words::told(answer, &hidden)
     }
 
+    async fn attempt(&self, request: RequestBuilder) -> Result<Answer, Unavailable> {
+        let caller = self.provider().caller();
+        let sent = caller.send(Endpoint::Registration, request);
+        self.before_the_deadline(sent).await
+    }
+
     /// Forgets the management token if it is this one; whether it was kept, so that another one can
     /// be got.
     async fn forget(&self, token: &Secret) -> bool {
@@ -280,8 +317,17 @@ impl<'a> Asking<'a> {
     }
 
     /// Gets a token by client credentials.
-    async fn new_token(&self, id: &ClientId, secret: &Secret) -> Result<Kept, Error> {
-        let (scope, audience) = self.wanted()?;
+    async fn new_token(
+        &self,
+        id: &ClientId,
+        secret: &Secret,
+        (scope, audience): (Option<String>, Option<String>),
+    ) -> Result<Kept, Error> {
+        // Tokens for Okta's own API come from the org, not from one of its authorization servers.
+        let own = match self.config().dialect {
+            Dialect::Okta => Some(super::okta::token_endpoint(self)?),
+            _ => None,
+        };
         let wanted = Wanted {
             scope: scope.as_deref(),
             audience: audience.as_deref(),
@@ -291,8 +337,17 @@ impl<'a> Asking<'a> {
         let mut pause = PAUSE.0;
         let granted = loop {
             let asked = clock::now();
-            let exchange =
-                grant::exchange(self.provider(), id, secret, &wanted, asked, Checks::OFF);
+            let provider = self.provider();
+            let exchange = async {
+                match own.clone() {
+                    Some(url) => {
+                        grant::exchange_at(provider, url, (id, secret), &wanted, asked).await
+                    }
+                    None => {
+                        grant::exchange(provider, id, secret, &wanted, asked, Checks::OFF).await
+                    }
+                }
+            };
             let exchanged = tokio::time::timeout(self.left(), exchange).await;
             match exchanged.unwrap_or_else(|_| Err(out_of_time().into())) {
                 Ok(granted) => break granted,
@@ -347,7 +402,8 @@ impl<'a> Asking<'a> {
             }
             Dialect::Curity if scope.is_none() => scope = Some("dcr".to_owned()),
             Dialect::Okta if scope.is_none() => {
-                scope = Some("okta.clients.register okta.clients.manage".to_owned());
+                let all = "okta.clients.register okta.clients.manage okta.apps.manage";
+                scope = Some(all.to_owned());
             }
             _ => {}
         }

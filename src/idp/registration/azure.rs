@@ -146,6 +146,7 @@ pub(super) async fn read(
     Ok(Told {
         metadata: application.members,
         management: None,
+        issued: None,
     })
 }
 
@@ -164,6 +165,7 @@ pub(super) async fn update(
     Ok(Told {
         metadata: changes,
         management: None,
+        issued: None,
     })
 }
 

@@ -5,7 +5,9 @@
 //! opaque [`Management`], which the caller keeps sealed and hands over again; a call may replace
 //! it. Nothing is kept here, and nothing that a client's metadata names is ever fetched.
 
+mod asked;
 mod asking;
+mod management;
 mod returned;
 mod words;
 
@@ -170,6 +172,8 @@ pub struct Told {
     pub metadata: Map<String, Value>,
     /// For later calls, where it was replaced.
     pub management: Option<Management>,
+    /// Another secret, where the IdP gave one unasked: the old one is good no more.
+    pub issued: Option<Issued>,
 }
 
 /// One of a client's secrets, without the secret.
@@ -511,6 +515,18 @@ impl Registrar {
         }
         let asking = Asking::begin(&self.0);
         http::registration_changed(&asking, client_id, management, request, api, change).await
+    }
+}
+
+/// Deletes a client that was just made.
+async fn remove(
+    asking: Asking<'_>,
+    client_id: ClientId,
+    management: Management,
+) -> Result<(), Error> {
+    match asking.config().dialect {
+        Dialect::Curity => curity::delete(&asking, &client_id, &management).await,
+        _ => generic::delete(&asking, &client_id, &management).await,
     }
 }
 

@@ -109,6 +109,24 @@ impl Returned {
         Ok(issued)
     }
 
+    /// Whether a client that exists can be taken over: confidential, and with the grant
+    /// `client_credentials`. What else it may do is its makers' decision.
+    ///
+    /// # Errors
+    /// Why not, for an operator.
+    pub(super) fn check_adopted(&self) -> Result<(), String> {
+        if self.text("token_endpoint_auth_method") == Some("none") {
+            return Err("it is public: its token_endpoint_auth_method is none".to_owned());
+        }
+        let grants = self.get("grant_types").and_then(words);
+        match grants {
+            Some(grants) if !grants.iter().any(|grant| grant == "client_credentials") => {
+                Err("it may not use the grant client_credentials".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Grants: `client_credentials`, and none that was not asked for.
     pub(super) fn check_grants(&self, asked: &Map<String, Value>) -> Result<(), String> {
         let Some(grants) = self.get("grant_types").and_then(words) else {

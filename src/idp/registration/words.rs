@@ -18,6 +18,9 @@ const CAUSES: usize = 3;
 pub(super) fn told(answer: &Answer, hidden: &[Secret]) -> String {
     let status = answer.status.as_u16();
     let words = words(&answer.body);
+    if answer.status.is_redirection() {
+        return format!("status {status}, and redirects are not followed");
+    }
     if words.is_empty() {
         return format!("status {status}");
     }
@@ -104,6 +107,7 @@ mod tests {
                 "status 400, The request is malformed: line\\nbreak\\u{1b}[31m",
             ),
             (401, "", "status 401"),
+            (302, "", "status 302, and redirects are not followed"),
             (502, "<html>no</html>", "status 502"),
             (
                 400,

@@ -1,19 +1,58 @@
 //! The store: SQLite or PostgreSQL behind one set of statements.
+//!
+//! What is read comes as values of [`super::record`]; what is written goes through a [`Change`], a
+//! transaction with the next revision. Secrets are sealed on the way in. A database that is away
+//! costs its callers an error and nothing else: connecting goes on beside them.
 
+mod change;
+mod config;
+mod database;
+mod follow;
+mod keeper;
+mod migrations;
+mod neighbours;
+mod read;
+mod row;
+mod seal;
+mod since;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use sqlx::{Any, pool::PoolConnection};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, Semaphore, watch},
+    task::AbortHandle,
+};
 use uuid::Uuid;
 
+pub use change::Change;
+pub use config::{Config, Key, Kind};
+
 use super::record::{
-    Actor, Answered, Api, Application, ApplicationFilter, Audit, AuditFilter, Credential,
-    Developer, EndedSession, Intent, Listed, Page, Provider, Registration, RegistrationFilter,
-    Strategy,
+    Answered, Api, Application, ApplicationFilter, Audit, AuditFilter, Credential, Developer,
+    EndedSession, Intent, Listed, Page, Provider, Registration, RegistrationFilter, Strategy,
 };
 use crate::{
+    clock,
     directory::Entry,
-    model::{credential::ClientId, time::Timestamp},
+    model::credential::{ClientId, Secret},
 };
+use database::{Database, Dialect, unavailable, within};
+use follow::Following;
+use keeper::State;
+use neighbours::Neighbours;
+use seal::Ring;
 
 /// A registry that did not answer, or refused.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// It cannot be reached, or gave up: nothing was changed.
     #[error("the registry cannot be reached: {0}")]
@@ -24,6 +63,9 @@ pub enum Error {
     /// An intent of this application is under way.
     #[error("another change of this application is under way")]
     Busy,
+    /// A secret was to be kept, and there is no key to seal it.
+    #[error("the registry cannot keep a secret: expected a key in registry.keys")]
+    Keyless,
     /// What was sealed opens with none of the configured keys.
     #[error(
         "no configured key opens what the registry holds sealed: expected the key that sealed it in registry.keys"
@@ -40,8 +82,56 @@ pub enum Error {
 }
 
 /// The registry. Cheap to clone. Making one does no I/O, so that a gateway starts without it.
-#[derive(Clone, Debug)]
-pub struct Registry;
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    /// What is wrong with the configured place, where it can be none.
+    database: Result<Database, Error>,
+    /// PostgreSQL's, for listening.
+    url: Option<Secret>,
+    ring: ArcSwap<Ring>,
+    process: Uuid,
+    neighbours: Arc<Neighbours>,
+    state: watch::Receiver<State>,
+    /// One writer of this process at a time: the others would only wait in the database.
+    turns: Arc<Semaphore>,
+    /// The revision that [`Registry::since`] told last.
+    seen: AtomicI64,
+    following: Mutex<Following>,
+    keeper: Option<AbortHandle>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.abort();
+        }
+    }
+}
+
+impl Inner {
+    fn dialect(&self) -> Option<Dialect> {
+        self.database.as_ref().ok().map(|database| database.dialect)
+    }
+
+    fn seen(&self) -> i64 {
+        self.seen.load(Ordering::Acquire)
+    }
+
+    fn followed(&self, revision: i64) {
+        self.seen.store(revision, Ordering::Release);
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("database", &self.0.database)
+            .field("process", &self.0.process)
+            .finish_non_exhaustive()
+    }
+}
 
 /// What has changed since a revision.
 #[derive(Debug)]
@@ -60,195 +150,233 @@ pub struct Changes {
     pub sessions: Vec<EndedSession>,
 }
 
-/// A transaction. What it wrote is there for everybody when [`Change::commit`] returns, and not at
-/// all if it is dropped. Writers take turns, so that revisions are seen in order.
-#[derive(Debug)]
-pub struct Change;
-
 impl Registry {
+    /// Sets one up. It connects and goes on connecting on this runtime, which has to outlive it;
+    /// while there is one, it tells others that this process lives.
+    pub fn new(config: Config, runtime: Handle) -> Self {
+        let _within = runtime.enter();
+        let database = Database::new(&config);
+        let process = Uuid::new_v4();
+        let neighbours = Arc::new(Neighbours::new(process));
+        let (sender, state) = watch::channel(State::Opening);
+        let keeper = match &database {
+            Ok(database) => {
+                let kept = keeper::keep(database.clone(), neighbours.clone(), sender);
+                Some(runtime.spawn(kept).abort_handle())
+            }
+            Err(error) => {
+                sender.send_replace(State::Down(error.clone()));
+                None
+            }
+        };
+        Self(Arc::new(Inner {
+            database,
+            url: match config.kind {
+                Kind::Postgres(url) => Some(url),
+                Kind::Sqlite(_) => None,
+            },
+            ring: ArcSwap::from_pointee(Ring::new(&config.keys)),
+            process,
+            neighbours,
+            state,
+            turns: Arc::new(Semaphore::new(1)),
+            seen: AtomicI64::new(0),
+            following: Mutex::default(),
+            keeper,
+        }))
+    }
+
+    /// Other keys, first the one that seals: those of a configuration that was read anew.
+    pub fn set_keys(&self, keys: &[Key]) {
+        self.0.ring.store(Arc::new(Ring::new(keys)));
+    }
+
+    /// What keeps the database from answering, as this process saw it last, within about a second;
+    /// `None` while it answers. Asks nothing.
+    pub fn trouble(&self) -> Option<String> {
+        match &*self.0.state.borrow() {
+            State::Down(error) => Some(error.to_string()),
+            State::Opening => Some("the registry has not answered yet".to_owned()),
+            State::Ready => None,
+        }
+    }
+
     /// This process among those that share the registry; new at each start.
     pub fn process(&self) -> Uuid {
-        todo!()
+        self.0.process
     }
-    /// Begins a transaction for an actor.
-    pub async fn change(&self, actor: &Actor, request_id: Option<&str>) -> Result<Change, Error> {
-        let _ = (actor, request_id);
-        todo!()
+
+    /// The database, once it has been met; an error at once where it was down when met last.
+    async fn database(&self) -> Result<&Database, Error> {
+        let database = self.0.database.as_ref().map_err(Clone::clone)?;
+        let mut state = self.0.state.clone();
+        within(async {
+            let met = state.wait_for(|state| !matches!(state, State::Opening));
+            match &*met
+                .await
+                .map_err(|_| Error::Unavailable("it is closed".to_owned()))?
+            {
+                State::Down(error) => Err(error.clone()),
+                State::Opening | State::Ready => Ok(()),
+            }
+        })
+        .await?;
+        Ok(database)
     }
-    /// Everything that changed after a revision; with 0 everything.
-    pub async fn since(&self, revision: i64) -> Result<Changes, Error> {
-        let _ = revision;
-        todo!()
+
+    async fn connection(&self) -> Result<PoolConnection<Any>, Error> {
+        let database = self.database().await?;
+        database.pool.acquire().await.map_err(unavailable)
     }
-    /// Waits until the revision may have changed: a notification of PostgreSQL, a lost connection that is back, or a look at SQLite's file every 250 ms.
-    pub async fn changed(&self) {
-        todo!()
+}
+
+/// Reading, each call by itself.
+///
+/// Every call fails with [`Error::Unavailable`] where the database does not answer within seconds,
+/// [`Error::Newer`] where it is of a newer version, [`Error::Sealed`] and [`Error::Unreadable`]
+/// where a row cannot be read.
+impl Registry {
+    /// The revision at the last change.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn revision(&self) -> Result<i64, Error> {
+        let mut connection = self.connection().await?;
+        within(read::revision(&mut connection)).await
     }
+
+    /// Every provider, by name.
+    ///
+    /// # Errors
+    /// See [`Error`].
     pub async fn providers(&self) -> Result<Vec<Provider>, Error> {
-        todo!()
+        let mut connection = self.connection().await?;
+        within(read::providers(&mut connection, &self.0.ring.load_full())).await
     }
+
+    /// Every strategy, by name.
+    ///
+    /// # Errors
+    /// See [`Error`].
     pub async fn strategies(&self) -> Result<Vec<Strategy>, Error> {
-        todo!()
+        let mut connection = self.connection().await?;
+        within(read::strategies(&mut connection)).await
     }
+
+    /// What is said of APIs, by name; those of which nothing is said are not there.
+    ///
+    /// # Errors
+    /// See [`Error`].
     pub async fn apis(&self) -> Result<Vec<Api>, Error> {
-        todo!()
+        let mut connection = self.connection().await?;
+        within(read::apis(&mut connection)).await
     }
+
+    /// One application.
+    ///
+    /// # Errors
+    /// See [`Error`].
     pub async fn application(&self, id: Uuid) -> Result<Option<Application>, Error> {
-        let _ = id;
-        todo!()
+        let mut connection = self.connection().await?;
+        let ring = self.0.ring.load_full();
+        within(read::application(&mut connection, &ring, id)).await
     }
+
+    /// Some applications, the latest first.
+    ///
+    /// # Errors
+    /// See [`Error`].
     pub async fn applications(
         &self,
         filter: &ApplicationFilter,
         page: Page,
     ) -> Result<Listed<Application>, Error> {
-        let _ = (filter, page);
-        todo!()
+        let mut connection = self.connection().await?;
+        let ring = self.0.ring.load_full();
+        within(read::applications(&mut connection, &ring, filter, page)).await
     }
+
+    /// An application's credentials, in the order in which they were made.
+    ///
+    /// # Errors
+    /// See [`Error`].
     pub async fn credentials(&self, application: Uuid) -> Result<Vec<Credential>, Error> {
-        let _ = application;
-        todo!()
+        let mut connection = self.connection().await?;
+        within(read::credentials(&mut connection, application)).await
     }
+
+    /// One registration.
+    ///
+    /// # Errors
+    /// See [`Error`].
     pub async fn registration(&self, id: Uuid) -> Result<Option<Registration>, Error> {
-        let _ = id;
-        todo!()
+        let mut connection = self.connection().await?;
+        within(read::registration(&mut connection, id)).await
     }
+
+    /// Some registrations, the latest first.
+    ///
+    /// # Errors
+    /// See [`Error`].
     pub async fn registrations(
         &self,
         filter: &RegistrationFilter,
         page: Page,
     ) -> Result<Listed<Registration>, Error> {
-        let _ = (filter, page);
-        todo!()
+        let mut connection = self.connection().await?;
+        within(read::registrations(&mut connection, filter, page)).await
     }
-    pub async fn developers(&self, page: Page) -> Result<Listed<Developer>, Error> {
-        let _ = page;
-        todo!()
-    }
-    pub async fn audit(&self, filter: &AuditFilter, page: Page) -> Result<Listed<Audit>, Error> {
-        let _ = (filter, page);
-        todo!()
-    }
-    /// Intents of processes that no longer live.
-    pub async fn orphaned_intents(&self) -> Result<Vec<Intent>, Error> {
-        todo!()
-    }
-    /// What was answered under an idempotency key.
-    pub async fn answered(&self, key: &str) -> Result<Option<Answered>, Error> {
-        let _ = key;
-        todo!()
-    }
-}
 
-impl Change {
-    /// The revision that this transaction makes.
-    pub fn revision(&self) -> i64 {
-        todo!()
+    /// Who has, or had, applications, by name.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn developers(&self, page: Page) -> Result<Listed<Developer>, Error> {
+        let mut connection = self.connection().await?;
+        within(read::developers(&mut connection, page)).await
     }
-    pub async fn put_provider(&mut self, provider: &Provider) -> Result<(), Error> {
-        let _ = provider;
-        todo!()
+
+    /// Some of the audit trail, the latest first.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn audit(&self, filter: &AuditFilter, page: Page) -> Result<Listed<Audit>, Error> {
+        let mut connection = self.connection().await?;
+        within(read::audit(&mut connection, filter, page)).await
     }
-    pub async fn delete_provider(&mut self, id: Uuid) -> Result<(), Error> {
-        let _ = id;
-        todo!()
+
+    /// Intents of processes that no longer live: whose row is gone, or whose counter has stood
+    /// still for five seconds since this process saw it first. Never this process's own.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn orphaned_intents(&self) -> Result<Vec<Intent>, Error> {
+        let mut connection = self.connection().await?;
+        let ring = self.0.ring.load_full();
+        within(async {
+            // In this order: an intent that is seen has its process's row there before.
+            let sql = format!(
+                "SELECT {} FROM intents ORDER BY created_at, id",
+                row::INTENT
+            );
+            let read = |row: &_| row::intent(row, &ring);
+            let intents = read::all(&mut connection, sql, Vec::new(), read).await?;
+            let living = self.0.neighbours.living(&mut connection).await?;
+            let orphaned = intents.into_iter();
+            Ok(orphaned
+                .filter(|intent| !living.contains(&intent.process))
+                .collect())
+        })
+        .await
     }
-    pub async fn put_strategy(&mut self, strategy: &Strategy) -> Result<(), Error> {
-        let _ = strategy;
-        todo!()
-    }
-    pub async fn delete_strategy(&mut self, id: Uuid) -> Result<(), Error> {
-        let _ = id;
-        todo!()
-    }
-    pub async fn put_api(&mut self, api: &Api) -> Result<(), Error> {
-        let _ = api;
-        todo!()
-    }
-    /// Reads within the transaction: what is read stays so until it ends.
-    pub async fn application(&mut self, id: Uuid) -> Result<Option<Application>, Error> {
-        let _ = id;
-        todo!()
-    }
-    /// Inserts or replaces; makes the developer where there is none.
-    pub async fn put_application(&mut self, application: &Application) -> Result<(), Error> {
-        let _ = application;
-        todo!()
-    }
-    /// Removes an application with its registrations, credentials and intent.
-    pub async fn delete_application(&mut self, id: Uuid) -> Result<(), Error> {
-        let _ = id;
-        todo!()
-    }
-    pub async fn put_credential(&mut self, credential: &Credential) -> Result<(), Error> {
-        let _ = credential;
-        todo!()
-    }
-    pub async fn delete_credential(&mut self, id: Uuid) -> Result<(), Error> {
-        let _ = id;
-        todo!()
-    }
-    /// Removes all credentials of an application.
-    pub async fn delete_credentials(&mut self, application: Uuid) -> Result<(), Error> {
-        let _ = application;
-        todo!()
-    }
-    pub async fn registration(&mut self, id: Uuid) -> Result<Option<Registration>, Error> {
-        let _ = id;
-        todo!()
-    }
-    /// [`Error::Taken`] where the application has another one for this API.
-    pub async fn put_registration(&mut self, registration: &Registration) -> Result<(), Error> {
-        let _ = registration;
-        todo!()
-    }
-    pub async fn delete_registration(&mut self, id: Uuid) -> Result<(), Error> {
-        let _ = id;
-        todo!()
-    }
-    /// [`Error::Busy`] where the application has one already.
-    pub async fn put_intent(&mut self, intent: &Intent) -> Result<(), Error> {
-        let _ = intent;
-        todo!()
-    }
-    /// Whether the intent was still there, of this process: if not, another one has taken it over.
-    pub async fn take_intent(&mut self, id: Uuid) -> Result<bool, Error> {
-        let _ = id;
-        todo!()
-    }
-    /// Makes an orphaned intent this process's own; false where another one was faster.
-    pub async fn claim_intent(&mut self, id: Uuid) -> Result<bool, Error> {
-        let _ = id;
-        todo!()
-    }
-    /// [`Error::Taken`] where the key was used.
-    pub async fn put_answered(
-        &mut self,
-        key: &str,
-        answered: &Answered,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        let _ = (key, answered, now);
-        todo!()
-    }
-    pub async fn end_session(&mut self, ended: &EndedSession) -> Result<(), Error> {
-        let _ = ended;
-        todo!()
-    }
-    /// One line of the audit trail.
-    pub async fn audit(
-        &mut self,
-        action: &str,
-        subject_kind: &str,
-        subject: &str,
-        before: Option<serde_json::Value>,
-        after: Option<serde_json::Value>,
-    ) -> Result<(), Error> {
-        let _ = (action, subject_kind, subject, before, after);
-        todo!()
-    }
-    /// Makes it all visible, and tells other gateways.
-    pub async fn commit(self) -> Result<i64, Error> {
-        todo!()
+
+    /// What was answered under an idempotency key within the last 24 hours.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn answered(&self, key: &str) -> Result<Option<Answered>, Error> {
+        let mut connection = self.connection().await?;
+        let after = clock::now().minus(change::ANSWERED_FOR);
+        within(read::answered(&mut connection, key, after)).await
     }
 }

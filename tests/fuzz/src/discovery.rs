@@ -56,6 +56,11 @@ pub(super) fn run(input: &[u8]) {
             &config.introspection_endpoint,
             "introspection_endpoint",
         ),
+        (
+            &metadata.registration_endpoint,
+            &None,
+            "registration_endpoint",
+        ),
     ] {
         assert!(configured.is_none() || url == configured, "overridden");
         let Some(url) = url else {

@@ -1,7 +1,10 @@
 //! Auth0: tokens for APIs by `audience`, two profiles of them, no introspection, and 403 for what
 //! other servers call 400.
 
+mod management;
 mod tests;
+
+pub(crate) use management::SCOPES;
 
 use serde_json::{Value, json};
 
@@ -14,7 +17,7 @@ use crate::harness::{
 };
 
 /// The identifier of the API; Auth0 suggests a URL.
-pub(super) const API: &str = "https://orders.example/";
+pub(crate) const API: &str = "https://orders.example/";
 
 /// A tenant.
 pub(crate) struct Auth0 {
@@ -24,6 +27,8 @@ pub(crate) struct Auth0 {
     pub(super) profile: Profile,
     /// What a wrong secret gets: what is observed, or what the OpenAPI document says.
     pub(super) refusal: Refusal,
+    /// The Management API.
+    pub(crate) management: management::Management,
 }
 
 /// A profile of access tokens.
@@ -50,6 +55,7 @@ impl Vendor for Auth0 {
             base: base.to_owned(),
             profile: Profile::Auth0,
             refusal: Refusal::Observed,
+            management: management::Management::default(),
         }
     }
 
@@ -72,6 +78,7 @@ impl Vendor for Auth0 {
             }
             "/.well-known/jwks.json" => Some(Endpoint::Jwks),
             "/oauth/token" => Some(Endpoint::Token),
+            path if path.starts_with("/api/v2/") => Some(Endpoint::Registration),
             _ => None,
         }
     }
@@ -85,8 +92,16 @@ impl Vendor for Auth0 {
                 let keys: Vec<Value> = account.keys.iter().map(certified).collect();
                 cached(Answer::json(200, &json!({"keys": keys})))
             }
-            _ => limited(self.grant(account, &domain, request)),
+            _ => {
+                let answer = limited(self.grant(account, &domain, request));
+                account.ripen();
+                answer
+            }
         }
+    }
+
+    fn registration(&mut self, account: &mut Account, request: &Request) -> Answer {
+        limited(self.manage(account, request))
     }
 
     fn token(&self, account: &Account, client_id: &str) -> Token {
@@ -101,7 +116,7 @@ impl Vendor for Auth0 {
 
 impl Auth0 {
     /// `POST /oauth/token`.
-    fn grant(&self, account: &Account, domain: &str, request: &Request) -> Answer {
+    fn grant(&mut self, account: &Account, domain: &str, request: &Request) -> Answer {
         if request.method != "POST" {
             return Answer::new(404, "Not Found");
         }
@@ -126,6 +141,9 @@ impl Auth0 {
             let text = "Non-global clients are not allowed access to APIv1";
             return refuse(403, "access_denied", text);
         };
+        if audience == self.own_api() {
+            return self.management_token(account, domain, &id, request);
+        }
         if audience != API {
             let text = format!("Service not found: {audience}");
             return refuse(403, "access_denied", &text);

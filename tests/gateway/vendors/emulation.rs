@@ -117,6 +117,8 @@ pub(crate) struct Account {
     pub(crate) keys: Vec<Key>,
     /// Opaque tokens that are good, with what introspection tells of them.
     pub(crate) opaque: HashMap<String, Value>,
+    /// Secrets that were made a moment ago, and how many token requests do not know them yet.
+    unripe: Vec<(String, String, usize)>,
     /// Answers that replace the right ones.
     faults: HashMap<Endpoint, Answer>,
     /// Answers that replace the right ones once, the first that fits first.
@@ -204,6 +206,28 @@ impl Account {
         token
     }
 
+    /// Gives a client a secret beside those that it has; so many token requests do not know it yet.
+    pub(crate) fn issue(&mut self, client_id: &str, secret: &str, late: usize) {
+        let (id, secret) = (client_id.to_owned(), secret.to_owned());
+        match self.clients.get_mut(client_id) {
+            Some(client) if late == 0 => client.secrets.push(secret),
+            _ => self.unripe.push((id, secret, late)),
+        }
+    }
+
+    /// A token request has passed: secrets that were made a moment ago are known soon.
+    pub(crate) fn ripen(&mut self) {
+        for (id, secret, left) in &mut self.unripe {
+            *left -= 1;
+            if *left == 0
+                && let Some(client) = self.clients.get_mut(id)
+            {
+                client.secrets.push(secret.clone());
+            }
+        }
+        self.unripe.retain(|(_, _, left)| *left > 0);
+    }
+
     /// From now on an endpoint says this.
     pub(crate) fn fault(&mut self, endpoint: Endpoint, answer: Answer) {
         self.faults.insert(endpoint, answer);
@@ -252,6 +276,7 @@ impl<V: Vendor> Emulation<V> {
             clients: HashMap::new(),
             keys: vec![vendor.key(), vendor.key()],
             opaque: HashMap::new(),
+            unripe: Vec::new(),
             faults: HashMap::new(),
             slips: Vec::new(),
             requests: Vec::new(),
@@ -404,6 +429,14 @@ pub(crate) fn certified(key: &Key) -> Value {
     jwk["x5c"] = json!([BASE64_STANDARD.encode(&certificate)]);
     jwk["x5t"] = json!(BASE64_URL_SAFE_NO_PAD.encode(thumbprint));
     jwk
+}
+
+/// The items of a list of texts; none where it is no list.
+pub(crate) fn words(list: &Value) -> Vec<String> {
+    let items = list.as_array().into_iter().flatten();
+    items
+        .map(|item| item.as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// Letters and digits, as vendors make ids and opaque tokens of them.

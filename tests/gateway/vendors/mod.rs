@@ -12,8 +12,8 @@ mod shared;
 mod site;
 mod table;
 
-mod auth0;
+pub(crate) mod auth0;
 pub(crate) mod azure;
 mod curity;
-mod okta;
+pub(crate) mod okta;
 pub(crate) mod wso2;

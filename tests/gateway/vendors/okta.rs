@@ -1,7 +1,10 @@
 //! Okta: a custom authorization server, `/oauth2/default`, beside the org's own; tokens by scope,
 //! two discovery documents that differ, keys in no order.
 
+mod management;
 mod tests;
+
+pub(crate) use management::MANAGEMENT_SCOPES;
 
 use serde_json::{Value, json};
 
@@ -20,7 +23,7 @@ use crate::harness::{
 /// The path of the authorization server.
 const SERVER: &str = "/oauth2/default";
 /// Its audience.
-pub(super) const API: &str = "api://default";
+pub(crate) const API: &str = "api://default";
 
 /// An org with its default authorization server.
 pub(crate) struct Okta {
@@ -32,6 +35,8 @@ pub(crate) struct Okta {
     org_key: Key,
     /// A third key of the set, which signed last quarter.
     pub(super) old_key: Key,
+    /// What the org lets its administrators do.
+    pub(crate) management: management::Management,
 }
 
 impl Vendor for Okta {
@@ -45,6 +50,7 @@ impl Vendor for Okta {
             default_scope: None,
             org_key: Key::new(Alg::Rs256),
             old_key: Key::new(Alg::Rs256),
+            management: management::Management::default(),
         }
     }
 
@@ -76,23 +82,34 @@ impl Vendor for Okta {
             "/oauth2/default/v1/keys" | "/oauth2/v1/keys" => Some(Endpoint::Jwks),
             "/oauth2/default/v1/token" => Some(Endpoint::Token),
             "/oauth2/default/v1/introspect" => Some(Endpoint::Introspection),
+            "/oauth2/v1/token" => Some(Endpoint::Token),
+            path if management::is_here(path) => Some(Endpoint::Registration),
             _ => None,
         }
     }
 
     fn answer(&mut self, account: &mut Account, endpoint: Endpoint, request: &Request) -> Answer {
         // A server of the issuer mode DYNAMIC names itself as it was asked.
-        let org = format!("http://{}", request.header("host").unwrap_or_default());
+        let org = org_of(request);
         match endpoint {
             Endpoint::Discovery => discovery(account, &org, request),
             Endpoint::Jwks => self.keys(account, request),
             Endpoint::Introspection => introspect(account, request),
-            _ => limited(self.grant(account, &org, request)),
+            _ if request.path() == "/oauth2/v1/token" => limited(self.org_grant(account, request)),
+            _ => {
+                let answer = limited(self.grant(account, &org, request));
+                account.ripen();
+                answer
+            }
         }
     }
 
     fn nothing_here(&self, request: &Request) -> Answer {
         self.not_found(request.path())
+    }
+
+    fn registration(&mut self, account: &mut Account, request: &Request) -> Answer {
+        limited(self.manage(account, &org_of(request), request))
     }
 
     fn token(&self, account: &Account, client_id: &str) -> Token {
@@ -188,6 +205,11 @@ impl Okta {
         });
         Answer::json(200, &body).header("Cache-Control", "no-cache, no-store")
     }
+}
+
+/// The org by the host by which it was asked.
+fn org_of(request: &Request) -> String {
+    format!("http://{}", request.header("host").unwrap_or_default())
 }
 
 /// Who asks, or what is said to who does not prove it.

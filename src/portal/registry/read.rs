@@ -1,0 +1,272 @@
+//! What is asked of the database, on any connection: within a transaction or by itself.
+
+use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow, query::Query};
+use uuid::Uuid;
+
+use super::{
+    Error,
+    database::unavailable,
+    row::{self, Columns, Word},
+    seal::Ring,
+};
+use crate::{
+    model::time::Timestamp,
+    portal::record::{
+        Answered, Api, Application, ApplicationFilter, Audit, AuditFilter, Credential, Developer,
+        Listed, Page, Provider, Registration, RegistrationFilter, Strategy,
+    },
+};
+
+/// A value that stands for `$1`, `$2`, ….
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Number(i64),
+    Text(String),
+}
+
+/// Narrows a list: conditions, all of which must hold, and the values that they name.
+#[derive(Debug, Default)]
+struct Conditions {
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    /// Adds one, where there is a value; `{}` is the place of the value.
+    fn and(&mut self, condition: &str, value: Option<String>) {
+        let Some(value) = value else { return };
+        self.values.push(Value::Text(value));
+        let place = format!("${}", self.values.len());
+        self.sql.push_str(match self.values.len() {
+            1 => " WHERE ",
+            _ => " AND ",
+        });
+        self.sql.push_str(&condition.replace("{}", &place));
+    }
+}
+
+/// A statement with its values. The text is put together from this module's own parts alone.
+fn query(sql: String, values: Vec<Value>) -> Query<'static, sqlx::Any, sqlx::any::AnyArguments> {
+    let query = sqlx::query(AssertSqlSafe(sql));
+    values.into_iter().fold(query, |query, value| match value {
+        Value::Number(number) => query.bind(number),
+        Value::Text(text) => query.bind(text),
+    })
+}
+
+/// Every row of a statement.
+pub(super) async fn all<T>(
+    connection: &mut AnyConnection,
+    sql: String,
+    values: Vec<Value>,
+    read: impl Fn(&AnyRow) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    let rows = query(sql, values).fetch_all(connection).await;
+    rows.map_err(unavailable)?.iter().map(read).collect()
+}
+
+/// The one row of a statement, if there is one.
+pub(super) async fn one<T>(
+    connection: &mut AnyConnection,
+    sql: String,
+    values: Vec<Value>,
+    read: impl Fn(&AnyRow) -> Result<T, Error>,
+) -> Result<Option<T>, Error> {
+    let row = query(sql, values).fetch_optional(connection).await;
+    row.map_err(unavailable)?.as_ref().map(read).transpose()
+}
+
+/// A page of a list, and how long the list is.
+async fn page<T>(
+    connection: &mut AnyConnection,
+    (columns, table, order): (&str, &str, &str),
+    conditions: Conditions,
+    page: Page,
+    read: impl Fn(&AnyRow) -> Result<T, Error>,
+) -> Result<Listed<T>, Error> {
+    let Conditions { sql, mut values } = conditions;
+    let count = format!("SELECT COUNT(*) FROM {table}{sql}");
+    let total = one(connection, count, values.clone(), |row| {
+        Columns::new(row).number()
+    });
+    let total = total.await?.unwrap_or_default();
+    let before = page.number.saturating_sub(1).saturating_mul(page.size);
+    let places = (values.len() + 1, values.len() + 2);
+    for number in [page.size, before] {
+        values.push(Value::Number(i64::try_from(number).unwrap_or(i64::MAX)));
+    }
+    let listed = format!(
+        "SELECT {columns} FROM {table}{sql} ORDER BY {order} LIMIT ${} OFFSET ${}",
+        places.0, places.1,
+    );
+    Ok(Listed {
+        items: all(connection, listed, values, read).await?,
+        total: u64::try_from(total).unwrap_or_default(),
+    })
+}
+
+pub(super) async fn revision(connection: &mut AnyConnection) -> Result<i64, Error> {
+    let sql = "SELECT revision FROM registry".to_owned();
+    let found = one(connection, sql, Vec::new(), |row| {
+        Columns::new(row).number()
+    });
+    let found = found.await?;
+    found.ok_or_else(|| Error::Unreadable("no row in the table registry".to_owned()))
+}
+
+/// By name; a few, so they are sorted here, where databases would differ.
+pub(super) async fn providers(
+    connection: &mut AnyConnection,
+    ring: &Ring,
+) -> Result<Vec<Provider>, Error> {
+    let sql = format!("SELECT {} FROM providers", row::PROVIDER);
+    let read = |row: &_| row::provider(row, ring);
+    let mut list = all(connection, sql, Vec::new(), read).await?;
+    list.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(list)
+}
+
+/// As [`providers`].
+pub(super) async fn strategies(connection: &mut AnyConnection) -> Result<Vec<Strategy>, Error> {
+    let sql = format!("SELECT {} FROM strategies", row::STRATEGY);
+    let mut list = all(connection, sql, Vec::new(), row::strategy).await?;
+    list.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(list)
+}
+
+/// As [`providers`].
+pub(super) async fn apis(connection: &mut AnyConnection) -> Result<Vec<Api>, Error> {
+    let sql = format!("SELECT {} FROM apis", row::API);
+    let mut list = all(connection, sql, Vec::new(), row::api).await?;
+    list.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(list)
+}
+
+pub(super) async fn application(
+    connection: &mut AnyConnection,
+    ring: &Ring,
+    id: Uuid,
+) -> Result<Option<Application>, Error> {
+    let sql = format!(
+        "SELECT {} FROM applications WHERE id = $1",
+        row::APPLICATION
+    );
+    let read = |row: &_| row::application(row, ring);
+    one(connection, sql, vec![Value::Text(id.to_string())], read).await
+}
+
+/// The latest first.
+pub(super) async fn applications(
+    connection: &mut AnyConnection,
+    ring: &Ring,
+    filter: &ApplicationFilter,
+    asked: Page,
+) -> Result<Listed<Application>, Error> {
+    let mut conditions = Conditions::default();
+    let part = filter.name_contains.as_deref().map(containing);
+    conditions.and("folded_name LIKE {} ESCAPE '\\'", part);
+    conditions.and("developer = {}", filter.developer.clone());
+    conditions.and("strategy = {}", filter.strategy.clone());
+    conditions.and("client_id = {}", filter.client_id.clone());
+    let status = filter.status.map(|status| status.word().to_owned());
+    conditions.and("status = {}", status);
+    let listed = (row::APPLICATION, "applications", "created_at DESC, id DESC");
+    let read = |row: &_| row::application(row, ring);
+    page(connection, listed, conditions, asked, read).await
+}
+
+/// A pattern for names that hold a text.
+fn containing(text: &str) -> String {
+    let mut pattern = "%".to_owned();
+    for c in row::folded(text).chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// In the order in which they were made.
+pub(super) async fn credentials(
+    connection: &mut AnyConnection,
+    application: Uuid,
+) -> Result<Vec<Credential>, Error> {
+    let sql = format!(
+        "SELECT {} FROM credentials WHERE application = $1 ORDER BY created_at, id",
+        row::CREDENTIAL
+    );
+    let values = vec![Value::Text(application.to_string())];
+    all(connection, sql, values, row::credential).await
+}
+
+pub(super) async fn registration(
+    connection: &mut AnyConnection,
+    id: Uuid,
+) -> Result<Option<Registration>, Error> {
+    let sql = format!(
+        "SELECT {} FROM registrations WHERE id = $1",
+        row::REGISTRATION
+    );
+    let values = vec![Value::Text(id.to_string())];
+    one(connection, sql, values, row::registration).await
+}
+
+/// The latest first.
+pub(super) async fn registrations(
+    connection: &mut AnyConnection,
+    filter: &RegistrationFilter,
+    asked: Page,
+) -> Result<Listed<Registration>, Error> {
+    let mut conditions = Conditions::default();
+    let application = filter.application.map(|id| id.to_string());
+    conditions.and("application = {}", application);
+    conditions.and("api = {}", filter.api.clone());
+    let state = filter.state.map(|state| state.word().to_owned());
+    conditions.and("state = {}", state);
+    let listed = (
+        row::REGISTRATION,
+        "registrations",
+        "created_at DESC, id DESC",
+    );
+    page(connection, listed, conditions, asked, row::registration).await
+}
+
+/// By name.
+pub(super) async fn developers(
+    connection: &mut AnyConnection,
+    asked: Page,
+) -> Result<Listed<Developer>, Error> {
+    let listed = (row::DEVELOPER, "developers", "name");
+    let conditions = Conditions::default();
+    page(connection, listed, conditions, asked, row::developer).await
+}
+
+/// The latest first.
+pub(super) async fn audit(
+    connection: &mut AnyConnection,
+    filter: &AuditFilter,
+    asked: Page,
+) -> Result<Listed<Audit>, Error> {
+    let mut conditions = Conditions::default();
+    conditions.and("action = {}", filter.action.clone());
+    conditions.and("actor = {}", filter.actor.clone());
+    conditions.and("subject = {}", filter.subject.clone());
+    let listed = (row::AUDIT, "audit", "id DESC");
+    page(connection, listed, conditions, asked, row::audit).await
+}
+
+/// What was answered after a time.
+pub(super) async fn answered(
+    connection: &mut AnyConnection,
+    key: &str,
+    after: Timestamp,
+) -> Result<Option<Answered>, Error> {
+    let sql = format!(
+        "SELECT {} FROM answered WHERE key = $1 AND at > $2",
+        row::ANSWERED
+    );
+    let values = vec![Value::Text(key.to_owned()), Value::Number(after.millis())];
+    one(connection, sql, values, row::answered).await
+}
