@@ -27,7 +27,7 @@ impl Said {
     }
 
     /// A member of the body as text; empty where it is none.
-    pub(super) fn text(&self, name: &str) -> &str {
+    pub(crate) fn text(&self, name: &str) -> &str {
         self.body[name].as_str().unwrap_or_default()
     }
 }
