@@ -654,6 +654,44 @@ async fn a_rotation_is_whole_or_not_at_all() {
     );
 }
 
+/// A secret that was made although its answer was lost is nobody's, and goes; those that somebody
+/// else made stay.
+#[tokio::test]
+async fn a_secret_that_nobody_was_shown_is_removed() {
+    let (idp, registrar) = tenant().await;
+    let asked = request("Trip Planner");
+    let made = registrar.create(&asked).await.unwrap();
+    let lost = || Answer::new(200, "").manner(Manner::HangUp);
+    let unusable = json!({"keyId": "x", "secretText": "a\u{7}b"});
+    for answer in [lost(), Answer::json(200, &unusable)] {
+        for again in [false, true] {
+            let step = ("POST", "/addPassword");
+            idp.slip(Endpoint::Registration, step, Deed::Done, answer.clone());
+            let result = match again {
+                false => registrar
+                    .rotate(&made.client_id, &made.management, &asked)
+                    .await
+                    .map(drop),
+                true => registrar
+                    .add_secret(&made.client_id, &made.management)
+                    .await
+                    .map(drop),
+            };
+            assert!(result.is_err());
+            let known = registrar
+                .secrets(&made.client_id, &made.management)
+                .await
+                .unwrap();
+            assert_eq!(known.len(), 1, "{result:?}");
+            assert_eq!(Some(&known[0].id), made.issued.id.as_ref());
+        }
+    }
+    assert_eq!(
+        status(&idp, &made.client_id, &made.issued.secret).await,
+        200
+    );
+}
+
 #[tokio::test]
 async fn an_application_that_exists_is_adopted() {
     let (idp, registrar) = tenant().await;
