@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod explain;
 pub mod follow;
+pub mod register;
 pub mod service;
 pub mod shutdown;
 pub mod socket;

@@ -92,6 +92,7 @@ fn append(map: &mut Node, key: &str, items: &[Json]) {
 }
 
 fn node(json: &Json, position: u64) -> Node {
+    let is_typed = matches!(json, Json::Bool(_) | Json::Number(_));
     let value = match json {
         Json::Null => Value::Null,
         Json::Bool(value) => Value::Text(value.to_string()),
@@ -105,7 +106,7 @@ fn node(json: &Json, position: u64) -> Node {
         }
     };
     Node {
-        is_typed: matches!(json, Json::Bool(_) | Json::Number(_)),
+        is_typed,
         ..of_registry(value, position)
     }
 }

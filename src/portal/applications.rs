@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{
     ApplicationPatch, Caller, Client, Created, Error, Fault, Kept, NewApplication, Portal, file_id,
     label,
-    lifecycle::{Left, Todo},
+    lifecycle::{Left, Todo, next_second},
     record::{
         Application, ApplicationFilter, Credential, Developer, Life, Listed, Origin, Page,
         Provider, Step, Strategy,
@@ -290,7 +290,8 @@ impl Portal {
         error.into()
     }
 
-    /// Changes one; a name is told to the IdP where that leaves the secret alone.
+    /// Changes one; a name is told to the IdP where that leaves the secret alone. One that replaces
+    /// it all the same gives the new one, shown once.
     ///
     /// # Errors
     /// See [`Error`].
@@ -299,7 +300,7 @@ impl Portal {
         caller: &Caller,
         id: Uuid,
         patch: ApplicationPatch,
-    ) -> Result<Application, Error> {
+    ) -> Result<Created<Application>, Error> {
         let registry = self.registry()?;
         let mut change = caller.change(registry).await?;
         let before = ready(&mut change, id).await?;
@@ -342,11 +343,15 @@ impl Portal {
             // What the portal says holds; the IdP is told as soon as it listens.
             if let Err(error) = self.finish(&mut todo).await {
                 tracing::warn!(application = %id, %error, "the identity provider is not told yet");
-                self.finish_later(todo);
+                self.finish_later(todo.clone());
             }
-            return self.application(id).await;
+            let issued = todo.issued.take();
+            if issued.is_some() {
+                tokio::time::sleep(next_second().since(clock::now())).await;
+            }
+            return Ok(Created::now(self.application(id).await?, issued));
         }
-        Ok(application)
+        Ok(Created::now(application, None))
     }
 
     /// Ends one: the gateway serves it no more, then the client is deleted at the IdP.

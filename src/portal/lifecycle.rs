@@ -14,13 +14,13 @@ use uuid::Uuid;
 
 use super::{
     Error, Portal,
-    applications::{audit, revise},
+    applications::{audit, credential, revise},
     record::{Actor, Application, Intent, Life, Step},
     registry::{self, Change},
 };
 use crate::{
     clock,
-    idp::registration::{self, Management, Registrar, Rotation, Trace},
+    idp::registration::{self, Issued, Management, Registrar, Rotation, Trace},
     model::{
         credential::{ClientId, Secret},
         time::Timestamp,
@@ -76,6 +76,8 @@ pub(super) struct Todo {
     pub(super) secret_id: Option<String>,
     /// Whether the IdP has said that it did nothing.
     pub(super) nothing_made: bool,
+    /// A secret that the IdP gave in place of the old one, though nobody had asked for it.
+    pub(super) issued: Option<Issued>,
 }
 
 impl Todo {
@@ -89,6 +91,7 @@ impl Todo {
             left: None,
             secret_id: None,
             nothing_made: false,
+            issued: None,
         }
     }
 
@@ -114,6 +117,7 @@ impl Todo {
             left,
             secret_id: data.secret_id,
             nothing_made: false,
+            issued: None,
         }
     }
 
@@ -451,14 +455,17 @@ impl Portal {
         self.commit(change).await
     }
 
-    async fn finish_update(&self, todo: &Todo, application: &Application) -> Result<(), Error> {
+    async fn finish_update(&self, todo: &mut Todo, application: &Application) -> Result<(), Error> {
         let registry = self.registry()?;
         let mut management = None;
         if let (Some(client_id), Some(known)) = (&application.client_id, &application.management) {
             let registrar = self.manager(application).await?;
             let request = self.request(application);
             management = match registrar.update(client_id, known, &request).await {
-                Ok(told) => told.management,
+                Ok(told) => {
+                    todo.issued = told.issued;
+                    told.management
+                }
                 // Where it would cost the secret, or will never be accepted, the name at the IdP
                 // stays the old one.
                 Err(registration::Error::Impossible(_)) => None,
@@ -471,9 +478,23 @@ impl Portal {
         }
         let mut change = registry.change(&Actor::Gateway, None).await?;
         todo.take(&mut change).await?;
-        if management.is_some() {
-            let edit = |application: &mut Application| application.management = management;
-            revise(&mut change, application.id, edit).await?;
+        let ends = todo.issued.is_some();
+        if ends || management.is_some() {
+            let edit = |application: &mut Application| {
+                application.management = management.or(application.management.take());
+                if ends {
+                    application.credentials_valid_from = next_second();
+                }
+            };
+            let (before, after) = revise(&mut change, application.id, edit).await?;
+            if let Some(issued) = &todo.issued {
+                change.delete_credentials(after.id).await?;
+                change
+                    .put_credential(&credential(&after, issued, ""))
+                    .await?;
+                let action = "credential.replaced_by_identity_provider";
+                audit(&mut change, action, Some(&before), Some(&after)).await?;
+            }
         }
         self.commit(change).await
     }

@@ -654,6 +654,33 @@ async fn a_rotation_is_whole_or_not_at_all() {
     );
 }
 
+/// The directory may not have told of the latest secret: the gateway knows it.
+#[tokio::test]
+async fn a_secret_that_is_not_listed_yet_goes_with_a_rotation_too() {
+    let (idp, registrar) = tenant().await;
+    let asked = request("Trip Planner");
+    let made = registrar.create(&asked).await.unwrap();
+    let (object, app_id) = idp.turn(|_, azure| {
+        let known = &azure.graph.applications[0];
+        (known.id.clone(), known.app_id.clone())
+    });
+    let stale = json!({"id": object, "appId": app_id, "passwordCredentials": []});
+    idp.slip(
+        Endpoint::Registration,
+        ("GET", "/applications/"),
+        Deed::Undone,
+        Answer::json(200, &stale),
+    );
+    registrar
+        .rotate(&made.client_id, &made.management, &asked)
+        .await
+        .unwrap();
+    assert_eq!(
+        status(&idp, &made.client_id, &made.issued.secret).await,
+        401
+    );
+}
+
 /// A secret that was made although its answer was lost is nobody's, and goes; those that somebody
 /// else made stay.
 #[tokio::test]

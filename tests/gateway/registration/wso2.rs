@@ -685,6 +685,20 @@ async fn no_secret_is_told() {
     for secret in [made.issued.secret.expose(), ADMINISTRATOR.1] {
         assert!(!shown.contains(secret), "{shown}");
     }
+    // Whatever the server calls it.
+    let odd = json!({"client_id": "x", "ext_param_client_secret": "s-1", "client_secret": "s-2"});
+    let step = ("GET", "/register/");
+    idp.slip(
+        Endpoint::Registration,
+        step,
+        Deed::Undone,
+        Answer::json(200, &odd),
+    );
+    let told = registrar
+        .read(&made.client_id, &made.management)
+        .await
+        .unwrap();
+    assert_eq!(Value::Object(told.metadata), json!({"client_id": "x"}));
     let text = json!({"error": "x", "error_description": format!("no {} here", ADMINISTRATOR.1)});
     idp.slip(
         Endpoint::Registration,

@@ -14,6 +14,6 @@ mod table;
 
 pub(crate) mod auth0;
 pub(crate) mod azure;
-mod curity;
+pub(crate) mod curity;
 pub(crate) mod okta;
 pub(crate) mod wso2;
