@@ -3,6 +3,7 @@
 //!
 //! [`Registrar`]: dcr_gateway::idp::registration::Registrar
 
+mod auth0;
 mod azure;
 mod wso2;
 

@@ -16,12 +16,12 @@ use super::{
 pub(crate) struct Said {
     pub(crate) status: u16,
     headers: HeaderMap,
-    pub(super) body: Value,
+    pub(crate) body: Value,
 }
 
 impl Said {
     /// The value of a field; empty where there is none.
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name).map(|value| value.to_str().unwrap());
         value.unwrap_or_default()
     }
@@ -78,17 +78,17 @@ pub(super) async fn manage(
     }
 }
 
-pub(super) async fn get(url: &str) -> Said {
+pub(crate) async fn get(url: &str) -> Said {
     ask(Method::GET, url, &[], None).await
 }
 
 /// A token request that is refused: the case, further fields, status, error, and what stands in the
 /// description.
-pub(super) type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], u16, &'a str, &'a str);
+pub(crate) type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], u16, &'a str, &'a str);
 
 /// Asks for a token as an ordinary client does, with each row's fields in the place of its own;
 /// an empty value leaves a field out.
-pub(super) async fn refuses<V: Vendor>(
+pub(crate) async fn refuses<V: Vendor>(
     idp: &Emulation<V>,
     path: &str,
     ordinary: &[(&str, &str)],

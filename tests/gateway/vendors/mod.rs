@@ -5,6 +5,7 @@
 //! that its preset leaves to write, [`shared`] what holds for all of them, [`table`] the driver of the
 //! tables.
 
+pub(crate) mod bridge;
 mod check;
 pub(crate) mod emulation;
 pub(crate) mod faithful;
