@@ -169,11 +169,8 @@ pub(super) async fn rotate(
             management: management.clone(),
         });
     }
+    // The old client stays until the new one's id is kept: the caller deletes it then.
     let made = create(asking, request).await?;
-    if let Err(cause) = delete(asking, client_id, management).await {
-        let removal = remove(asking, &made.client_id);
-        return Err(undo(made.client_id.clone(), made.management, cause, removal).await);
-    }
     Ok(Rotated {
         client_id: made.client_id,
         issued: made.issued,

@@ -5,8 +5,7 @@ use std::time::Duration;
 use dcr_gateway::{
     idp::{
         registration::{
-            Access, Config, Dialect, Error, Management, Registered, Registrar, Request, Rotation,
-            Trace,
+            Access, Config, Dialect, Error, Management, Registered, Registrar, Rotation, Trace,
         },
         vendor::Vendor as Kind,
     },
