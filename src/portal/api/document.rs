@@ -251,10 +251,8 @@ fn finish_operation(path: &str, method: &str, operation: &mut Value) {
     let has_tag = !path.ends_with("/credentials") && (creates || matches!(method, "put" | "patch"))
         || (reads && list.is_none() && path.contains('{'));
 
-    let mut parameters = match operation["parameters"].take() {
-        Value::Array(parameters) => parameters,
-        _ => Vec::new(),
-    };
+    let own = operation.get("parameters").and_then(Value::as_array);
+    let mut parameters = own.cloned().unwrap_or_default();
     if let Some((_, filters, orders)) = list {
         parameters.extend(filters.iter().flat_map(Filter::parameters));
         if !orders.is_empty() {
