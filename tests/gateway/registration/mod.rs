@@ -5,6 +5,8 @@
 
 mod auth0;
 mod azure;
+mod bridge;
+mod okta;
 mod wso2;
 
 use std::time::Duration;
