@@ -182,7 +182,8 @@ mod tests {
         fn any_text_survives(text in any::<String>()) {
             let ring = ring(&[1]);
             let sealed = ring.seal(&text, PLACE).unwrap();
-            prop_assert_eq!(ring.open(&sealed, PLACE).unwrap().expose(), &text);
+            let opened = ring.open(&sealed, PLACE).unwrap();
+            prop_assert_eq!(opened.expose(), &text);
         }
 
         #[test]
