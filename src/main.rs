@@ -15,7 +15,7 @@ use dcr_gateway::{
     config::{self, Role},
     directory,
     reload::portal::{self, Loaded},
-    server::{self, Start, explain, registry},
+    server::{self, Start, explain, register, registry},
 };
 use tokio::runtime;
 
@@ -50,6 +50,17 @@ enum Command {
     /// Ends with 0 where the request would pass, with 1 where it would be refused, and with 2 where
     /// the arguments or the configuration cannot be used.
     Explain(explain::Arguments),
+    /// Read, change or delete a client that `register` made (RFC 7592).
+    ///
+    /// Ends with 0 where that was done, with 1 where the server refused, and with 2 where the
+    /// arguments or a file cannot be used.
+    #[command(subcommand)]
+    Client(register::Client),
+    /// Register a client at an identity provider (RFC 7591), and print its id and secret once.
+    ///
+    /// Needs neither a configuration nor a running gateway. Ends with 0 where the client was made,
+    /// with 1 where the server refused, and with 2 where the arguments or a file cannot be used.
+    Register(Box<register::Arguments>),
     /// Move applications between a registry and a file, or seal its secrets with another key.
     #[command(subcommand)]
     Registry(registry::Command),
@@ -93,7 +104,9 @@ fn main() -> ExitCode {
             };
             check(role, &config)
         }
+        Command::Client(client) => register::manage(&client),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Register(arguments) => register::run(&arguments),
         Command::Registry(command) => registry::run(&command),
         Command::Schema { file } => schema(file),
         Command::Serve { config, upgrade } => {

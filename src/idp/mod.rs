@@ -36,6 +36,7 @@ pub mod keys;
 pub mod registration;
 mod told;
 pub mod vendor;
+pub mod webfinger;
 
 use call::{Caller, Endpoint, Trouble, Unavailable};
 use discovery::Metadata;

@@ -119,8 +119,8 @@ pub(super) async fn read(
     told(asking, client_id, &record, &answer, "reading a client")
 }
 
-/// Updates a client (RFC 7592 section 2.2): the whole set of its metadata without what the server
-/// alone sets. No secret is sent, so it stays.
+/// Updates a client (RFC 7592 section 2.2): the whole set of its metadata as the server told it last,
+/// with what is to change, and without what the server alone sets. No secret is sent, so it stays.
 pub(super) async fn update(
     asking: &Asking<'_>,
     client_id: &ClientId,
@@ -128,10 +128,18 @@ pub(super) async fn update(
     request: &Request,
 ) -> Result<Told, Error> {
     let (record, place) = managed(asking, management, "changing a client")?;
-    let mut asked = metadata(asking, request).await?;
-    for name in SERVERS_OWN {
-        asked.remove(name);
+    let mut asked = record.metadata.clone();
+    if asked.is_empty() {
+        asked = metadata(asking, request).await?;
     }
+    asked.insert("client_name".to_owned(), json!(request.name));
+    if !request.scopes.is_empty() {
+        asked.insert("scope".to_owned(), json!(request.scopes.join(" ")));
+    }
+    if !request.redirect_uris.is_empty() {
+        asked.insert("redirect_uris".to_owned(), json!(request.redirect_uris));
+    }
+    asked.extend(asking.config().client_metadata.clone());
     asked.insert("client_id".to_owned(), json!(client_id.as_str()));
     let make = || {
         let put = asking.http().put(place.uri.clone()).json(&asked);
@@ -152,15 +160,6 @@ pub(super) async fn update(
     }
     Ok(told)
 }
-
-/// Members that the server alone sets, and the secret, which an update must not change.
-const SERVERS_OWN: [&str; 5] = [
-    "client_id_issued_at",
-    "client_secret",
-    "client_secret_expires_at",
-    "registration_access_token",
-    "registration_client_uri",
-];
 
 /// Registers a new client to take the old one's place: RFC 7592 knows no other way to a new secret.
 pub(super) async fn rotate(

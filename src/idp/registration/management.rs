@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::{Issued, Management, asking::Asking, returned::Returned};
@@ -13,6 +13,20 @@ const URI: &str = "registration_client_uri";
 const TOKEN: &str = "registration_access_token";
 /// Our own: by which a secret is known again, so that one given anew is noticed.
 const DIGEST: &str = "client_secret_digest";
+
+/// Our own: what the server said of the client last, which an update has to repeat.
+const METADATA: &str = "metadata";
+
+/// Members that the server alone sets, and the secret, which an update must not change (RFC 7592
+/// section 2.2).
+pub(super) const SERVERS_OWN: [&str; 6] = [
+    "client_id",
+    "client_id_issued_at",
+    "client_secret",
+    "client_secret_expires_at",
+    TOKEN,
+    URI,
+];
 
 /// Where a client is managed, and with what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +42,8 @@ pub(super) struct Record {
     pub(super) place: Option<Place>,
     /// Digest of the secret that was given last.
     digest: Option<String>,
+    /// Its metadata as the server told it last, without what the server alone sets.
+    pub(super) metadata: Map<String, Value>,
 }
 
 impl Record {
@@ -54,6 +70,7 @@ impl Record {
         Self {
             place,
             digest: None,
+            metadata: metadata_of(returned),
         }
     }
 
@@ -69,6 +86,7 @@ impl Record {
         Self {
             place,
             digest: text(DIGEST).map(str::to_owned),
+            metadata: (kept.get(METADATA).and_then(Value::as_object).cloned()).unwrap_or_default(),
         }
     }
 
@@ -86,6 +104,9 @@ impl Record {
         }
         if let Some(digest) = &self.digest {
             kept[DIGEST] = json!(digest);
+        }
+        if !self.metadata.is_empty() {
+            kept[METADATA] = Value::Object(self.metadata.clone());
         }
         Management(Secret::new(kept.to_string()))
     }
@@ -113,6 +134,10 @@ impl Record {
                 place.token = Secret::new(token);
             }
         }
+        let metadata = metadata_of(returned);
+        if !metadata.is_empty() {
+            newer.metadata = metadata;
+        }
         let issued = returned.issued().filter(|issued| {
             let is_known = self.digest.as_ref() == Some(&digest_of(&issued.secret));
             // Of a secret that was never seen nobody can say whether it is another one.
@@ -123,6 +148,13 @@ impl Record {
         }
         (newer, issued)
     }
+}
+
+/// What an update may repeat: an absent member and one that is null are the same there.
+fn metadata_of(returned: &Returned) -> Map<String, Value> {
+    let mut metadata = returned.members().clone();
+    metadata.retain(|name, value| !value.is_null() && !SERVERS_OWN.contains(&name.as_str()));
+    metadata
 }
 
 /// Whether a client may be managed at a URI: it is on the server that made the client, and holds no

@@ -3,7 +3,10 @@
 //!
 //! [`Registrar`]: dcr_gateway::idp::registration::Registrar
 
+mod auth0;
 mod azure;
+mod bridge;
+mod okta;
 mod wso2;
 
 use std::time::Duration;

@@ -2,6 +2,7 @@
 //! switches them to JWTs, and those name the client in `sub` alone.
 
 mod faithful;
+pub(crate) mod registration;
 mod tests;
 
 use std::collections::HashSet;
@@ -19,6 +20,7 @@ use crate::harness::{
     now,
     token::Token,
 };
+use registration::{Registry, is_for_management};
 
 /// The anonymous endpoint, and so the issuer, as the setup wizard names it.
 const ANONYMOUS: &str = "/oauth/v2/oauth-anonymous";
@@ -43,6 +45,8 @@ pub(crate) struct Curity {
     pub(super) inactive: Inactive,
     /// Ids of clients with the introspection capability.
     introspectors: HashSet<String>,
+    /// Dynamic client registration.
+    pub(crate) registry: Registry,
 }
 
 /// What access tokens are.
@@ -77,6 +81,7 @@ impl Vendor for Curity {
                 .into(),
             inactive: Inactive::Told,
             introspectors: HashSet::from([OWN.to_owned()]),
+            registry: Registry::default(),
         }
     }
 
@@ -115,6 +120,9 @@ impl Vendor for Curity {
             "anonymous/jwks" => Some(Endpoint::Jwks),
             "introspect" => Some(Endpoint::Introspection),
             "token" => Some(Endpoint::Token),
+            rest if rest == "registration" || rest.starts_with("registration/") => {
+                Some(Endpoint::Registration)
+            }
             _ => None,
         }
     }
@@ -134,6 +142,10 @@ impl Vendor for Curity {
             }
             _ => self.grant(account, request),
         }
+    }
+
+    fn registration(&mut self, account: &mut Account, request: &Request) -> Answer {
+        self.registry.answer(account, request, &self.base)
     }
 
     fn token(&self, account: &Account, client_id: &str) -> Token {
@@ -175,7 +187,7 @@ impl Curity {
     }
 
     /// `POST /oauth/v2/oauth-token`.
-    fn grant(&self, account: &mut Account, request: &Request) -> Answer {
+    fn grant(&mut self, account: &mut Account, request: &Request) -> Answer {
         if request.method != "POST" {
             return Answer::new(405, "");
         }
@@ -198,7 +210,12 @@ impl Curity {
             return refuse(400, "invalid_scope");
         }
         let scope = if asked.is_empty() {
-            client.scopes.join(" ")
+            // What manages clients is given to those alone who ask for it.
+            let usual = client
+                .scopes
+                .iter()
+                .filter(|scope| !is_for_management(scope));
+            usual.cloned().collect::<Vec<_>>().join(" ")
         } else {
             asked
         };
@@ -209,6 +226,7 @@ impl Curity {
             }
             Format::Opaque => self.reference(account, &id, &scope),
         };
+        self.registry.learn(&token, &scope);
         let body = json!({
             "access_token": token, "expires_in": LIFE, "scope": scope, "token_type": "bearer",
         });

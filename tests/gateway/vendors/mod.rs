@@ -5,15 +5,17 @@
 //! that its preset leaves to write, [`shared`] what holds for all of them, [`table`] the driver of the
 //! tables.
 
+pub(crate) mod bridge;
 mod check;
 pub(crate) mod emulation;
 pub(crate) mod faithful;
+mod managed;
 mod shared;
 mod site;
 mod table;
 
 pub(crate) mod auth0;
 pub(crate) mod azure;
-mod curity;
+pub(crate) mod curity;
 pub(crate) mod okta;
 pub(crate) mod wso2;
