@@ -4,6 +4,11 @@
 //! [`Registrar`]: dcr_gateway::idp::registration::Registrar
 
 mod azure;
+mod commands;
+mod curity;
+mod generic;
+mod server;
+mod webfinger;
 mod wso2;
 
 use std::time::Duration;
