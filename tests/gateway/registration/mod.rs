@@ -7,6 +7,11 @@ mod auth0;
 mod azure;
 mod bridge;
 mod okta;
+mod commands;
+mod curity;
+mod generic;
+mod server;
+mod webfinger;
 mod wso2;
 
 use std::time::Duration;
