@@ -6,6 +6,7 @@
 mod auth0;
 mod azure;
 mod bridge;
+mod log;
 mod okta;
 mod commands;
 mod curity;
