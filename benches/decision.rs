@@ -148,7 +148,11 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let config = config(directory.path(), &provider, 1);
         let applications = Directory::default();
-        applications.replace(file::load(&config.registry, &config.known()).unwrap().0);
+        applications.replace(
+            file::load(config.registry.file().unwrap(), &config.known())
+                .unwrap()
+                .0,
+        );
         let lasting = Lasting {
             directory: applications,
             revocations: Arc::default(),

@@ -281,7 +281,8 @@ impl Guard {
         )?;
         let portal = portal::open(path, &state, reloader.bring(), &kept);
         let asked = Arc::new(Notify::new());
-        let reloading = handle.spawn(reloader.read_applications().run(Arc::clone(&asked)));
+        let reloader = reloader.with(&portal).read_applications();
+        let reloading = handle.spawn(reloader.run(Arc::clone(&asked)));
         portal::begin(&portal, &kept, Role::Guard);
         Ok(Self(Arc::new(Work {
             state,

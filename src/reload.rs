@@ -22,6 +22,7 @@ use crate::{
     config::{Additions, Config, Registry, watch::Watch},
     directory::file,
     model::fault::{Fault, Warning},
+    portal::{Portal, registry::Registry as Store},
     proxy::state::{Lasting, State},
 };
 
@@ -91,6 +92,8 @@ pub struct Reloader {
     additions: Option<Additions>,
     brought: mpsc::UnboundedReceiver<Brought>,
     bring: Bring,
+    /// The registry, which seals with the configuration's keys.
+    store: Option<Store>,
     /// Warnings told at the last reading of the applications: an edit that brings none anew is
     /// quiet.
     told: BTreeSet<String>,
@@ -128,8 +131,16 @@ impl Reloader {
             additions: None,
             brought,
             bring: Bring(sender),
+            store: None,
             told,
         })
+    }
+
+    /// Has the registry of a portal, where it has one, follow the configuration's keys.
+    #[must_use]
+    pub fn with(mut self, portal: &Portal) -> Self {
+        self.store = portal.live().map(|live| live.registry().clone());
+        self
     }
 
     /// The way in for what a registry adds.
@@ -247,7 +258,7 @@ impl Reloader {
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
-        let config = keep_registry(config, &old.config);
+        let config = self.keep_registry(config, &old.config);
         let config = self.surroundings.keep_fixed(config, &old.config);
         let state = match State::new(config, Some(&old), &self.lasting) {
             Ok(state) => Arc::new(state),
@@ -269,6 +280,27 @@ impl Reloader {
         }
         // Told last: what is applied is applied whole.
         self.outcome(What::Configuration, Ok(()));
+    }
+
+    /// A file may give way to another one, and a database's keys to others; anything else of the
+    /// registry is chosen at the start.
+    fn keep_registry(&self, mut config: Config, old: &Config) -> Config {
+        match (&config.registry, &old.registry) {
+            (Registry::File(_), Registry::File(_)) => return config,
+            (Registry::Store(new), Registry::Store(old)) if new.kind == old.kind => {
+                if let Some(store) = &self.store {
+                    store.set_keys(&new.keys);
+                }
+                return config;
+            }
+            _ => {}
+        }
+        tracing::warn!(
+            key = "registry",
+            "changed in the file; this takes effect at the next start only"
+        );
+        config.registry = old.registry.clone();
+        config
     }
 
     fn outcome(&self, what: What, result: Result<(), &[Fault]>) {
@@ -302,20 +334,4 @@ impl Reloader {
         }
         self.told = now;
     }
-}
-
-/// A file may give way to another one; anything else of the registry is chosen at the start.
-fn keep_registry(mut config: Config, old: &Config) -> Config {
-    let both_files = matches!(
-        (&config.registry, &old.registry),
-        (Registry::File(_), Registry::File(_))
-    );
-    if !both_files && config.registry != old.registry {
-        tracing::warn!(
-            key = "registry",
-            "changed in the file; this takes effect at the next start only"
-        );
-        config.registry = old.registry.clone();
-    }
-    config
 }

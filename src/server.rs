@@ -8,6 +8,7 @@ pub mod admin;
 pub mod explain;
 pub mod follow;
 pub mod register;
+pub mod registry;
 pub mod service;
 pub mod shutdown;
 pub mod socket;
@@ -215,7 +216,8 @@ fn serve(
     let reloader = Reloader::new(path.clone(), watch, Arc::clone(&state), lasting, follow)?;
     let portal = portal::open(path, &state, reloader.bring(), &kept);
     let asked = Arc::new(Notify::new());
-    runtime.spawn(reloader.read_applications().run(Arc::clone(&asked)));
+    let reloader = reloader.with(&portal).read_applications();
+    runtime.spawn(reloader.run(Arc::clone(&asked)));
     portal::wait(&portal, runtime.handle());
     portal::begin(&portal, &kept, Role::Gateway);
     let word = match inheritance {

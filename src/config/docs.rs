@@ -705,10 +705,29 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
     ),
     (
         "registry",
-        &[(
-            "file",
-            "A file of applications, watched: an edit is live within a second, a broken one \
-             changes nothing.",
-        )],
+        &[
+            (
+                "file",
+                "A file of applications, watched: an edit is live within a second, a broken one \
+                 changes nothing. The portal can only read it.",
+            ),
+            (
+                "sqlite",
+                "A database in this file, made where there is none, for one gateway. The portal \
+                 writes it. Its directory has to be there.",
+            ),
+            (
+                "postgres",
+                "A PostgreSQL database that several gateways share, by its URL: \
+                 postgres://user:password@host/database?sslmode=verify-full. A change at one is in \
+                 force at the others within a second.",
+            ),
+            (
+                "keys",
+                "Seal what DCR providers and clients are managed with, in sqlite and postgres: \
+                 base64 of 32 random bytes each. The first seals, all open. `dcr-gateway registry \
+                 rotate-keys` seals everything anew; then older ones can go.",
+            ),
+        ],
     ),
 ];

@@ -25,6 +25,12 @@ use crate::model::fault::Fault;
 /// The file that sets every key.
 const EVERY_KEY: &str = include_str!("../../conf/gateway.yaml");
 
+/// What it cannot set beside what it does.
+const OTHERS: [&str; 2] = [
+    "registry: { sqlite: data/registry.db, keys: [{ env: REGISTRY_KEY }] }",
+    "registry: { postgres: { env: DATABASE_URL } }",
+];
+
 /// Nothing below it can be read, so that the walk does not depend on what lies around.
 const NOWHERE: &str = "/dev/null/gateway.yaml";
 
@@ -105,9 +111,11 @@ pub enum Error {
 
 fn build() -> Result<Schema, Error> {
     let file: Arc<Path> = Path::new(NOWHERE).into();
-    let document = document::parse(&file, EVERY_KEY).map_err(Error::Example)?;
     let report = Report::with_questions(&file);
-    top::read(At::top(&report, &document), None);
+    for text in [EVERY_KEY].iter().chain(&OTHERS) {
+        let document = document::parse(&file, text).map_err(Error::Example)?;
+        top::read(At::top(&report, &document), None);
+    }
     let mut place = Place::default();
     for (path, asked) in report.into_questions() {
         let known = &mut place.at(&path).asked;

@@ -79,7 +79,7 @@ fn a_small_file_gets_the_defaults() {
     assert_eq!((&*target.host, target.port), ("10.0.0.5", 9000));
     assert_eq!(
         config.registry,
-        std::path::absolute("applications.yaml").unwrap()
+        Registry::File(std::path::absolute("applications.yaml").unwrap())
     );
     assert_eq!(config.files, [std::path::absolute("gateway.yaml").unwrap()]);
 }
@@ -88,9 +88,9 @@ fn a_small_file_gets_the_defaults() {
 fn the_small_pair_in_conf_loads() {
     let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
     let (config, _) = Config::load(&conf.join("small.yaml")).unwrap();
-    assert_eq!(config.registry, conf.join("applications.yaml"));
-    let (entries, warnings) =
-        crate::directory::file::load(&config.registry, &config.known()).unwrap();
+    let file = conf.join("applications.yaml");
+    assert_eq!(config.registry, Registry::File(file.clone()));
+    let (entries, warnings) = crate::directory::file::load(&file, &config.known()).unwrap();
     assert_eq!((entries.len(), warnings), (1, Vec::new()));
 }
 
@@ -174,12 +174,12 @@ fn each_fault_says_place_key_value_and_expectation() {
         (
             "admin:",
             "thread: 1\nadmin:",
-            "2:1: thread: unknown key: expected one of listeners, status, admin, portal, trusted_proxies, threads, grace_period, upgrade_socket, limits, log, identity_providers, auth_strategies, session_keys, apis, registry",
+            "2:1: thread: unknown key: expected one of listeners, status, admin, portal, trusted_proxies, threads, grace_period, upgrade_socket, limits, log, identity_providers, auth_strategies, session_keys, registry, apis",
         ),
         (
             "admin:",
             "\"a\\e[2J\\n\": 1\nadmin:",
-            r"2:1: a\u{1b}[2J\n: unknown key: expected one of listeners, status, admin, portal, trusted_proxies, threads, grace_period, upgrade_socket, limits, log, identity_providers, auth_strategies, session_keys, apis, registry",
+            r"2:1: a\u{1b}[2J\n: unknown key: expected one of listeners, status, admin, portal, trusted_proxies, threads, grace_period, upgrade_socket, limits, log, identity_providers, auth_strategies, session_keys, registry, apis",
         ),
         (
             "admin:",
@@ -214,12 +214,7 @@ fn each_fault_says_place_key_value_and_expectation() {
         (
             "{ file: applications.yaml }",
             "{}",
-            "16:11: registry: `file` is missing: expected the path of the applications",
-        ),
-        (
-            "{ file: applications.yaml }",
-            "{ sqlite: a.db }",
-            "16:21: registry.sqlite: not available in this version: the embedded registry; use file",
+            "16:11: registry: expected one of file, sqlite, postgres",
         ),
         // Secrets.
         (
@@ -977,24 +972,100 @@ fn client_metadata_is_passed_on_with_its_types() {
 }
 
 #[test]
-fn keys_of_a_later_version_are_refused_as_such() {
-    for (from, to, expected) in [
+fn a_registry_is_one_of_three_and_a_database_has_keys() {
+    const ONE: &str = "16:11: registry: expected one of file, sqlite, postgres";
+    const KEYS: &str = "16:11: registry: `keys` is missing: the registry seals what providers and \
+                        clients are managed with: expected a list of {env: NAME} or {file: PATH}, \
+                        each base64 of 32 random bytes, as `openssl rand -base64 32` prints";
+    for (to, expected) in [
+        ("{}", ONE),
+        ("{ file: a.yaml, sqlite: a.db }", ONE),
+        ("{ sqlite: data/registry.db }", KEYS),
+        ("{ sqlite: data/registry.db, keys: [] }", KEYS),
         (
-            "admin:",
-            "portal: { address: 127.0.0.1:8002 }\nadmin:",
-            "2:9: portal: not available in this version: the developer portal",
+            "{ file: a.yaml, keys: [] }",
+            "16:33: registry.keys: a file holds nothing sealed: remove the keys",
         ),
         (
-            "{ file: applications.yaml }",
-            "{ sqlite: data/registry.db }",
-            "16:21: registry.sqlite: not available in this version: the embedded registry; use file",
-        ),
-        (
-            "{ file: applications.yaml }",
-            "{ postgres: { env: DATABASE_URL } }",
-            "16:23: registry.postgres: not available in this version: the shared registry; use file",
+            "{ postgres: postgres://localhost/dcr, keys: [{ env: PATH }] }",
+            "16:23: registry.postgres: expected {env: NAME} or {file: PATH}: a secret does not \
+             stand in this file itself",
         ),
     ] {
+        let found = faults("{ file: applications.yaml }", to);
+        assert_eq!(found.first().map(String::as_str), Some(expected), "{to}");
+    }
+}
+
+const STORE: &str = "{ sqlite: data/registry.db, keys: [{ env: PATH }] }";
+
+/// What a registry adds is read by the same code, and told by its own place.
+#[test]
+fn what_a_registry_adds_stands_beside_the_file() {
+    let file: Arc<Path> = Path::new("gateway.yaml").into();
+    let key = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, [7; 32]);
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("key"), key).unwrap();
+    let path = directory.path().join("key");
+    let store = STORE.replace("env: PATH", &format!("file: {}", path.display()));
+    let text = edited("{ file: applications.yaml }", &store);
+    let parse = |text: &str, additions: Option<&Additions>| {
+        Config::parse_for(Role::Gateway, &file, text.as_bytes(), additions)
+    };
+    let strategy = |name: &str| {
+        serde_json::json!({
+            "name": name, "identity_provider": "other.issuer", "auth_methods": ["bearer"],
+            "bearer": {"verify": "jwt"},
+        })
+    };
+    let additions = |name: &str| Additions {
+        identity_providers: vec![serde_json::json!({
+            "name": "other.issuer", "issuer": "https://other.test",
+        })],
+        auth_strategies: vec![strategy(name)],
+        apis: vec![
+            ("flights".to_owned(), vec![name.to_owned()]),
+            ("gone".to_owned(), vec![name.to_owned()]),
+        ],
+    };
+    let (config, _) = parse(&text, Some(&additions("others"))).unwrap();
+    assert_eq!(config.identity_providers.len(), 2);
+    assert_eq!(config.apis[0].auth_strategies[1..], ["others".into()]);
+    let own = config.auth_strategies[0].name.to_string();
+    let faults = parse(&text, Some(&additions(&own))).unwrap_err();
+    let place = (faults[0].place.file.as_os_str(), faults[0].place.column);
+    assert_eq!(place, (Additions::PLACE.as_ref(), 1));
+    assert!(
+        faults[0]
+            .to_string()
+            .starts_with("registry: auth_strategies[1].name: "),
+        "{faults:?}"
+    );
+    assert!(
+        faults[0].message.contains("line 7 has this one already"),
+        "{faults:?}"
+    );
+
+    // A name that the registry will bring is no fault, and grants nothing before it has.
+    let waits = text.replace("auth_strategies: [partners]", "auth_strategies: [later]");
+    assert_ne!(waits, text);
+    let (config, warnings) = parse(&waits, None).unwrap();
+    assert!(config.apis[0].auth_strategies.is_empty());
+    assert!(!warnings.iter().any(|one| one.message.contains("later")));
+    let (config, warnings) = parse(&waits, Some(&Additions::default())).unwrap();
+    assert!(config.apis[0].auth_strategies.is_empty());
+    assert!(warnings.iter().any(|one| one.message.contains("later")));
+    let (config, _) = parse(&waits, Some(&additions("later"))).unwrap();
+    assert_eq!(config.apis[0].auth_strategies, ["later".into()]);
+}
+
+#[test]
+fn keys_of_a_later_version_are_refused_as_such() {
+    for (from, to, expected) in [(
+        "admin:",
+        "portal: { address: 127.0.0.1:8002 }\nadmin:",
+        "2:9: portal: not available in this version: the developer portal",
+    )] {
         assert_eq!(faults(from, to), [expected], "{to}");
     }
 }
@@ -1022,7 +1093,7 @@ proptest! {
 fn a_guard_needs_neither_listeners_nor_upstreams_and_names_what_it_cannot_honour() {
     let file: Arc<Path> = Path::new("guard.yaml").into();
     let load = |text: &str| {
-        Config::parse_for(Role::Guard, &file, text.as_bytes())
+        Config::parse_for(Role::Guard, &file, text.as_bytes(), None)
             .map(|(config, warnings)| {
                 let warnings = warnings.iter().map(Warning::to_string);
                 (config, warnings.collect::<Vec<_>>())

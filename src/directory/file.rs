@@ -4,6 +4,8 @@
 //! file from being used; a name that the configuration does not know is a warning and grants
 //! nothing, so that one stale line never blocks a suspension.
 
+mod writing;
+
 use std::{
     collections::{HashMap, HashSet, hash_map},
     fmt,
@@ -18,6 +20,8 @@ use serde::{
 };
 use serde_saphyr::{Location, Spanned};
 use uuid::Uuid;
+
+pub use writing::write;
 
 use super::Entry;
 use crate::{
@@ -36,6 +40,8 @@ const MOST_MESSAGES: usize = 100;
 /// The names that applications may refer to. Cheap to share: the entries hold the same texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
+    /// Whether every name is known.
+    all: bool,
     strategies: HashSet<Arc<str>>,
     apis: HashSet<Arc<str>>,
     /// For each strategy the others that some API lists beside it.
@@ -64,6 +70,27 @@ impl Known {
             }
         }
         known
+    }
+
+    /// Knows whatever name there is: for who takes over the whole file, names for later included.
+    pub fn all() -> Self {
+        Self {
+            all: true,
+            ..Self::default()
+        }
+    }
+
+    fn strategy(&self, name: &str) -> Option<Arc<str>> {
+        self.find(&self.strategies, name)
+    }
+
+    fn api(&self, name: &str) -> Option<Arc<str>> {
+        self.find(&self.apis, name)
+    }
+
+    fn find(&self, names: &HashSet<Arc<str>>, name: &str) -> Option<Arc<str>> {
+        let known = names.get(name).cloned();
+        known.or_else(|| self.all.then(|| name.into()))
     }
 }
 
@@ -309,7 +336,7 @@ impl Reader<'_> {
         }
 
         let name: &str = &row.auth_strategy.value;
-        let Some(strategy) = self.known.strategies.get(name).cloned() else {
+        let Some(strategy) = self.known.strategy(name) else {
             let message = format!(
                 "auth_strategy: {name:?}: no such strategy, so client {:?} is let through nowhere",
                 client_id.as_str(),
@@ -326,8 +353,8 @@ impl Reader<'_> {
 
         let mut registrations = Vec::with_capacity(row.registrations.0.len());
         for (api, state) in row.registrations.0 {
-            match self.known.apis.get(api.value.as_str()) {
-                Some(api) => registrations.push((api.clone(), state)),
+            match self.known.api(&api.value) {
+                Some(api) => registrations.push((api, state)),
                 None => {
                     let message = format!("registrations: {:?}: no such API", api.value);
                     self.warn(api.referenced, message);

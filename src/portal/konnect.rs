@@ -341,7 +341,7 @@ fn vendor_of(provider_type: &str) -> &'static str {
 }
 
 /// Options of `configs.openid-connect` that are the file's own, and stand there as they are.
-const STRATEGY_KEYS: [&str; 9] = [
+pub(super) const STRATEGY_KEYS: [&str; 9] = [
     "auth_methods",
     "bearer",
     "claim_headers",
@@ -354,7 +354,7 @@ const STRATEGY_KEYS: [&str; 9] = [
 ];
 
 /// Options that belong to the identity provider of the file's form.
-const PROVIDER_KEYS: [&str; 8] = [
+pub(super) const PROVIDER_KEYS: [&str; 8] = [
     "discovery_url",
     "extra_issuers",
     "introspection_endpoint",

@@ -4,6 +4,7 @@
 //! it. It keeps the registry and the IdPs in step, and has every change in the directory before it
 //! answers.
 
+pub mod api;
 mod applications;
 mod credentials;
 pub mod konnect;

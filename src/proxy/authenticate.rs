@@ -136,6 +136,10 @@ pub async fn authenticate(
     if !state.directory.is_loaded() {
         return Err(Denial::new(Code::NotReady, "directory_not_loaded"));
     }
+    if api.strategies.is_empty() {
+        // The registry has yet to bring one that the file names.
+        return Err(Denial::new(Code::NotReady, "no_strategy"));
+    }
     let mut lines = request.headers.get_all(header::AUTHORIZATION).iter();
     let (line, more) = (lines.next(), lines.next());
     if more.is_some() {

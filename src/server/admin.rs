@@ -3,6 +3,7 @@
 
 mod door;
 mod explain;
+mod guard;
 
 use std::{
     net::SocketAddr,
@@ -12,25 +13,26 @@ use std::{
 use arc_swap::ArcSwap;
 use axum::{
     Router,
-    extract::{Request, State as Extract},
-    http::{HeaderValue, Method, StatusCode, header},
+    extract::State as Extract,
+    http::{StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
-use subtle::ConstantTimeEq as _;
 use tokio::net::TcpListener;
 
 use super::{shutdown::Shutdown, socket::Bound};
 use crate::{
     clock,
-    portal::Portal,
+    portal::{self, Portal, live::Live},
     proxy::{connection::Counters, denial::Problem, state::State},
     telemetry::{
         lines::Lines,
         metrics::{Metrics, raise},
     },
 };
-use door::Door;
+use door::{Door, Visitor};
+use guard::Guard;
 
 /// Connections at once to one of these addresses. Operators need a handful, and each keeps a
 /// descriptor that a client of the proxy may need.
@@ -75,7 +77,12 @@ impl Admin {
             Surface::Status => {
                 router.fallback(|| async { problem(404, "not_found", "No such page") })
             }
-            Surface::Whole => router.fallback(guarded),
+            Surface::Whole => {
+                let state = (self.clone(), Arc::<Guard>::default());
+                let guard = middleware::from_fn_with_state(state, guard::guard);
+                let api = portal::api::router(self.portal.clone());
+                router.fallback_service(api.layer(guard))
+            }
         };
         let listener = match TcpListener::from_std(socket.into_socket()) {
             Ok(listener) => Door::new(listener, PLACES),
@@ -91,56 +98,13 @@ impl Admin {
                 std::future::pending::<()>().await;
             }
         };
-        let served = axum::serve(listener, router.with_state(self))
-            .with_graceful_shutdown(answered_elsewhere);
+        let router = router.with_state(self);
+        let service = router.into_make_service_with_connect_info::<Visitor>();
+        let served = axum::serve(listener, service).with_graceful_shutdown(answered_elsewhere);
         if let Err(error) = served.await {
             tracing::error!(%error, "the operator's address is no longer served");
         }
     }
-
-    /// Whether the token of a request is the configured one. Without a configured one, none is.
-    fn is_operator(&self, request: &Request) -> bool {
-        let state = self.state.load();
-        let Some(token) = &state.config.admin_token else {
-            return false;
-        };
-        let line = request
-            .headers()
-            .get(header::AUTHORIZATION)
-            .map(HeaderValue::as_bytes);
-        let Some((scheme, presented)) = line.and_then(|line| line.split_at_checked(7)) else {
-            return false;
-        };
-        scheme.eq_ignore_ascii_case(b"bearer ")
-            && bool::from(presented.ct_eq(token.expose().as_bytes()))
-    }
-}
-
-/// Everything that has no public answer.
-async fn guarded(Extract(admin): Extract<Admin>, request: Request) -> Response {
-    if !admin.is_operator(&request) {
-        let mut response = problem(401, "token_required", "This address needs the admin token");
-        let challenge = HeaderValue::from_static("Bearer realm=\"admin\"");
-        response
-            .headers_mut()
-            .insert(header::WWW_AUTHENTICATE, challenge);
-        return response;
-    }
-    if let Some(response) = explain::answer(&admin, &request) {
-        return response;
-    }
-    let writes = !matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS
-    );
-    if writes && request.uri().path().starts_with("/v2/") {
-        return problem(
-            409,
-            "registry_read_only",
-            "Applications come from a file: edit that",
-        );
-    }
-    problem(404, "not_found", "No such page")
 }
 
 /// 200 where requests can be judged, else 503; a line for each part either way. An identity
@@ -178,22 +142,20 @@ async fn readyz(Extract(admin): Extract<Admin>) -> Response {
             ""
         }
     };
-    if state.directory.is_loaded() {
-        let known = state.directory.len();
-        let word = if refused("applications") {
-            "failing"
-        } else {
-            "ok"
-        };
-        let edit = edit("applications");
-        let known = match known {
-            1 => "1 application".to_owned(),
-            _ => format!("{known} applications"),
-        };
-        lines.push(format!("{word} registry: {known}{edit}"));
-    } else {
-        lines.push("failing registry: no applications read yet".to_owned());
-    }
+    let known = match (state.directory.is_loaded(), state.directory.len()) {
+        (false, _) => "no applications read yet".to_owned(),
+        (true, 1) => "1 application".to_owned(),
+        (true, known) => format!("{known} applications"),
+    };
+    lines.push(match admin.portal.live().map(Live::revision) {
+        // A database that is down leaves the last state in force.
+        Some(Err(trouble)) => format!("failing registry: {known}: {trouble}"),
+        Some(Ok(revision)) => format!("ok registry: {known}, revision {revision}"),
+        None if !state.directory.is_loaded() || refused("applications") => {
+            format!("failing registry: {known}{}", edit("applications"))
+        }
+        None => format!("ok registry: {known}"),
+    });
     let word = if refused("configuration") {
         "failing"
     } else {

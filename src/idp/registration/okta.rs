@@ -15,7 +15,7 @@ use url::Url;
 
 use super::{
     Access, Error, Issued, Known, Management, Registered, Request, Rotated, Told, Trace,
-    asked::{auth_method, cut, overlay},
+    asked::{auth_method, below, cut, overlay},
     asking::{Asking, Safety, Subject},
     returned::{Returned, date, undo},
 };
@@ -83,6 +83,9 @@ pub(super) async fn create(asking: &Asking<'_>, request: &Request) -> Result<Reg
     let mut issued = match made.check(&asked, clock::now()) {
         Ok(issued) => issued,
         Err(why) => {
+            if let Some(issued) = made.issued() {
+                asking.hide(&issued.secret);
+            }
             let undoing = asking.to_undo();
             let kept = nothing();
             let removal = delete(&undoing, &client_id, &kept);
@@ -444,10 +447,7 @@ fn at(asking: &Asking<'_>, segments: &[&str]) -> Result<Url, Error> {
         let org = url.path()[..org].to_owned();
         url.set_path(&org);
     }
-    if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().extend(segments);
-    }
-    Ok(url)
+    below(url, segments.iter().copied())
 }
 
 fn at_client(asking: &Asking<'_>, client_id: &ClientId, rest: &[&str]) -> Result<Url, Error> {

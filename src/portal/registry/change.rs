@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use serde_json::Value as Json;
-use sqlx::{Any, AssertSqlSafe, Transaction};
+use sqlx::{Any, AssertSqlSafe, Transaction, any::AnyRow};
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clock,
-    model::time::Timestamp,
+    model::{credential::ClientId, time::Timestamp},
     portal::record::{
         Actor, Answered, Api, Application, ApplicationFilter, Credential, EndedSession, Intent,
         Life, Listed, Page, Provider, Registration, RegistrationFilter, Source, Strategy,
@@ -205,6 +205,34 @@ impl Change {
         self.noted(found)
     }
 
+    /// Every row of a statement.
+    pub(super) async fn rows<T>(
+        &mut self,
+        sql: String,
+        values: Vec<read::Value>,
+        read: impl Fn(&AnyRow) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let rows = within(read::all(&mut self.transaction, sql, values, read)).await;
+        self.noted(rows)
+    }
+
+    /// Sets one column of one row. Table and column are names of this program's own.
+    pub(super) async fn set(
+        &mut self,
+        table: &str,
+        column: &str,
+        id: &str,
+        value: String,
+    ) -> Result<(), Error> {
+        let sql = format!("UPDATE {table} SET {column} = $1 WHERE id = $2");
+        self.run(sql, [value.into(), id.into()]).await.map(|_| ())
+    }
+
+    /// The keys as they were when the transaction began.
+    pub(super) fn ring(&self) -> Arc<Ring> {
+        self.ring.clone()
+    }
+
     /// Refuses where a statement finds a row of another id.
     async fn free(
         &mut self,
@@ -281,25 +309,16 @@ impl Change {
         }
         if self.registry.0.dialect() == Some(Dialect::Postgres) {
             let revision = self.revision.to_string();
-            let told = self.find_nothing(
+            self.run(
                 "SELECT pg_notify($1, $2)",
                 [CHANNEL.into(), revision.into()],
-            );
-            told.await?;
+            )
+            .await?;
         }
         let revision = self.revision;
         let transaction = self.transaction;
         within(async { transaction.commit().await.map_err(unavailable) }).await?;
         Ok(revision)
-    }
-
-    /// Runs a statement for what it does.
-    async fn find_nothing<const N: usize>(
-        &mut self,
-        sql: &str,
-        values: [Bound; N],
-    ) -> Result<(), Error> {
-        self.run(sql, values).await.map(|_| ())
     }
 }
 
@@ -337,6 +356,20 @@ impl Change {
     pub async fn application(&mut self, id: Uuid) -> Result<Option<Application>, Error> {
         let ring = self.ring.clone();
         within(read::application(&mut self.transaction, &ring, id)).await
+    }
+
+    /// The application that has a client.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn application_of(
+        &mut self,
+        strategy: &str,
+        client_id: &ClientId,
+    ) -> Result<Option<Application>, Error> {
+        let ring = self.ring.clone();
+        let found = read::application_of(&mut self.transaction, &ring, strategy, client_id);
+        within(found).await
     }
 
     /// As [`Registry::applications`].

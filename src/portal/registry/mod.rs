@@ -12,9 +12,11 @@ mod keeper;
 mod migrations;
 mod neighbours;
 mod read;
+mod rotation;
 mod row;
 mod seal;
 mod since;
+mod transfer;
 
 use std::{
     fmt,
@@ -35,6 +37,8 @@ use uuid::Uuid;
 
 pub use change::Change;
 pub use config::{Config, Key, Kind};
+pub use rotation::Rotated;
+pub use transfer::{Exported, Import, ImportError, Imported};
 
 use super::record::{
     Answered, Api, Application, ApplicationFilter, Audit, AuditFilter, Credential, Developer,

@@ -10,7 +10,7 @@ use super::{
     seal::Ring,
 };
 use crate::{
-    model::time::Timestamp,
+    model::{credential::ClientId, time::Timestamp},
     portal::record::{
         Answered, Api, Application, ApplicationFilter, Audit, AuditFilter, Credential, Developer,
         Listed, Page, Provider, Registration, RegistrationFilter, Strategy,
@@ -105,13 +105,17 @@ async fn page<T>(
     })
 }
 
-pub(super) async fn revision(connection: &mut AnyConnection) -> Result<i64, Error> {
-    let sql = "SELECT revision FROM registry".to_owned();
+/// The number that a statement finds.
+pub(super) async fn number(connection: &mut AnyConnection, sql: String) -> Result<i64, Error> {
     let found = one(connection, sql, Vec::new(), |row| {
         Columns::new(row).number()
     });
     let found = found.await?;
-    found.ok_or_else(|| Error::Unreadable("no row in the table registry".to_owned()))
+    found.ok_or_else(|| Error::Unreadable("a row is missing".to_owned()))
+}
+
+pub(super) async fn revision(connection: &mut AnyConnection) -> Result<i64, Error> {
+    number(connection, "SELECT revision FROM registry".to_owned()).await
 }
 
 /// By name; a few, so they are sorted here, where databases would differ.
@@ -153,6 +157,24 @@ pub(super) async fn application(
     );
     let read = |row: &_| row::application(row, ring);
     one(connection, sql, vec![Value::Text(id.to_string())], read).await
+}
+
+/// The application that has a client.
+pub(super) async fn application_of(
+    connection: &mut AnyConnection,
+    ring: &Ring,
+    strategy: &str,
+    client_id: &ClientId,
+) -> Result<Option<Application>, Error> {
+    let sql = format!(
+        "SELECT {} FROM applications WHERE strategy = $1 AND client_id = $2",
+        row::APPLICATION
+    );
+    let values = vec![
+        Value::Text(strategy.to_owned()),
+        Value::Text(client_id.to_string()),
+    ];
+    one(connection, sql, values, |row| row::application(row, ring)).await
 }
 
 /// The latest first.

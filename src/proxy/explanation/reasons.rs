@@ -585,8 +585,14 @@ pub(super) const BY_REASON: &[(&str, &str, &str)] = &[
     // The gateway and its upstreams.
     (
         "directory_not_loaded",
-        "The file of applications could not be read since the start.",
-        "Run `dcr-gateway check`; see registry.file and the log.",
+        "The registry could not be read since the start.",
+        "Run `dcr-gateway check`; see registry and the log.",
+    ),
+    (
+        "no_strategy",
+        "The API accepts no strategy yet: those that it names are neither in the file nor in the \
+         registry.",
+        "Create the strategy, or add one to the API: PATCH /v2/apis/{name} on the admin address.",
     ),
     (
         "no_state",

@@ -6,10 +6,15 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
+
+use axum::{extract::connect_info::Connected, serve::IncomingStream};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -18,8 +23,8 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-/// How long a connection may neither read nor write. Shorter than scrapers pause, who connect
-/// anew.
+/// How long a connection may neither read nor write while nothing is done for it. Shorter than
+/// scrapers pause, who connect anew.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Descriptors kept back, so that operators are answered when clients have taken all others.
@@ -39,7 +44,26 @@ pub(super) struct Door {
 pub(super) struct Guest {
     stream: TcpStream,
     patience: Pin<Box<Sleep>>,
+    work: Work,
     _place: Option<OwnedSemaphorePermit>,
+}
+
+/// What is being done for a connection at this moment. An operation at a slow identity provider
+/// takes longer than the connection's patience, and meanwhile there is nothing to read or write.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Work(Arc<AtomicUsize>);
+
+/// Lasts as long as something is done for a connection.
+#[derive(Debug)]
+pub(super) struct Working(Work);
+
+/// Who comes through the door.
+#[derive(Clone, Debug)]
+pub(super) struct Visitor {
+    /// From where.
+    pub(super) address: SocketAddr,
+    /// What is done for them.
+    pub(super) work: Work,
 }
 
 impl Door {
@@ -86,6 +110,7 @@ impl axum::serve::Listener for Door {
         let guest = Guest {
             stream,
             patience: Box::pin(tokio::time::sleep(PATIENCE)),
+            work: Work::default(),
             _place: place,
         };
         (guest, peer)
@@ -93,6 +118,35 @@ impl axum::serve::Listener for Door {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+}
+
+impl Connected<IncomingStream<'_, Door>> for Visitor {
+    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+        Self {
+            address: *stream.remote_addr(),
+            work: stream.io().work.clone(),
+        }
+    }
+}
+
+impl Work {
+    /// From now on, until what this gives is dropped, nobody loses patience. For work that is
+    /// bounded by itself, and only once the whole request is there: a client that sends slowly is
+    /// one for which nothing is done.
+    pub(super) fn begin(&self) -> Working {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Working(self.clone())
+    }
+
+    fn is_going_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -107,8 +161,13 @@ impl Guest {
             self.patience.as_mut().reset(Instant::now() + PATIENCE);
             return done;
         }
-        ready!(self.patience.as_mut().poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        loop {
+            ready!(self.patience.as_mut().poll(context));
+            if !self.work.is_going_on() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.patience.as_mut().reset(Instant::now() + PATIENCE);
+        }
     }
 }
 

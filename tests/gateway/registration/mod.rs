@@ -3,10 +3,13 @@
 //!
 //! [`Registrar`]: dcr_gateway::idp::registration::Registrar
 
+mod auth0;
 mod azure;
+mod bridge;
 mod commands;
 mod curity;
 mod generic;
+mod okta;
 mod server;
 mod webfinger;
 mod wso2;

@@ -1,7 +1,6 @@
 //! The store, by itself: every test runs on SQLite and on PostgreSQL.
 
 mod concurrency;
-mod configuration;
 mod follow;
 mod lists;
 mod operations;

@@ -1,7 +1,7 @@
 //! Auth0: tokens for APIs by `audience`, two profiles of them, no introspection, and 403 for what
 //! other servers call 400.
 
-mod management;
+pub(crate) mod management;
 mod tests;
 
 pub(crate) use management::SCOPES;

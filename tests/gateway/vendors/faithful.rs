@@ -16,18 +16,33 @@ use super::{
 pub(crate) struct Said {
     pub(crate) status: u16,
     headers: HeaderMap,
-    pub(super) body: Value,
+    pub(crate) body: Value,
 }
 
 impl Said {
+    /// What an answer says.
+    pub(crate) async fn of(answer: reqwest::Response) -> Self {
+        Self {
+            status: answer.status().as_u16(),
+            headers: answer.headers().clone(),
+            body: serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default(),
+        }
+    }
+
+    /// Every line of `Link`.
+    pub(crate) fn links(&self) -> Vec<&str> {
+        let lines = self.headers.get_all("link").iter();
+        lines.map(|line| line.to_str().unwrap()).collect()
+    }
+
     /// The value of a field; empty where there is none.
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name).map(|value| value.to_str().unwrap());
         value.unwrap_or_default()
     }
 
     /// A member of the body as text; empty where it is none.
-    pub(super) fn text(&self, name: &str) -> &str {
+    pub(crate) fn text(&self, name: &str) -> &str {
         self.body[name].as_str().unwrap_or_default()
     }
 }
@@ -46,16 +61,11 @@ pub(crate) async fn ask(
     if let Some(id) = basic {
         request = request.basic_auth(id, Some(SECRET));
     }
-    let answer = request.send().await.unwrap();
-    Said {
-        status: answer.status().as_u16(),
-        headers: answer.headers().clone(),
-        body: serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default(),
-    }
+    Said::of(request.send().await.unwrap()).await
 }
 
 /// Asks a management API: with an Authorization line and a JSON body, where there are any.
-pub(super) async fn manage(
+pub(crate) async fn manage(
     method: Method,
     url: &str,
     authorization: Option<&str>,
@@ -70,25 +80,20 @@ pub(super) async fn manage(
     if let Some(body) = body {
         request = request.json(body);
     }
-    let answer = request.send().await.unwrap();
-    Said {
-        status: answer.status().as_u16(),
-        headers: answer.headers().clone(),
-        body: serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default(),
-    }
+    Said::of(request.send().await.unwrap()).await
 }
 
-pub(super) async fn get(url: &str) -> Said {
+pub(crate) async fn get(url: &str) -> Said {
     ask(Method::GET, url, &[], None).await
 }
 
 /// A token request that is refused: the case, further fields, status, error, and what stands in the
 /// description.
-pub(super) type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], u16, &'a str, &'a str);
+pub(crate) type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], u16, &'a str, &'a str);
 
 /// Asks for a token as an ordinary client does, with each row's fields in the place of its own;
 /// an empty value leaves a field out.
-pub(super) async fn refuses<V: Vendor>(
+pub(crate) async fn refuses<V: Vendor>(
     idp: &Emulation<V>,
     path: &str,
     ordinary: &[(&str, &str)],

@@ -5,9 +5,11 @@
 //! that its preset leaves to write, [`shared`] what holds for all of them, [`table`] the driver of the
 //! tables.
 
+pub(crate) mod bridge;
 mod check;
 pub(crate) mod emulation;
 pub(crate) mod faithful;
+mod managed;
 mod shared;
 mod site;
 mod table;

@@ -1,0 +1,144 @@
+//! The operator's REST: Konnect's shapes over what a [`Portal`] can do.
+//!
+//! A file for each resource. What they share: [`request`] reads the head, [`body`] and [`query`]
+//! the rest; [`answer`] says yes, [`problem`] no; [`document`] tells it all as OpenAPI 3.1.
+//!
+//! Always true: whoever reaches a route was let in before, since this router knows no token; an
+//! operation that has begun runs to its end, whoever goes away meanwhile; no answer may be stored.
+
+mod answer;
+pub mod apis;
+pub mod applications;
+pub mod audit;
+pub mod body;
+pub mod credentials;
+pub mod developers;
+pub mod document;
+mod path;
+pub mod problem;
+pub mod providers;
+pub mod query;
+pub mod registrations;
+pub mod request;
+pub mod shape;
+pub mod strategies;
+
+#[cfg(test)]
+mod tests;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::Portal;
+use problem::{Kind, Problem};
+use request::RequestId;
+
+/// The routes below `/v2/`, without any guard.
+pub fn router(portal: Portal) -> Router {
+    let (router, _) = routes().split_for_parts();
+    router
+        .fallback(async || Problem::new(Kind::NotFound))
+        .method_not_allowed_fallback(async || Problem::new(Kind::MethodNotAllowed))
+        .layer(DefaultBodyLimit::max(body::LIMIT))
+        .layer(middleware::from_fn(around))
+        .with_state(portal)
+}
+
+/// Every route, with what it says of itself.
+fn routes() -> OpenApiRouter<Portal> {
+    OpenApiRouter::with_openapi(document::base())
+        .routes(routes!(providers::create, providers::list))
+        .routes(routes!(providers::get, providers::patch, providers::delete))
+        .routes(routes!(providers::verify))
+        .routes(routes!(strategies::create, strategies::list))
+        .routes(routes!(
+            strategies::get,
+            strategies::put,
+            strategies::patch,
+            strategies::delete
+        ))
+        .routes(routes!(applications::create, applications::list))
+        .routes(routes!(
+            applications::get,
+            applications::patch,
+            applications::delete
+        ))
+        .routes(routes!(credentials::create, credentials::list))
+        .routes(routes!(credentials::delete))
+        .routes(routes!(credentials::regenerate))
+        .routes(routes!(registrations::create, registrations::list_own))
+        .routes(routes!(registrations::list))
+        .routes(routes!(
+            registrations::get,
+            registrations::patch,
+            registrations::delete
+        ))
+        .routes(routes!(apis::list))
+        .routes(routes!(apis::get, apis::patch))
+        .routes(routes!(developers::list))
+        .routes(routes!(audit::list))
+        .routes(routes!(document::as_json))
+        .routes(routes!(document::as_yaml))
+}
+
+/// What is done for every request: it gets an id, runs to its end, and its answer its last form.
+async fn around(mut request: Request, next: Next) -> Response {
+    let id = RequestId::of(request.headers());
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let head = request.headers().clone();
+    request.extensions_mut().insert(id.clone());
+    // A task of its own: a client that goes away takes its connection along, not the operation.
+    let answered = tokio::spawn(next.run(request)).await;
+    let mut response = answered.unwrap_or_else(|error| {
+        tracing::error!(%error, request_id = %id, "an operation of the operator's API ended early");
+        Problem::new(Kind::Internal).into_response()
+    });
+    let problem = response.extensions_mut().remove::<Problem>();
+    let code = problem.as_ref().map(Problem::code);
+    let reason = problem.as_ref().and_then(Problem::logged);
+    let status = response.status();
+    if status.is_server_error() {
+        tracing::warn!(request_id = %id, %method, path, status = status.as_u16(), code, reason,
+            "an operator's request failed");
+    } else if !matches!(method, Method::GET | Method::HEAD) {
+        tracing::info!(request_id = %id, %method, path, status = status.as_u16(), code,
+            "an operator's request");
+    }
+    if let Some(problem) = problem {
+        let mut told = problem.answer(&id);
+        if let Some(allow) = response.headers_mut().remove(header::ALLOW) {
+            told.headers_mut().insert(header::ALLOW, allow);
+        }
+        return told;
+    }
+    finish(&method, &head, &id, response)
+}
+
+/// Gives a good answer what all of them have, and says so where the client knows it already.
+fn finish(method: &Method, head: &HeaderMap, id: &RequestId, response: Response) -> Response {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let tag = response.headers().get(header::ETAG);
+    let known = tag.is_some_and(|tag| request::is_known(head, tag));
+    let mut response = match reads && known && response.status() == StatusCode::OK {
+        true => {
+            let tag = response.headers().get(header::ETAG).cloned();
+            let mut same = StatusCode::NOT_MODIFIED.into_response();
+            if let Some(tag) = tag {
+                same.headers_mut().insert(header::ETAG, tag);
+            }
+            same
+        }
+        false => response,
+    };
+    let fields = response.headers_mut();
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(request::REQUEST_ID, id.as_field());
+    response
+}
