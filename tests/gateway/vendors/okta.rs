@@ -1,7 +1,7 @@
 //! Okta: a custom authorization server, `/oauth2/default`, beside the org's own; tokens by scope,
 //! two discovery documents that differ, keys in no order.
 
-mod management;
+pub(crate) mod management;
 mod tests;
 
 pub(crate) use management::MANAGEMENT_SCOPES;
