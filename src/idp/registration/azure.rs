@@ -179,27 +179,22 @@ pub(super) async fn rotate(
 ) -> Result<Rotated, Error> {
     let graph = Graph::of(asking)?;
     let mut kept = Kept::read(management);
-    let named = kept.named(client_id);
-    let application = graph.application(named).await?;
-    let issued = graph.add_password(named, Age::Old).await?;
-    let mut old: Vec<String> = Kept::of(&application).keys;
+    let application = graph.application(kept.named(client_id)).await?;
+    let named = Named::Object(&application.object);
+    let mut old = Kept::of(&application).keys;
     // The directory may not have told of the latest.
-    old.extend(
-        kept.keys
-            .iter()
-            .filter(|key| !old.contains(key))
-            .cloned()
-            .collect::<Vec<_>>(),
-    );
-    for key in old {
-        if let Err(cause) = graph.remove_password(named, &key).await {
-            take_back(asking, named, &issued).await;
+    kept.keys.retain(|key| !old.contains(key));
+    old.append(&mut kept.keys);
+    let issued = add(&graph, named, &old).await?;
+    for key in &old {
+        if let Err(cause) = graph.remove_password(named, key).await {
+            take_back(asking, named, &old).await;
             return Err(cause);
         }
     }
     until_it_works(&graph, client_id, &issued.secret).await;
+    kept.keys.extend(issued.id.clone());
     kept.object = Some(application.object);
-    kept.keys = issued.id.clone().into_iter().collect();
     Ok(Rotated {
         client_id: client_id.clone(),
         issued,
@@ -214,9 +209,13 @@ pub(super) async fn add_secret(
 ) -> Result<(Issued, Management), Error> {
     let graph = Graph::of(asking)?;
     let mut kept = Kept::read(management);
-    let issued = graph.add_password(kept.named(client_id), Age::Old).await?;
+    let application = graph.application(kept.named(client_id)).await?;
+    let mut old = Kept::of(&application).keys;
+    old.extend_from_slice(&kept.keys);
+    let issued = add(&graph, Named::Object(&application.object), &old).await?;
     until_it_works(&graph, client_id, &issued.secret).await;
     kept.keys.extend(issued.id.clone());
+    kept.object = Some(application.object);
     Ok((issued, kept.written()))
 }
 
@@ -369,20 +368,33 @@ async fn remove_new(asking: &Asking<'_>, application: &Application) -> Result<()
     }
 }
 
-/// Removes a secret that nobody will be shown.
-async fn take_back(asking: &Asking<'_>, named: Named<'_>, issued: &Issued) {
+/// Gives an application one more secret, or none: one whose answer was lost is looked for.
+async fn add(graph: &Graph<'_>, named: Named<'_>, old: &[String]) -> Result<Issued, Error> {
+    let added = graph.add_password(named, Age::Old).await;
+    if let Err(Error::Unavailable(_) | Error::Unusable(_)) = added {
+        take_back(graph.asking, named, old).await;
+    }
+    added
+}
+
+/// Removes what the gateway has added to the secrets that there were: nobody was shown it.
+async fn take_back(asking: &Asking<'_>, named: Named<'_>, old: &[String]) {
     let asking = asking.to_undo();
-    let Some(key) = &issued.id else { return };
-    let removed = match Graph::of(&asking) {
-        Ok(graph) => graph.remove_password(named, key).await,
-        Err(error) => Err(error),
+    let removed = async {
+        let graph = Graph::of(&asking)?;
+        let application = graph.application(named).await?;
+        for key in application.own_passwords() {
+            if !old.contains(&key) {
+                graph.remove_password(named, &key).await?;
+            }
+        }
+        Ok::<(), Error>(())
     };
-    if let Err(error) = removed {
+    if let Err(error) = removed.await {
         tracing::warn!(
             identity_provider = &*asking.provider().config().name,
-            key,
             error = %error,
-            "a secret that nobody was shown could not be removed: the next rotation removes it"
+            "a secret that nobody was shown may be left: the next rotation removes it"
         );
     }
 }

@@ -138,11 +138,18 @@ pub(super) async fn update(
         })
         .await?;
     match answer.status {
-        StatusCode::OK => Ok(Told {
-            metadata: shown(Returned::read(&answer)?),
-            management: None,
-            issued: None,
-        }),
+        StatusCode::OK => {
+            let returned = Returned::read(&answer)?;
+            // Both answers tell the secret, which no release is known to change.
+            let was = known.issued().map(|issued| issued.secret);
+            let issued = returned.issued();
+            let issued = issued.filter(|issued| was.as_ref() != Some(&issued.secret));
+            Ok(Told {
+                metadata: shown(returned),
+                management: None,
+                issued,
+            })
+        }
         StatusCode::UNAUTHORIZED => Err(server.gone_or_access().await),
         _ => Err(server.refused(&answer)),
     }
@@ -162,11 +169,8 @@ pub(super) async fn rotate(
             management: management.clone(),
         });
     }
+    // The old client stays until the new one's id is kept: the caller deletes it then.
     let made = create(asking, request).await?;
-    if let Err(cause) = delete(asking, client_id, management).await {
-        let removal = remove(asking, &made.client_id);
-        return Err(undo(made.client_id.clone(), made.management, cause, removal).await);
-    }
     Ok(Rotated {
         client_id: made.client_id,
         issued: made.issued,

@@ -19,15 +19,17 @@ use std::{
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::OnceCell;
 
-/// Where Debian's package has its programs, and where `tests/run.sh` puts them where it may not
-/// install any.
+/// Below which the files of Debian's package are: the system, or where `tests/run.sh` puts them.
 const PLACES: [&str; 2] = [
-    "/usr/lib/postgresql/15/bin",
-    concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/target/tools/postgresql/usr/lib/postgresql/15/bin"
-    ),
+    "/",
+    concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/postgresql"),
 ];
+
+/// Debian's directory for libraries of this machine's kind.
+const MULTIARCH: &str = match cfg!(target_arch = "aarch64") {
+    true => "aarch64-linux-gnu",
+    false => "x86_64-linux-gnu",
+};
 
 /// PostgreSQL refuses to run as root; this is Debian's `nobody`.
 const NOBODY: u32 = 65_534;
@@ -238,11 +240,20 @@ impl Drop for Cluster {
     }
 }
 
-fn program(name: &str) -> PathBuf {
-    let mut places = PLACES.iter().map(|place| Path::new(place).join(name));
+/// Where the programs are, and below it their libraries.
+fn place() -> &'static Path {
+    let mut places = PLACES.iter().map(Path::new);
     places
-        .find(|path| path.exists())
+        .find(|place| program_in(place, "initdb").exists())
         .expect("PostgreSQL 15 is there: run tests/run.sh")
+}
+
+fn program(name: &str) -> PathBuf {
+    program_in(place(), name)
+}
+
+fn program_in(place: &Path, name: &str) -> PathBuf {
+    place.join("usr/lib/postgresql/15/bin").join(name)
 }
 
 /// A program that is not run as root.
@@ -250,6 +261,10 @@ fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new(program);
     if is_root() {
         command.uid(NOBODY).gid(NOBODY);
+    }
+    if place() != Path::new("/") {
+        let libraries = place().join("usr/lib").join(MULTIARCH);
+        command.env("LD_LIBRARY_PATH", libraries);
     }
     command
 }

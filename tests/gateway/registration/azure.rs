@@ -5,8 +5,7 @@ use std::time::Duration;
 use dcr_gateway::{
     idp::{
         registration::{
-            Access, Config, Dialect, Error, Management, Registered, Registrar, Request, Rotation,
-            Trace,
+            Access, Config, Dialect, Error, Management, Registered, Registrar, Rotation, Trace,
         },
         vendor::Vendor as Kind,
     },
@@ -650,6 +649,71 @@ async fn a_rotation_is_whole_or_not_at_all() {
     }
     assert_eq!(
         status(&idp, &made.client_id, &rotated.issued.secret).await,
+        200
+    );
+}
+
+/// The directory may not have told of the latest secret: the gateway knows it.
+#[tokio::test]
+async fn a_secret_that_is_not_listed_yet_goes_with_a_rotation_too() {
+    let (idp, registrar) = tenant().await;
+    let asked = request("Trip Planner");
+    let made = registrar.create(&asked).await.unwrap();
+    let (object, app_id) = idp.turn(|_, azure| {
+        let known = &azure.graph.applications[0];
+        (known.id.clone(), known.app_id.clone())
+    });
+    let stale = json!({"id": object, "appId": app_id, "passwordCredentials": []});
+    idp.slip(
+        Endpoint::Registration,
+        ("GET", "/applications/"),
+        Deed::Undone,
+        Answer::json(200, &stale),
+    );
+    registrar
+        .rotate(&made.client_id, &made.management, &asked)
+        .await
+        .unwrap();
+    assert_eq!(
+        status(&idp, &made.client_id, &made.issued.secret).await,
+        401
+    );
+}
+
+/// A secret that was made although its answer was lost is nobody's, and goes; those that somebody
+/// else made stay.
+#[tokio::test]
+async fn a_secret_that_nobody_was_shown_is_removed() {
+    let (idp, registrar) = tenant().await;
+    let asked = request("Trip Planner");
+    let made = registrar.create(&asked).await.unwrap();
+    let lost = || Answer::new(200, "").manner(Manner::HangUp);
+    let unusable = json!({"keyId": "x", "secretText": "a\u{7}b"});
+    for answer in [lost(), Answer::json(200, &unusable)] {
+        for again in [false, true] {
+            let step = ("POST", "/addPassword");
+            idp.slip(Endpoint::Registration, step, Deed::Done, answer.clone());
+            let result = match again {
+                false => registrar
+                    .rotate(&made.client_id, &made.management, &asked)
+                    .await
+                    .map(drop),
+                true => registrar
+                    .add_secret(&made.client_id, &made.management)
+                    .await
+                    .map(drop),
+            };
+            assert!(result.is_err());
+            let known = registrar
+                .secrets(&made.client_id, &made.management)
+                .await
+                .unwrap();
+            assert_eq!(known.len(), 1, "{result:?}");
+            assert_eq!(Some(&known[0].id), made.issued.id.as_ref());
+        }
+    }
+    assert_eq!(
+        status(&idp, &made.client_id, &made.issued.secret).await,
         200
     );
 }

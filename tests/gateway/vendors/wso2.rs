@@ -38,7 +38,7 @@ const LIFE: i64 = 3_600;
 pub(crate) struct Wso2 {
     base: String,
     /// The tenant that is spoken to; none is `carbon.super`, which has no prefix.
-    pub(super) tenant: Option<&'static str>,
+    pub(crate) tenant: Option<&'static str>,
     /// What applications' token type is where a request does not say it.
     pub(super) tokens: Format,
     /// Whether the token endpoint reads `ext_token_type`.
@@ -57,6 +57,8 @@ pub(crate) struct Wso2 {
     pub(super) others: Vec<Key>,
     /// Registration.
     pub(crate) management: Management,
+    /// Whether the metadata names where that is.
+    pub(crate) tells_registration: bool,
 }
 
 /// What access tokens are.
@@ -105,6 +107,7 @@ impl Vendor for Wso2 {
             keystore: RefCell::default(),
             others: Vec::new(),
             management: Management::default(),
+            tells_registration: true,
         };
         vendor.others = vec![vendor.entry(Alg::Rs256), vendor.entry(Alg::Es256)];
         vendor
@@ -336,6 +339,7 @@ impl Wso2 {
 
     fn document(&self) -> Value {
         let root = self.root();
+        let register = format!("{root}{REGISTER}");
         json!({
             "issuer": self.issuer(),
             "authorization_endpoint": format!("{root}/oauth2/authorize"),
@@ -343,7 +347,7 @@ impl Wso2 {
             "jwks_uri": format!("{root}/oauth2/jwks"),
             "introspection_endpoint": format!("{root}/oauth2/introspect"),
             "revocation_endpoint": format!("{root}/oauth2/revoke"),
-            "registration_endpoint": format!("{root}/api/identity/oauth2/dcr/v1.1/register"),
+            "registration_endpoint": self.tells_registration.then_some(register),
             "webfinger_endpoint": format!("{}/.well-known/webfinger", self.base),
             "grant_types_supported": ["client_credentials", "authorization_code", "refresh_token"],
             "subject_types_supported": ["public", "pairwise"],

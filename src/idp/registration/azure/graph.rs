@@ -426,9 +426,7 @@ impl Application {
 
     /// Its secrets, without them.
     pub(super) fn passwords(&self) -> Vec<Known> {
-        let listed = self.members.get("passwordCredentials");
-        let listed = listed.and_then(Value::as_array).into_iter().flatten();
-        let known = listed.filter_map(|entry| {
+        let known = self.listed().filter_map(|entry| {
             let text = |name: &str| entry.get(name).and_then(Value::as_str);
             Some(Known {
                 id: text("keyId")?.to_owned(),
@@ -438,6 +436,20 @@ impl Application {
             })
         });
         known.collect()
+    }
+
+    /// The ids of those of its secrets that the gateway made.
+    pub(super) fn own_passwords(&self) -> Vec<String> {
+        let own = self
+            .listed()
+            .filter(|entry| entry.get("displayName").and_then(Value::as_str) == Some(SECRET_NAME));
+        own.filter_map(|entry| Some(entry.get("keyId")?.as_str()?.to_owned()))
+            .collect()
+    }
+
+    fn listed(&self) -> impl Iterator<Item = &Value> {
+        let listed = self.members.get("passwordCredentials");
+        listed.and_then(Value::as_array).into_iter().flatten()
     }
 }
 

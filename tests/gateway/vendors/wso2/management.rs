@@ -48,7 +48,7 @@ pub(crate) struct Application {
     pub(crate) name: String,
     owner: String,
     /// Everything else that was registered.
-    pub(crate) metadata: Map<String, Value>,
+    metadata: Map<String, Value>,
 }
 
 impl Default for Management {
