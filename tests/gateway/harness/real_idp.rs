@@ -196,6 +196,11 @@ impl RealIdp {
         serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default()
     }
 
+    /// Where clients get tokens.
+    pub(crate) fn token_endpoint(&self) -> String {
+        self.endpoint("token_endpoint").to_owned()
+    }
+
     fn endpoint(&self, name: &str) -> &str {
         self.metadata[name].as_str().unwrap()
     }
