@@ -1,6 +1,6 @@
 //! The command line: `serve` runs the gateway, `check` reads its configuration and says what is
-//! wrong with it, `explain` says what becomes of a request and why, `schema` tells editors what may
-//! stand in the files.
+//! wrong with it, `explain` says what becomes of a request and why, `registry` moves applications in
+//! and out, `schema` tells editors what may stand in the files.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,7 +15,7 @@ use dcr_gateway::{
     config::{self, Role},
     directory,
     reload::portal::{self, Loaded},
-    server::{self, Start, explain, register},
+    server::{self, Start, explain, register, registry},
 };
 use tokio::runtime;
 
@@ -61,6 +61,9 @@ enum Command {
     /// Needs neither a configuration nor a running gateway. Ends with 0 where the client was made,
     /// with 1 where the server refused, and with 2 where the arguments or a file cannot be used.
     Register(Box<register::Arguments>),
+    /// Move applications between a registry and a file, or seal its secrets with another key.
+    #[command(subcommand)]
+    Registry(registry::Command),
     /// Print the JSON Schema of a file, for editors and for checks before a gateway sees the file.
     Schema {
         /// Which file.
@@ -104,6 +107,7 @@ fn main() -> ExitCode {
         Command::Client(client) => register::manage(&client),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Register(arguments) => register::run(&arguments),
+        Command::Registry(command) => registry::run(&command),
         Command::Schema { file } => schema(file),
         Command::Serve { config, upgrade } => {
             let start = match upgrade {

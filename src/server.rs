@@ -8,6 +8,7 @@ pub mod admin;
 pub mod explain;
 pub mod follow;
 pub mod register;
+pub mod registry;
 pub mod service;
 pub mod shutdown;
 pub mod socket;

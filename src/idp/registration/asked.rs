@@ -1,6 +1,7 @@
 //! What a client of this gateway is asked to be, where the dialects agree.
 
 use serde_json::{Map, Value};
+use url::Url;
 use uuid::Uuid;
 
 use super::{Error, asking::Asking};
@@ -23,6 +24,30 @@ pub(super) fn overlay(asked: &mut Map<String, Value>, asking: &Asking<'_>, fixed
             asked.insert(name.clone(), value.clone());
         }
     }
+}
+
+/// An address below another one, each segment percent-encoded: an id that looks like a path stays
+/// one segment.
+///
+/// # Errors
+/// [`Error::Refused`] for a segment that no URL can hold (RFC 3986 section 3.3): without it another
+/// resource would be meant.
+pub(super) fn below<'a>(
+    mut url: Url,
+    segments: impl IntoIterator<Item = &'a str>,
+) -> Result<Url, Error> {
+    let segments: Vec<&str> = segments.into_iter().collect();
+    let is_lost = |segment: &&&str| matches!(**segment, "" | "." | "..");
+    if let Some(segment) = segments.iter().find(is_lost) {
+        let told = format!("the id {segment:?} cannot stand in a URL");
+        return Err(Error::Refused(told));
+    }
+    let mut path = url.path_segments_mut().map_err(|()| {
+        Error::Refused("the address of the management API can have no path".to_owned())
+    })?;
+    path.pop_if_empty().extend(segments);
+    drop(path);
+    Ok(url)
 }
 
 /// The first `limit` characters of a text.

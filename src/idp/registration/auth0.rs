@@ -13,7 +13,7 @@ use url::Url;
 
 use super::{
     Error, Management, Registered, Request, Rotated, Told, Trace,
-    asked::{auth_method, cut, overlay},
+    asked::{auth_method, below, cut, overlay},
     asking::{Asking, Safety, Subject},
     returned::{Returned, undo},
 };
@@ -76,9 +76,11 @@ pub(super) async fn create(asking: &Asking<'_>, request: &Request) -> Result<Reg
     let made = Returned::read(&answer)?;
     let unnamed = Trouble::Unreadable("the new client has no client_id");
     let client_id = (made.client_id()).ok_or(unnamed.after(Duration::from_secs(1)))?;
+    if let Some(issued) = made.issued() {
+        asking.hide(&issued.secret);
+    }
     let finished = async {
         let issued = made.check(&asked, clock::now()).map_err(Error::Unusable)?;
-        asking.hide(&issued.secret);
         let grant = grant(asking, &client_id, audience, &request.scopes).await?;
         Ok((issued, grant))
     };
@@ -467,15 +469,11 @@ async fn send(
 
 /// An address below the Management API; each segment percent-encoded.
 fn api(asking: &Asking<'_>, segments: &[&str]) -> Result<Url, Error> {
-    let mut url = asking.base()?;
-    if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty();
-        if asking.config().endpoint.is_none() {
-            path.extend(["api", "v2"]);
-        }
-        path.extend(segments);
-    }
-    Ok(url)
+    let own: &[&str] = match asking.config().endpoint {
+        Some(_) => &[],
+        None => &["api", "v2"],
+    };
+    below(asking.base()?, [own, segments].concat())
 }
 
 /// The `errorCode` of a refusal.

@@ -15,7 +15,7 @@ use url::Url;
 
 use super::{
     Access, Change, Error, Issued, Management, Registered, Request, Rotated, Told,
-    asked::{auth_method, id, overlay},
+    asked::{auth_method, below, id, overlay},
     asking::{Asking, Safety, Subject},
     returned::{Returned, undo},
 };
@@ -65,6 +65,9 @@ pub(super) async fn create(asking: &Asking<'_>, request: &Request) -> Result<Reg
             scopes: made.scopes(),
         }),
         Err(why) => {
+            if let Some(issued) = made.issued() {
+                asking.hide(&issued.secret);
+            }
             let undoing = asking.to_undo();
             let kept = nothing();
             let removal = delete(&undoing, &client_id, &kept);
@@ -242,11 +245,7 @@ fn base(asking: &Asking<'_>) -> Result<Url, Error> {
 
 /// An address of one client, its id percent-encoded.
 fn at(asking: &Asking<'_>, client_id: &ClientId, rest: &[&str]) -> Result<Url, Error> {
-    let mut url = base(asking)?;
-    if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().push(client_id.as_str()).extend(rest);
-    }
-    Ok(url)
+    below(base(asking)?, [&[client_id.as_str()], rest].concat())
 }
 
 async fn send(

@@ -104,7 +104,7 @@ pub(super) async fn list(
     let page = asked.page();
     asked.end()?;
     let mut all = portal.apis().await?;
-    all.retain(|one| name.as_ref().is_none_or(|rule| rule.passes(&one.name)));
+    all.retain(|one| name.pass(&one.name));
     all.sort_by(|a, b| a.name.cmp(&b.name));
     let found = page_of(all, page);
     let data = found.items.into_iter().map(Told::from).collect();

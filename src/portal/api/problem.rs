@@ -154,6 +154,7 @@ pub struct InvalidParameter {
 
 /// Parts of a request.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = ParameterSource)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// The JSON body.

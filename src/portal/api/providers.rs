@@ -600,8 +600,8 @@ pub(super) async fn list(
     asked.end()?;
     let mut all = portal.providers().await?;
     all.retain(|one| {
-        name.as_ref().is_none_or(|rule| rule.passes(&one.name))
-            && issuer.as_ref().is_none_or(|rule| rule.passes(&one.issuer))
+        name.pass(&one.name)
+            && issuer.pass(&one.issuer)
             && provider_type.is_none_or(|word| one.provider_type == word)
     });
     all.sort_by(|a, b| {

@@ -78,26 +78,23 @@ impl Filter {
             json!({"name": format!("filter[{field}]{operator}"), "in": "query", "required": false,
                 "description": about, "schema": schema})
         };
-        let is = "Only those where it is this.";
+        let is = format!("Only those where it is this; `filter[{field}][eq]` says the same.");
         let holds = "Only those where it holds this, without case.";
+        let short = format!("{holds} `filter[{field}][contains]` says the same.");
         match by {
-            By::Contains => vec![
-                parameter("", &text, holds),
-                parameter("[contains]", &text, holds),
-            ],
-            By::Exact => vec![parameter("", &text, is), parameter("[eq]", &text, is)],
+            By::Contains => vec![parameter("", &text, &short)],
+            By::Exact => vec![parameter("", &text, &is)],
             By::Id => {
                 let id = json!({"type": "string", "format": "uuid"});
-                vec![parameter("", &id, is), parameter("[eq]", &id, is)]
+                vec![parameter("", &id, &is)]
             }
             By::Text => vec![
-                parameter("", &text, is),
-                parameter("[eq]", &text, is),
+                parameter("", &text, &is),
                 parameter("[contains]", &text, holds),
             ],
             By::Words(words) => {
                 let word = json!({"type": "string", "enum": words});
-                vec![parameter("", &word, is), parameter("[eq]", &word, is)]
+                vec![parameter("", &word, &is)]
             }
         }
     }
@@ -153,12 +150,16 @@ pub(super) struct Asked {
 
 /// A filter of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Match {
+enum Match {
     /// It holds this, without case.
     Contains(String),
     /// It is this.
     Is(String),
 }
+
+/// All that is asked of a text; nothing asks for nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Matches(Vec<Match>);
 
 /// In which order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,9 +182,15 @@ impl Meta {
     }
 }
 
-impl Match {
+impl Matches {
     /// Whether a text passes.
-    pub(super) fn passes(&self, text: &str) -> bool {
+    pub(super) fn pass(&self, text: &str) -> bool {
+        self.0.iter().all(|rule| rule.passes(text))
+    }
+}
+
+impl Match {
+    fn passes(&self, text: &str) -> bool {
         match self {
             Self::Contains(part) => text.to_lowercase().contains(&part.to_lowercase()),
             Self::Is(whole) => text == whole,
@@ -234,12 +241,12 @@ impl Asked {
         self.one_of(field, short, long)
     }
 
-    /// [`Asked::is`], or `filter[field][contains]=text`.
-    pub(super) fn matches(&mut self, field: &str) -> Option<Match> {
+    /// [`Asked::is`] and `filter[field][contains]=text`, which both count.
+    pub(super) fn matches(&mut self, field: &str) -> Matches {
         let is = self.is(field).map(Match::Is);
         let contains = self.text(&format!("filter[{field}][contains]"));
         let contains = contains.map(Match::Contains);
-        self.one_of(field, is, contains)
+        Matches(is.into_iter().chain(contains).collect())
     }
 
     /// A filter whose value is one of these words.
@@ -425,16 +432,17 @@ mod tests {
             let found = asked.matches("name");
             asked.end().map(|()| found).map_err(|_| ())
         };
-        let is = |text: &str| Ok(Some(Match::Is(text.to_owned())));
+        let is = |text: &str| Ok(Matches(vec![Match::Is(text.to_owned())]));
+        let contains = |text: &str| Match::Contains(text.to_owned());
         for (query, found) in [
-            ("", Ok(None)),
+            ("", Ok(Matches(Vec::new()))),
             ("filter[name]=a", is("a")),
             ("filter[name][eq]=a%20b", is("a b")),
+            ("filter[name][contains]=a", Ok(Matches(vec![contains("a")]))),
             (
-                "filter[name][contains]=a",
-                Ok(Some(Match::Contains("a".to_owned()))),
+                "filter[name]=a&filter[name][contains]=b",
+                Ok(Matches(vec![Match::Is("a".to_owned()), contains("b")])),
             ),
-            ("filter[name]=a&filter[name][contains]=b", Err(())),
             ("filter[name]=a&filter[name][eq]=a", Err(())),
             ("filter[name]=", Err(())),
             ("filter[name]=%00", Err(())),

@@ -327,7 +327,7 @@ pub(super) async fn list(
     let page = asked.page();
     asked.end()?;
     let mut all = portal.strategies().await?;
-    all.retain(|one| name.as_ref().is_none_or(|rule| rule.passes(&one.name)));
+    all.retain(|one| name.pass(&one.name));
     all.sort_by(|a, b| {
         let order = match order {
             "created_at" => a.created_at.cmp(&b.created_at),

@@ -20,6 +20,21 @@ pub(crate) struct Said {
 }
 
 impl Said {
+    /// What an answer says.
+    pub(crate) async fn of(answer: reqwest::Response) -> Self {
+        Self {
+            status: answer.status().as_u16(),
+            headers: answer.headers().clone(),
+            body: serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default(),
+        }
+    }
+
+    /// Every line of `Link`.
+    pub(crate) fn links(&self) -> Vec<&str> {
+        let lines = self.headers.get_all("link").iter();
+        lines.map(|line| line.to_str().unwrap()).collect()
+    }
+
     /// The value of a field; empty where there is none.
     pub(crate) fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name).map(|value| value.to_str().unwrap());
@@ -46,16 +61,11 @@ pub(crate) async fn ask(
     if let Some(id) = basic {
         request = request.basic_auth(id, Some(SECRET));
     }
-    let answer = request.send().await.unwrap();
-    Said {
-        status: answer.status().as_u16(),
-        headers: answer.headers().clone(),
-        body: serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default(),
-    }
+    Said::of(request.send().await.unwrap()).await
 }
 
 /// Asks a management API: with an Authorization line and a JSON body, where there are any.
-pub(super) async fn manage(
+pub(crate) async fn manage(
     method: Method,
     url: &str,
     authorization: Option<&str>,
@@ -70,12 +80,7 @@ pub(super) async fn manage(
     if let Some(body) = body {
         request = request.json(body);
     }
-    let answer = request.send().await.unwrap();
-    Said {
-        status: answer.status().as_u16(),
-        headers: answer.headers().clone(),
-        body: serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default(),
-    }
+    Said::of(request.send().await.unwrap()).await
 }
 
 pub(crate) async fn get(url: &str) -> Said {

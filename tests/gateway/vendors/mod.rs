@@ -9,6 +9,7 @@ pub(crate) mod bridge;
 mod check;
 pub(crate) mod emulation;
 pub(crate) mod faithful;
+mod managed;
 mod shared;
 mod site;
 mod table;

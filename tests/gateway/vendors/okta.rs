@@ -1,7 +1,7 @@
 //! Okta: a custom authorization server, `/oauth2/default`, beside the org's own; tokens by scope,
 //! two discovery documents that differ, keys in no order.
 
-mod management;
+pub(crate) mod management;
 mod tests;
 
 pub(crate) use management::MANAGEMENT_SCOPES;
@@ -95,7 +95,7 @@ impl Vendor for Okta {
             Endpoint::Discovery => discovery(account, &org, request),
             Endpoint::Jwks => self.keys(account, request),
             Endpoint::Introspection => introspect(account, request),
-            _ if request.path() == "/oauth2/v1/token" => limited(self.org_grant(account, request)),
+            _ if request.path() == "/oauth2/v1/token" => limited(Self::org_grant(account, request)),
             _ => {
                 let answer = limited(self.grant(account, &org, request));
                 account.ripen();
@@ -325,7 +325,7 @@ fn refuse(status: u16, error: &str, description: &str) -> Answer {
 }
 
 /// An error in the shape of Okta's management API, which some OAuth endpoints use too.
-fn management_error(status: u16, code: &str, summary: &str) -> Answer {
+pub(crate) fn management_error(status: u16, code: &str, summary: &str) -> Answer {
     let body = json!({
         "errorCode": code, "errorSummary": summary, "errorLink": code,
         "errorId": format!("oae{}", random(20)), "errorCauses": [],
@@ -334,7 +334,7 @@ fn management_error(status: u16, code: &str, summary: &str) -> Answer {
 }
 
 /// What an org that is asked too often says; there is no `Retry-After`.
-pub(super) fn too_many(reset: i64) -> Answer {
+pub(crate) fn too_many(reset: i64) -> Answer {
     management_error(
         429,
         "E0000047",
