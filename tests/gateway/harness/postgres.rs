@@ -183,6 +183,44 @@ impl Database {
         PgConnection::connect(&self.url).await.unwrap()
     }
 
+    /// Every row of every table as text, and every byte of its files and of the cluster's log of
+    /// changes.
+    pub(crate) async fn contents(&self) -> (String, Vec<u8>) {
+        let mut connection = self.connect().await;
+        let tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'";
+        let tables: Vec<String> = sqlx::query_scalar(tables)
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        let mut rows = Vec::new();
+        for table in &tables {
+            let all = format!("SELECT t::text FROM {table} t");
+            let all = sqlx::query_scalar::<_, String>(AssertSqlSafe(all));
+            rows.extend(all.fetch_all(&mut connection).await.unwrap());
+        }
+        let written = sqlx::raw_sql("CHECKPOINT");
+        written.execute(&mut connection).await.unwrap();
+        let place = "SELECT setting FROM pg_settings WHERE name = 'data_directory'";
+        let place: String = sqlx::query_scalar(place)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        let own = "SELECT oid::text FROM pg_database WHERE datname = current_database()";
+        let own: String = sqlx::query_scalar(own)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+        let mut files = Vec::new();
+        for directory in [format!("{place}/base/{own}"), format!("{place}/pg_wal")] {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                // The server may take a file away meanwhile; what it held stands in others.
+                files.extend(std::fs::read(entry.unwrap().path()).unwrap_or_default());
+            }
+        }
+        (rows.join("\n"), files)
+    }
+
     async fn administer(&self, statement: String) {
         let options: PgConnectOptions = self.cluster.parse().unwrap();
         let mut connection = PgConnection::connect_with(&options).await.unwrap();
