@@ -23,6 +23,9 @@ need openssl openssl
 need systemd-analyze systemd
 have promtool || program_of_apt promtool prometheus ||
     { echo "tests/run.sh: install promtool (package prometheus)" >&2; exit 1; }
+postgresql() { [ -x "$1/usr/lib/postgresql/15/bin/initdb" ]; }
+postgresql "" || postgresql target/tools/postgresql || tree_of_apt postgresql postgresql-15 ||
+    { echo "tests/run.sh: install PostgreSQL 15 (package postgresql-15)" >&2; exit 1; }
 
 packages() { [ "$1/node_modules" -nt "$1/package.json" ] || (cd "$1" && npm install --silent && touch node_modules); }
 packages tests/idp/oidc-provider
@@ -39,11 +42,11 @@ environment tests/idp/django-oauth-toolkit
 packages tests/peers
 # Beside the other tools, whose libraries it would replace.
 schemathesis=4.32.5
-[ "$(target/schemathesis/bin/schemathesis --version 2>/dev/null)" = "Schemathesis $schemathesis" ] || (
+case "$(target/schemathesis/bin/schemathesis --version 2>/dev/null)" in *" $schemathesis") ;; *) (
     python3 -c 'import ensurepip' 2>/dev/null || from_apt python3 python3-venv
     python3 -m venv --clear target/schemathesis &&
         target/schemathesis/bin/pip install --quiet --disable-pip-version-check "schemathesis==$schemathesis"
-) || { echo "tests/run.sh: install Python 3.10 or newer with its module venv" >&2; exit 1; }
+) || { echo "tests/run.sh: install Python 3.10 or newer with its module venv" >&2; exit 1; } ;; esac
 
 log=target/tests.log
 status=0

@@ -1,13 +1,17 @@
-//! The operator's REST on the admin address, over a registry in SQLite.
+//! The portal, end to end: an operator makes applications over REST, and they are live at the
+//! gateway. [`story`] and [`products`] tell it whole; the others look at the REST, a file for each
+//! of its sides, over a registry in SQLite.
 
 mod bodies;
 mod limits;
 mod lists;
 mod openapi;
+mod products;
 mod repeats;
 mod resources;
 mod routes;
 mod secrets;
+mod story;
 mod work;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
