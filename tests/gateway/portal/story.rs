@@ -100,7 +100,8 @@ async fn play(product: Product, source: Source, store: Store) {
 
     let first = operator.application(&strategy).await;
     let basic = |made: &Made| play.get().basic(&made.client_id, &made.secret);
-    play.refuses(basic(&first), 403, "registration_required").await;
+    play.refuses(basic(&first), 403, "registration_required")
+        .await;
     operator.approve(&first, "flights").await;
     let before = play.passes_in_each_way(&first).await;
 
@@ -270,7 +271,10 @@ impl Play {
 
         let mut secrets = vec![
             ("the admin token", ADMIN_TOKEN.to_owned()),
-            ("access to registration", self.stage.access.secret().to_owned()),
+            (
+                "access to registration",
+                self.stage.access.secret().to_owned(),
+            ),
         ];
         let shown = self.stage.shown();
         secrets.extend(shown.into_iter().map(|secret| ("shown at the IdP", secret)));
