@@ -234,7 +234,7 @@ async fn ended_sessions_are_told(store: Store) {
     assert_eq!(told.sessions, [one.clone(), other.clone()]);
     assert_eq!(
         registry.since(first).await.unwrap().sessions,
-        [other.clone()]
+        [other]
     );
     assert_eq!(registry.since(0).await.unwrap().sessions.len(), 2);
     // Twice is no fault, and is told again.
