@@ -612,7 +612,7 @@ pub(super) async fn list(
             "updated_at" => a.updated_at.cmp(&b.updated_at),
             _ => a.name.cmp(&b.name),
         };
-        direction.of(order).then_with(|| a.id.cmp(&b.id))
+        direction.of(order).then_with(|| a.name.cmp(&b.name))
     });
     let found = page_of(all, page);
     let strategies = portal.strategies().await?;
