@@ -218,8 +218,8 @@ fn finish_options(schemas: &mut Map<String, Value>) {
         .unwrap_or_default();
     let options = &mut schemas["OpenIdConnect"];
     for (section, names) in [
-        ("auth_strategies", &konnect::STRATEGY_KEYS[..]),
-        ("identity_providers", &konnect::PROVIDER_KEYS[..]),
+        ("auth_strategies", &konnect::strategy::STRATEGY_KEYS[..]),
+        ("identity_providers", &konnect::strategy::PROVIDER_KEYS[..]),
     ] {
         let known = &file["properties"][section]["items"]["properties"];
         for name in names {

@@ -6,11 +6,11 @@
 mod auth0;
 mod azure;
 mod bridge;
-mod log;
-mod okta;
 mod commands;
 mod curity;
 mod generic;
+mod log;
+mod okta;
 mod server;
 mod webfinger;
 mod wso2;

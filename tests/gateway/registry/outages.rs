@@ -125,6 +125,26 @@ async fn what_happened_while_the_connection_was_cut_is_heard() {
 }
 
 #[tokio::test]
+async fn a_transaction_in_which_reading_failed_is_not_committed() {
+    let database = postgres::database().await;
+    let registry = of(&database);
+    let one = application("client-1");
+    let mut failing = change(&registry).await;
+    failing.put_application(&one).await.unwrap();
+    let mut other = database.connect().await;
+    other
+        .execute("BEGIN; LOCK TABLE providers IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    let read = timeout(PATIENCE, failing.providers()).await.unwrap();
+    assert!(is_unavailable(&read), "{read:?}");
+    // PostgreSQL itself would call this a success.
+    assert!(is_unavailable(&failing.commit().await));
+    other.execute("ROLLBACK").await.unwrap();
+    assert_eq!(registry.application(one.id).await, Ok(None));
+}
+
+#[tokio::test]
 async fn a_server_that_never_answers_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
