@@ -276,6 +276,8 @@ impl Portal {
         let mut change = registry.change(&Actor::Gateway, None).await?;
         todo.take(&mut change).await?;
         change.delete_application(application.id).await?;
+        // Whoever sends the request again, under the same idempotency key, wants it done.
+        change.forget_answered(application.id).await?;
         let action = match unknown {
             true => "application.create_undone_in_doubt",
             false => "application.create_undone",

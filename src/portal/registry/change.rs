@@ -847,6 +847,16 @@ impl Change {
         Ok(claimed)
     }
 
+    /// Forgets under which key something was made, so that the same request can make it anew.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn forget_answered(&mut self, subject: Uuid) -> Result<(), Error> {
+        self.run("DELETE FROM answered WHERE subject = $1", [subject.into()])
+            .await?;
+        Ok(())
+    }
+
     /// Keeps an answer for 24 hours; older ones are removed.
     ///
     /// # Errors

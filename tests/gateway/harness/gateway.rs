@@ -214,6 +214,16 @@ impl Gateway {
         Process::start(&self.program, directory, &self.environment, arguments)
     }
 
+    /// Stops the program and starts it with the same files, at other addresses.
+    pub(crate) async fn restart(&mut self) {
+        self.signal("TERM").await;
+        self.ended().await;
+        self.process = self.process(&[]);
+        let Process { log, child, .. } = &mut self.process;
+        (self.proxy, self.admin) = addresses(log, child).await;
+        self.wait_until_ready().await;
+    }
+
     /// Waits for the program to end.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         self.process.ended().await

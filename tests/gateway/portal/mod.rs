@@ -3,14 +3,19 @@
 //! of its sides, over a registry in SQLite.
 
 mod bodies;
+mod commands;
+mod gateways;
 mod limits;
 mod lists;
 mod openapi;
+mod outages;
 mod products;
 mod repeats;
 mod resources;
 mod routes;
 mod secrets;
+mod site;
+mod sources;
 mod story;
 mod work;
 

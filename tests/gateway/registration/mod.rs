@@ -27,6 +27,9 @@ use dcr_gateway::{
 };
 use prometheus::{IntCounterVec, Opts};
 
+/// Changes a client while it is made, as an identity provider's own rules may.
+pub(crate) type Twist = fn(&mut serde_json::Value);
+
 /// An identity provider as it stands in a configuration with nothing but these.
 pub(crate) fn provider(vendor: Vendor, issuer: &str) -> idp::Config {
     idp::Config {
