@@ -304,6 +304,12 @@ impl Registrar {
         }
     }
 
+    /// Whether each client is managed with a token of its own, which a call may replace (RFC 7592
+    /// section 3): whoever misses the answer cannot manage the client with what it has.
+    pub fn has_tokens_of_clients(&self) -> bool {
+        matches!(self.0.config.dialect, Dialect::Curity | Dialect::Generic)
+    }
+
     /// Makes a client, whole or not at all: a step that fails undoes those before it.
     ///
     /// # Errors

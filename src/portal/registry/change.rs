@@ -805,8 +805,22 @@ impl Change {
         Ok(taken.await? == 1)
     }
 
+    /// Whether an intent is there, of this process.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn holds_intent(&mut self, id: Uuid) -> Result<bool, Error> {
+        let process = self.registry.process().to_string();
+        let values = vec![
+            read::Value::Text(id.to_string()),
+            read::Value::Text(process),
+        ];
+        let sql = "SELECT id FROM intents WHERE id = $1 AND process = $2";
+        Ok(self.find(sql, values).await?.is_some())
+    }
+
     /// Makes an orphaned intent this process's own; false where another one was faster, or where
-    /// its process lives after all.
+    /// its process, another one, lives after all.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -819,10 +833,10 @@ impl Change {
         let registry = self.registry.clone();
         let living = within(registry.0.neighbours.living(&mut self.transaction)).await;
         let living = self.noted(living)?;
-        if living.contains(&owner) {
+        let process = registry.process();
+        if owner != process && living.contains(&owner) {
             return Ok(false);
         }
-        let process = registry.process();
         let claimed = self.run(
             "UPDATE intents SET process = $1 WHERE id = $2",
             [process.into(), id.into()],
@@ -864,6 +878,17 @@ impl Change {
             0 => Err(Error::Taken("an answer under this idempotency key")),
             _ => Ok(()),
         }
+    }
+
+    /// Forgets under which idempotency key a thing was made: who sends the request again gets
+    /// another one.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn forget_answered(&mut self, subject: Uuid) -> Result<(), Error> {
+        self.run("DELETE FROM answered WHERE subject = $1", [subject.into()])
+            .await?;
+        Ok(())
     }
 
     /// Notes that one session, or every session of a client so far, has ended.
