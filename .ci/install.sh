@@ -22,6 +22,26 @@ program_of_apt() { # PROGRAM PACKAGE
     return "$status"
 }
 
+# A Debian package as a tree in the build directory, with the libraries that it needs and the system
+# lacks: for servers whose programs find their other files beside them, and that must not be started.
+tree_of_apt() { # NAME PACKAGE
+    have apt-get && have dpkg-deb || return 1
+    local dir=target/tools/$1 new=target/tools/$1.new packages
+    rm -rf "$new" && mkdir -p "$new/archives" || return 1
+    apt-cache show "$2" >/dev/null 2>&1 || apt-get update -qq >/dev/null 2>&1
+    # Only a just-in-time compiler needs LLVM, and nothing goes wrong without it.
+    packages=$(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts \
+        --no-breaks --no-replaces --no-enhances "$2" | grep -E '^lib[a-z0-9.+-]+$' | grep -v '^libllvm' | sort -u)
+    packages=$(for package in $packages; do
+        dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || echo "$package"
+    done)
+    # shellcheck disable=SC2086 # names of packages, without spaces
+    (cd "$new/archives" && { apt-get download -qq "$2" $packages ||
+        { apt-get update -qq && apt-get download -qq "$2" $packages; }; }) >/dev/null 2>&1 &&
+        for archive in "$new"/archives/*.deb; do dpkg-deb -x "$archive" "$new" || return 1; done &&
+        rm -rf "$new/archives" "$dir" && mv "$new" "$dir"
+}
+
 # From PyPI into an environment of the build directory, whose programs come first from here on.
 from_pip() {
     [ -x target/tools/bin/pip ] || python3 -m venv target/tools

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # The gateway at work, on a machine with Rust, a C compiler and curl. Builds it, starts an identity
-# provider, an upstream and the gateway, registers an application, and calls an API with each kind
-# of credential. It goes on running until Ctrl-C, so that you can do the same.
+# provider, an upstream and the gateway, creates an application over the gateway's own API, which
+# registers it at the identity provider, and calls an API with each kind of credential. It goes on running until Ctrl-C, so that you can do the same.
 #
 #   examples/quickstart.sh            then try what it prints, in another terminal
 #   examples/quickstart.sh --once     ends at once: 0 if every answer was as expected
 #
 # Everything stays on 127.0.0.1. Ports: GATEWAY_PORT (8000), ADMIN_PORT (8001), UPSTREAM_PORT (9000),
 # IDP_PORT (9400); 0 takes a free one. PROFILE=release builds slower and runs faster. Configuration,
-# secrets and logs are in target/quickstart, or in QUICKSTART_DIR.
+# registry, secrets and logs are in target/quickstart, or in QUICKSTART_DIR.
 set -euo pipefail
 here=$PWD
 cd "$(dirname "$0")/.."
@@ -98,8 +98,9 @@ umask 077
 mkdir -p "$dir/secrets"
 secret >"$dir/secrets/session"
 secret >"$dir/secrets/admin"
-rm -f "$dir/cookies"
-echo 'applications: []' >"$dir/applications.yaml"
+secret >"$dir/secrets/registry"
+# The identity provider forgets everything when it ends, so what was registered there is gone.
+rm -f "$dir"/{cookies,registry.db*}
 
 start idp "$built/examples/idp" "127.0.0.1:$IDP_PORT"
 eventually idp "the identity provider does not start" origin idp
@@ -117,6 +118,7 @@ admin:
 identity_providers:
   - name: idp
     issuer: $idp
+    registration: { open: true }
 auth_strategies:
   - name: partners
     identity_provider: idp
@@ -131,7 +133,7 @@ apis:
     upstream:
       targets:
         - address: ${upstream#http://}
-registry: { file: applications.yaml }
+registry: { sqlite: registry.db, keys: [{ file: secrets/registry }] }
 YAML
 start gateway "$built/dcr-gateway" serve --config "$dir/gateway.yaml"
 eventually gateway "the gateway does not start" listener proxy
@@ -148,27 +150,26 @@ admin              $admin   /readyz, /metrics
 files              $dir
 TEXT
 
-step "register an application at the identity provider (RFC 7591)"
-metadata='{"client_name": "Trip Planner", "grant_types": ["client_credentials"]}'
-answer=$(call -f "$idp/register" -H 'Content-Type: application/json' -d "$metadata") ||
-    die "the identity provider does not register the application"
+# operator METHOD PATH [BODY]: asks the gateway's own API, and leaves its answer in $answer.
+operator() {
+    local body=()
+    [ -z "${3:-}" ] || body=(-H 'Content-Type: application/json' -d "$3")
+    answer=$(call -X "$1" "$admin$2" -H "Authorization: Bearer $(<"$dir/secrets/admin")" "${body[@]}")
+    [[ $answer != *'"code"'* ]] || die "$1 $2: $answer"
+}
+
+step "create an application, which registers it at the identity provider (RFC 7591)"
+operator GET /v2/application-auth-strategies
+strategy=$(sed 's/.*"data":\[{"id":"\([^"]*\)".*/\1/' <<<"$answer")
+operator POST /v2/applications "{\"name\": \"Trip Planner\", \"owner\": {\"type\": \"developer\", \"id\": \"dana@example.com\"}, \"auth_strategy_id\": \"$strategy\"}"
+application=$(sed 's/^{"id":"\([^"]*\)".*/\1/' <<<"$answer")
 id=$(member client_id <<<"$answer")
 secret=$(member client_secret <<<"$answer")
-cat >"$dir/applications.next" <<YAML
-applications:
-  - name: Trip Planner
-    developer: dana@example.com
-    auth_strategy: partners
-    client_id: $id
-    registrations: { flights: approved }
-YAML
-mv "$dir/applications.next" "$dir/applications.yaml"
-live() { call "$admin/metrics" | grep '^dcr_applications 1$' || true; }
-eventually gateway "the gateway does not pick up applications.yaml" live
+operator POST "/v2/applications/$application/registrations" '{"api_id": "flights", "status": "approved"}'
 cat <<TEXT
 client id          $id
 client secret      $secret
-$dir/applications.yaml names it, and the running gateway has picked that up
+shown this once; the application may call /flights, and the running gateway knows
 TEXT
 
 # Printed, so that it can be pasted; run, so that it is known to work.
@@ -216,7 +217,9 @@ if [ -n "$once" ]; then
 fi
 step "running; Ctrl-C ends it. Paste the commands above into another terminal, or try"
 cat <<TEXT
-edit $dir/applications.yaml   say "status: suspended": live within a second
+curl -X PATCH $admin/v2/applications/$application -H "Authorization: Bearer \$(<$dir/secrets/admin)" \\
+    -H "Content-Type: application/json" -d '{"status": "suspended"}'   live at once; "active" undoes it
+curl -X POST $admin/v2/applications/$application/regenerate-secret -H "Authorization: Bearer \$(<$dir/secrets/admin)"
 edit $dir/gateway.yaml        add an API: live within a second
 tail -f $dir/gateway.log      a line for each request, with the reason of a refusal
 kill ${pids[0]}   stop the identity provider: what is known goes on working, the rest gets 503, not 401

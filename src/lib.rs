@@ -32,9 +32,9 @@
 //! | floor | modules | what they do |
 //! | --- | --- | --- |
 //! | 5 | [`server`], [`guard`] | the two ways to run it: as a program, which binds, replaces and stops everything and has an operator's address; in another's |
-//! | 4 | [`reload`] | applies edited files |
-//! | 3 | [`proxy`] | the data plane: judges requests and forwards them |
-//! | 2 | [`idp`], [`directory`] | what is said to IdPs; every application in memory |
+//! | 4 | [`reload`] | applies edited files, and what a registry brings |
+//! | 3 | [`proxy`], [`portal`] | the data plane: judges requests and forwards them; the control plane: registers applications, and keeps them in a registry. They do not know each other: they meet in the directory |
+//! | 2 | [`idp`], [`directory`] | what is said to IdPs, registering clients included; every application in memory |
 //! | 1 | [`token`], [`telemetry`] | tokens, keys and cookies; log lines and metrics |
 //! | 0 | [`model`], [`clock`] | the domain's words; the one reader of the time |
 //!
@@ -68,6 +68,17 @@
 //! sent the same way and tells what every check finds ([`telemetry::checks`]): that is what
 //! `dcr-gateway explain` prints.
 //!
+//! # Life of an application
+//!
+//! 1. [`portal::api`] reads an operator's request and asks a [`portal::Portal`] for what it says.
+//! 2. Before an IdP is asked to change anything, the intent is written to the
+//!    [`portal::registry`]. An [`idp::registration::Registrar`] then speaks the IdP's dialect, and
+//!    one transaction keeps the outcome and takes the intent away. What is interrupted in between
+//!    is finished or undone, by this process or by the next.
+//! 3. [`portal::live`] puts every change to work before anybody is answered: applications in the
+//!    [`directory`], strategies through [`reload`], ended sessions in the data plane. Other gateways
+//!    that share the registry follow it the same way.
+//!
 //! # Always true
 //!
 //! - Nothing is forwarded without a permit; one function makes permits, for each request anew. What
@@ -77,6 +88,9 @@
 //! - An IdP's failure is never a 401, and a bad credential never a 5xx.
 //! - No token, secret or cookie is in a log line, a metric, an error or `Debug` output.
 //! - A faulty file changes nothing. A good one is applied whole, between two requests.
+//! - A client's secret is in the one answer that makes it, and nowhere else. What clients are managed
+//!   with is kept sealed.
+//! - What was taken away is refused before the answer says that it was.
 //! - On the request path of a known credential there is no lock that another request can hold for
 //!   long, no system call of our own, and no metric looked up by its labels.
 

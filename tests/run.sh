@@ -23,6 +23,9 @@ need openssl openssl
 need systemd-analyze systemd
 have promtool || program_of_apt promtool prometheus ||
     { echo "tests/run.sh: install promtool (package prometheus)" >&2; exit 1; }
+postgresql() { [ -x "$1/usr/lib/postgresql/15/bin/initdb" ]; }
+postgresql "" || postgresql target/tools/postgresql || tree_of_apt postgresql postgresql-15 ||
+    { echo "tests/run.sh: install PostgreSQL 15 (package postgresql-15)" >&2; exit 1; }
 
 packages() { [ "$1/node_modules" -nt "$1/package.json" ] || (cd "$1" && npm install --silent && touch node_modules); }
 packages tests/idp/oidc-provider

@@ -107,30 +107,6 @@ pub async fn exchange<'a>(
     granted
 }
 
-/// Asks another token endpoint of the IdP, one for its own API: with the pair in the form, and
-/// apart from the calls of the data plane.
-///
-/// # Errors
-/// As [`exchange`].
-pub async fn exchange_at<'a>(
-    provider: &Provider,
-    url: url::Url,
-    (client_id, secret): (&'a ClientId, &'a Secret),
-    wanted: &Wanted<'a>,
-    asked: Timestamp,
-) -> Result<Granted, Error> {
-    let preset = provider.config().vendor.preset();
-    let mut fields = vec![("grant_type", "client_credentials".into())];
-    fields.extend(preset.fields(wanted, &url));
-    let method = super::AuthMethod::ClientSecretPost;
-    let request = provider.form(url, method, client_id, secret, fields);
-    let answer = provider
-        .caller()
-        .send(Endpoint::Registration, request)
-        .await?;
-    read(&answer, preset, asked).map_err(|error| error.without(secret))
-}
-
 /// Reads the token endpoint's answer (RFC 6749 sections 5.1 and 5.2), tolerantly in what does not
 /// matter: the status may be 201, `expires_in` a text, `token_type` absent or in any case.
 ///

@@ -201,7 +201,8 @@ impl Provider {
                 Err(unavailable) => known.ok_or(unavailable)?,
             },
         };
-        let Some(uri) = metadata.jwks_uri.clone() else {
+        let keys = metadata.jwks_uri.clone().filter(|_| inner.reads_keys);
+        let Some(uri) = keys else {
             // An IdP of opaque tokens only has no keys; that is no fault.
             inner.next.store(Some(Arc::new(METADATA_TIME)));
             return Ok(());

@@ -145,6 +145,8 @@ pub struct Provider(Arc<Inner>);
 struct Inner {
     config: Config,
     caller: Caller,
+    /// Whether keys are fetched along with the metadata.
+    reads_keys: bool,
     metadata: ArcSwapOption<Metadata>,
     /// Every `iss` that is this IdP's, as far as known.
     issuers: ArcSwapOption<Vec<String>>,
@@ -178,7 +180,7 @@ impl Provider {
         calls: IntCounterVec,
         runtime: &Handle,
     ) -> Result<Self, reqwest::Error> {
-        let provider = Self::at_rest(config, calls, runtime)?;
+        let provider = Self::make(config, calls, runtime, true)?;
         let task = runtime.spawn(keys::refresh(Arc::downgrade(&provider.0)));
         *provider
             .0
@@ -188,8 +190,8 @@ impl Provider {
         Ok(provider)
     }
 
-    /// Makes one that fetches nothing before it is needed, and keeps nothing fresh: for a program
-    /// that asks a question or two and ends.
+    /// Makes one that fetches its metadata when that is needed, keeps nothing fresh and verifies
+    /// nothing: for a program that registers a client and ends.
     ///
     /// # Errors
     /// As [`Provider::start`].
@@ -197,6 +199,15 @@ impl Provider {
         config: Config,
         calls: IntCounterVec,
         runtime: &Handle,
+    ) -> Result<Self, reqwest::Error> {
+        Self::make(config, calls, runtime, false)
+    }
+
+    fn make(
+        config: Config,
+        calls: IntCounterVec,
+        runtime: &Handle,
+        reads_keys: bool,
     ) -> Result<Self, reqwest::Error> {
         let mut issuers = Vec::new();
         if !config.asks_for_issuer() {
@@ -207,6 +218,7 @@ impl Provider {
         }
         Ok(Self(Arc::new(Inner {
             caller: Caller::new(&config, calls)?,
+            reads_keys,
             config,
             metadata: ArcSwapOption::empty(),
             issuers: ArcSwapOption::from_pointee(issuers),

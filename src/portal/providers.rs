@@ -63,7 +63,7 @@ impl Portal {
         if let Some(id) = self.repeated(caller, KIND).await? {
             return Ok(Created::before(self.provider(id).await?));
         }
-        let split = konnect::split(&new.provider_type, new.dcr_config);
+        let split = konnect::provider::split(&new.provider_type, new.dcr_config);
         let (settings, secrets) = split.map_err(Error::Invalid)?;
         let now = clock::now();
         let mut provider = Provider {
@@ -119,7 +119,7 @@ impl Portal {
                 whole.insert(name.clone(), json!(secret.expose()));
             }
             whole.extend(members);
-            let split = konnect::split(&provider.provider_type, whole);
+            let split = konnect::provider::split(&provider.provider_type, whole);
             (provider.settings, provider.secrets) = split.map_err(Error::Invalid)?;
         }
         label(&mut provider.labels, patch.labels);
@@ -212,7 +212,7 @@ impl Portal {
 
     /// What the configuration says of a provider that is to be put beside it.
     async fn check_provider(&self, provider: &Provider) -> Result<(), Error> {
-        if !url::Url::parse(&provider.issuer).is_ok_and(|url| konnect::is_usable(&url)) {
+        if !url::Url::parse(&provider.issuer).is_ok_and(|url| konnect::provider::is_usable(&url)) {
             return Err(Error::Invalid(vec![Fault::new(
                 "issuer",
                 "url",
@@ -220,8 +220,8 @@ impl Portal {
             )]));
         }
         let view = self.surroundings().view();
-        if konnect::reached_through(provider) != provider.name {
-            let name = konnect::reached_through(provider);
+        if konnect::provider::reached_through(provider) != provider.name {
+            let name = konnect::provider::reached_through(provider);
             let mut known = view.identity_providers.iter();
             let Some(idp) = known.find(|idp| *idp.config().name == *name) else {
                 return Err(Error::Invalid(vec![Fault::new(
@@ -314,7 +314,7 @@ impl Portal {
     /// Speaks for a provider.
     pub(super) fn registrar(&self, provider: &Provider) -> Result<Registrar, Error> {
         let view = self.surroundings().view();
-        let name = konnect::reached_through(provider);
+        let name = konnect::provider::reached_through(provider);
         let mut known = view.identity_providers.iter();
         let idp = known.find(|idp| *idp.config().name == *name);
         let idp = idp.ok_or_else(|| Error::Conflict {
@@ -323,9 +323,8 @@ impl Portal {
         })?;
         let config = match (&provider.source, &idp.config().registration) {
             (Source::File, Some(config)) => config.clone(),
-            (_, _) => {
-                konnect::registration(provider).map_err(|fault| Error::Invalid(vec![fault]))?
-            }
+            (_, _) => konnect::provider::registration(provider)
+                .map_err(|fault| Error::Invalid(vec![fault]))?,
         };
         let mut registrars = self
             .0
@@ -380,7 +379,7 @@ fn of_file(config: &idp::Config) -> Option<Provider> {
         id: file_id(KIND, &config.name),
         name: config.name.to_string(),
         display_name: config.name.to_string(),
-        provider_type: konnect::provider_type(registration.dialect).to_owned(),
+        provider_type: konnect::provider::provider_type(registration.dialect).to_owned(),
         issuer: config.issuer.clone(),
         settings,
         secrets: Default::default(),

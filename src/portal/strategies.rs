@@ -86,7 +86,7 @@ impl Portal {
             updated_at: now,
             revision: 0,
         };
-        self.check_strategy(&strategy).await?;
+        self.check_strategy(&mut strategy).await?;
         let mut change = caller.change(registry).await?;
         strategy.revision = change.revision();
         change.put_strategy(&strategy).await.map_err(taken)?;
@@ -136,7 +136,7 @@ impl Portal {
         }
         label(&mut strategy.labels, patch.labels);
         strategy.updated_at = clock::now();
-        self.check_strategy(&strategy).await?;
+        self.check_strategy(&mut strategy).await?;
         let mut change = caller.change(registry).await?;
         let known = change.strategies().await?;
         if !known
@@ -214,19 +214,24 @@ impl Portal {
         }
     }
 
-    async fn check_strategy(&self, strategy: &Strategy) -> Result<(), Error> {
-        let faults = konnect::check(&strategy.settings);
+    /// Whether the configuration is good with it. One whose DCR provider stands in the file goes by
+    /// that one's settings of the identity provider.
+    async fn check_strategy(&self, strategy: &mut Strategy) -> Result<(), Error> {
+        let faults = konnect::strategy::check(&strategy.settings);
         if !faults.is_empty() {
             return Err(Error::Invalid(faults));
         }
         let registry = self.registry()?;
-        let mut providers = registry.providers().await?;
+        let providers = registry.providers().await?;
         if let Some(id) = strategy.provider
             && !providers.iter().any(|known| known.id == id)
         {
-            // One of the file may serve it too: applications are then registered there.
             match self.provider(id).await {
-                Ok(provider) => providers.push(provider),
+                Ok(provider) => {
+                    let settings = &mut strategy.settings;
+                    let entry = settings.entry("identity_provider");
+                    entry.or_insert_with(|| json!(provider.name));
+                }
                 Err(Error::NotFound(_)) => {
                     return Err(Error::Invalid(vec![Fault::new(
                         "dcr_provider_id",
@@ -237,13 +242,33 @@ impl Portal {
                 Err(other) => return Err(other),
             }
         }
-        providers.retain(|known| known.source == Source::Registry);
+        if let Some(named) = strategy.settings.get("identity_provider") {
+            let view = self.surroundings().view();
+            let mut idps = view.identity_providers.iter();
+            let idp = idps.find(|idp| named.as_str() == Some(&idp.config().name));
+            let issuer = strategy.settings.get("issuer").and_then(Value::as_str);
+            let fault = match idp {
+                None => Some((
+                    "identity_provider",
+                    "expected the name of an identity provider",
+                )),
+                Some(idp) if Some(&*idp.config().issuer) != issuer => Some((
+                    "issuer",
+                    "expected the issuer of the identity provider in the configuration file",
+                )),
+                Some(_) => None,
+            };
+            if let Some((name, reason)) = fault {
+                let field = format!("configs.openid-connect.{name}");
+                return Err(Error::Invalid(vec![Fault::new(field, "reference", reason)]));
+            }
+        }
         let mut strategies = registry.strategies().await?;
         strategies.retain(|known| known.id != strategy.id);
         strategies.push(strategy.clone());
         let apis = registry.apis().await?;
         let additions = konnect::additions(&providers, &strategies, &apis);
-        let own_issuer = konnect::own_issuer(strategy);
+        let own_issuer = konnect::strategy::own_issuer(strategy);
         let entries = [
             ("auth_strategies", &*strategy.name),
             ("identity_providers", &*own_issuer),

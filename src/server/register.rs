@@ -18,6 +18,13 @@ use std::{
 use prometheus::IntCounterVec;
 use serde_json::{Map, Value, json};
 use tokio::runtime;
+use tracing_subscriber::{
+    Layer as _,
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 use url::Url;
 use uuid::Uuid;
 
@@ -269,13 +276,17 @@ fn block_on(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> 
     // As in `serve`: before anything of TLS is made.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // Waits and warnings, beside the answer.
-    let _ = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+    let ours = Targets::new()
+        .with_target("dcr_gateway::idp::discovery", LevelFilter::ERROR)
+        .with_target("dcr_gateway::idp::registration", LevelFilter::INFO);
+    let layer = fmt::layer()
+        .without_time()
         .with_ansi(false)
         .with_target(false)
-        .without_time()
-        .with_max_level(tracing::Level::INFO)
-        .try_init();
+        .with_writer(io::stderr)
+        .with_filter(ours);
+    // Where a program around this one has a subscriber already, its lines go there.
+    let _ = tracing_subscriber::registry().with(layer).try_init();
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::Local(format!("no runtime: {error}")))?;
     let result = runtime.block_on(work);
@@ -548,29 +559,35 @@ async fn find(resource: &str, vendor: Vendor, way: &Way) -> Result<String, Error
         asked: asked(place),
         why,
     };
-    // On this machine a server may be without TLS; elsewhere nothing is asked in the clear.
-    let ways = [webfinger::Plain::Never, webfinger::Plain::Loopback];
-    let mut last = None;
-    for plain in ways {
-        let question = match webfinger::question(resource, plain) {
-            Err(webfinger::Error::InTheClear) if plain == webfinger::Plain::Never => continue,
-            question => question.map_err(|error| failed("nobody", error.to_string()))?,
-        };
-        if last.is_some() && question.scheme() == "https" {
-            break;
+    let question = |plain| {
+        let question = webfinger::question(resource, plain);
+        question.map_err(|error| failed("nobody", error.to_string()))
+    };
+    let place = |question: &Url| question[..url::Position::BeforePath].to_owned();
+    let first = question(webfinger::Plain::Loopback)?;
+    let at = place(&first);
+    let is_plain = first.scheme() == "http";
+    let failure = match webfinger::find(&caller, first).await {
+        Ok(issuer) => return Ok(issuer),
+        Err(failure) => failure,
+    };
+    // A server of this machine that wants TLS says so, or hangs up.
+    let wants_tls = match &failure {
+        webfinger::Failure::Status(status) => *status == 400,
+        webfinger::Failure::Unavailable(unavailable) => {
+            matches!(unavailable.kind, Trouble::Transport(_))
         }
-        let place = question[..url::Position::BeforePath].to_owned();
-        match webfinger::find(&caller, question).await {
-            Ok(issuer) => return Ok(issuer),
-            Err(webfinger::Failure::Unavailable(unavailable))
-                if matches!(unavailable.kind, Trouble::Transport(_)) =>
-            {
-                last = Some(failed(&place, unavailable.to_string()));
-            }
-            Err(failure) => return Err(failed(&place, failure.to_string())),
-        }
+        webfinger::Failure::Answer(_) => false,
+    };
+    if is_plain
+        && wants_tls
+        && let Ok(second) = webfinger::question(resource, webfinger::Plain::Never)
+    {
+        let at = place(&second);
+        let found = webfinger::find(&caller, second).await;
+        return found.map_err(|failure| failed(&at, failure.to_string()));
     }
-    Err(last.unwrap_or_else(|| failed("nobody", webfinger::Error::Resource.to_string())))
+    Err(failed(&at, failure.to_string()))
 }
 
 fn registrar(

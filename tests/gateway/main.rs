@@ -33,6 +33,7 @@ mod methods;
 mod monitoring;
 mod nginx;
 mod outages;
+mod portal;
 mod quickstart;
 mod real_idp;
 mod registration;

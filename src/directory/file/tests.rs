@@ -1,5 +1,7 @@
 use std::fmt::Write as _;
 
+use proptest::prelude::*;
+
 use super::*;
 
 const GOOD: &str = "\
@@ -210,4 +212,68 @@ fn times_are_read_with_any_offset() {
     ] {
         assert_eq!(timestamp(text), seconds.map(Timestamp::from_secs), "{text}");
     }
+}
+
+prop_compose! {
+    fn any_entry()(
+        texts in any::<[String; 3]>(),
+        client in "\\PC{1,20}",
+        status in prop::sample::select(STATUSES.map(|(_, status)| status).to_vec()),
+        registrations in prop::collection::btree_map(
+            any::<String>(),
+            prop::sample::select(REGISTRATIONS.map(|(_, state)| state).to_vec()),
+            0..4,
+        ),
+        id in any::<u128>(),
+        from in prop_oneof![Just(0), 0..253_402_300_800_000_i64],
+    ) -> Entry {
+        let [name, developer, strategy] = texts;
+        Entry {
+            strategy: strategy.into(),
+            client_id: ClientId::new(client).unwrap(),
+            application: Application {
+                id: Uuid::from_u128(id),
+                name: name.into(),
+                developer: developer.into(),
+                status,
+                registrations: registrations
+                    .into_iter()
+                    .map(|(api, state)| (api.into(), state))
+                    .collect(),
+                credentials_valid_from: Timestamp::from_millis(from),
+            },
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(entry in any_entry()) {
+        let mut text = String::new();
+        write(std::slice::from_ref(&entry), &mut text).unwrap();
+        let file: Arc<Path> = Path::new("applications.yaml").into();
+        let (entries, warnings) = parse(&file, text.as_bytes(), &Known::all()).unwrap();
+        prop_assert_eq!(entries, [entry]);
+        prop_assert_eq!(warnings, []);
+    }
+}
+
+#[test]
+fn times_that_no_file_can_say_are_written_all_the_same() {
+    for (millis, expected) in [(i64::MIN, 0), (-1, 0), (i64::MAX, 253_402_300_799_999)] {
+        let (mut entries, _) = read(GOOD).unwrap();
+        entries[0].application.credentials_valid_from = Timestamp::from_millis(millis);
+        let mut text = String::new();
+        write(&entries, &mut text).unwrap();
+        let (entries, _) = read(&text).unwrap();
+        let from = entries[0].application.credentials_valid_from;
+        assert_eq!(from.millis(), expected);
+    }
+}
+
+#[test]
+fn an_empty_list_is_written_and_read() {
+    let mut text = String::new();
+    write(&[], &mut text).unwrap();
+    assert_eq!(read(&text), Ok((Vec::new(), Vec::new())));
 }

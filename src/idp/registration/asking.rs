@@ -323,11 +323,6 @@ impl<'a> Asking<'a> {
         secret: &Secret,
         (scope, audience): (Option<String>, Option<String>),
     ) -> Result<Kept, Error> {
-        // Tokens for Okta's own API come from the org, not from one of its authorization servers.
-        let own = match self.config().dialect {
-            Dialect::Okta => Some(super::okta::token_endpoint(self)?),
-            _ => None,
-        };
         let wanted = Wanted {
             scope: scope.as_deref(),
             audience: audience.as_deref(),
@@ -337,17 +332,8 @@ impl<'a> Asking<'a> {
         let mut pause = PAUSE.0;
         let granted = loop {
             let asked = clock::now();
-            let provider = self.provider();
-            let exchange = async {
-                match own.clone() {
-                    Some(url) => {
-                        grant::exchange_at(provider, url, (id, secret), &wanted, asked).await
-                    }
-                    None => {
-                        grant::exchange(provider, id, secret, &wanted, asked, Checks::OFF).await
-                    }
-                }
-            };
+            let exchange =
+                grant::exchange(self.provider(), id, secret, &wanted, asked, Checks::OFF);
             let exchanged = tokio::time::timeout(self.left(), exchange).await;
             match exchanged.unwrap_or_else(|_| Err(out_of_time().into())) {
                 Ok(granted) => break granted,
@@ -401,10 +387,6 @@ impl<'a> Asking<'a> {
                 scope = Some(format!("{graph}{DEFAULT}"));
             }
             Dialect::Curity if scope.is_none() => scope = Some("dcr".to_owned()),
-            Dialect::Okta if scope.is_none() => {
-                let all = "okta.clients.register okta.clients.manage okta.apps.manage";
-                scope = Some(all.to_owned());
-            }
             _ => {}
         }
         Ok((scope, audience))

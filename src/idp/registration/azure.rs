@@ -12,7 +12,9 @@
 //!
 //! A client has no scopes here: an API's roles are assigned to it by whoever runs the API.
 
+mod application;
 mod graph;
+mod refusal;
 
 use std::time::Duration;
 
@@ -30,7 +32,8 @@ use crate::{
     model::credential::{ClientId, Secret},
     telemetry::checks::Checks,
 };
-use graph::{Age, Application, Graph, Named, SPREADING};
+use application::Application;
+use graph::{Age, Graph, Named, SPREADING};
 
 /// Characters that Graph takes of a name, and of a description or a note.
 const LONGEST: (usize, usize) = (256, 1024);

@@ -209,9 +209,10 @@ pub(super) fn removed(asking: &Asking<'_>, answer: &Answer) -> Result<(), Error>
     match answer.status.as_u16() {
         200 | 202 | 204 | 404 | 410 => Ok(()),
         401 => {
-            tracing::info!(
+            tracing::warn!(
                 identity_provider = &*asking.provider().config().name,
-                "a client to be deleted is not known to the identity provider (any more)"
+                "a client to be deleted is not known to the identity provider, and counts as \
+                 deleted; had its registration access token run out, it is still there"
             );
             Ok(())
         }

@@ -8,8 +8,8 @@
 mod asked;
 mod asking;
 mod management;
-mod returned;
-mod words;
+pub mod returned;
+pub mod words;
 
 mod auth0;
 mod azure;

@@ -286,11 +286,6 @@ pub(super) async fn adopt(asking: &Asking<'_>, client_id: &ClientId) -> Result<M
     Ok(nothing())
 }
 
-/// Where tokens for Okta's own API come from.
-pub(super) fn token_endpoint(asking: &Asking<'_>) -> Result<Url, Error> {
-    at(asking, &["oauth2", "v1", "token"])
-}
-
 /// The client's name at Okta. The application's id comes first, by which the client is found again.
 fn name(request: &Request) -> String {
     let name = format!("{} {}", request.application, request.name);
@@ -414,7 +409,8 @@ async fn get(
     }
 }
 
-/// Sends with the API token, or with an access token for Okta's own API.
+/// Sends with the API token, or with an access token for Okta's own API: a client that has a secret
+/// gets none of those, only one that signs with a key.
 async fn send(
     asking: &Asking<'_>,
     what: &'static str,
@@ -422,9 +418,17 @@ async fn send(
     make: impl Fn() -> RequestBuilder,
 ) -> Result<Answer, Error> {
     let make = || make().header(header::ACCEPT, "application/json");
-    let Access::ApiKey(key) = &asking.config().access else {
-        let make = |token: &Secret| make().bearer_auth(token.expose());
-        return asking.send_with_token(what, safety, make).await;
+    let key = match &asking.config().access {
+        Access::ApiKey(key) => key,
+        Access::InitialAccessToken(_) => {
+            let make = |token: &Secret| make().bearer_auth(token.expose());
+            return asking.send_with_token(what, safety, make).await;
+        }
+        Access::InitialClient { .. } | Access::Open => {
+            return Err(Error::Impossible(
+                "registering without an API token (for its own API Okta gives tokens to no client                  with a secret: set registration.api_key, dcr_token)",
+            ));
+        }
     };
     let mut line = HeaderValue::try_from(format!("SSWS {}", key.expose())).map_err(|_| {
         Error::Access("the API token holds a character that no header may hold".to_owned())
@@ -483,14 +487,15 @@ fn refused(asking: &Asking<'_>, answer: &Answer, subject: Subject) -> Error {
              another one at Okta (Security, API, Tokens)"
         )),
         (401, _, false) => Error::Access(format!(
-            "{told}; the token has to be for Okta's own API, from the org authorization server"
+            "{told}; the initial access token has to be for Okta's own API, from the org \
+             authorization server, and ends after an hour"
         )),
         (403, Some("E0000006") | None, true) => Error::Access(format!(
             "{told}; the administrator who made the API token has to be allowed to manage \
              applications"
         )),
         (403, Some("E0000006") | None, false) => Error::Access(format!(
-            "{told}; grant the initial client okta.clients.register and okta.clients.manage, and \
+            "{told}; the initial access token needs okta.clients.register and okta.clients.manage, and \
              okta.apps.manage for several secrets"
         )),
         // A feature that is off, a limit of the org.

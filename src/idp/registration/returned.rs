@@ -30,13 +30,16 @@ const MILLIS: f64 = 1e11;
 
 /// A client as the IdP returned it.
 #[derive(Debug)]
-pub(super) struct Returned {
+pub struct Returned {
     members: Map<String, Value>,
 }
 
 impl Returned {
-    /// Reads an answer. What is no JSON object leaves open what was done.
-    pub(super) fn read(answer: &Answer) -> Result<Self, Error> {
+    /// Reads an answer.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where it is no JSON object, which leaves open what was done.
+    pub fn read(answer: &Answer) -> Result<Self, Error> {
         let unreadable = Trouble::Unreadable("the registration answer is no JSON object");
         let members = json::object(&answer.body);
         let members = members.map_err(|_| unreadable.after(Duration::from_secs(1)))?;
@@ -44,32 +47,32 @@ impl Returned {
     }
 
     /// One that was told already.
-    pub(super) fn of(members: Map<String, Value>) -> Self {
+    pub fn of(members: Map<String, Value>) -> Self {
         Self { members }
     }
 
     /// All of it.
-    pub(super) fn members(&self) -> &Map<String, Value> {
+    pub fn members(&self) -> &Map<String, Value> {
         &self.members
     }
 
     /// A member that is there and not null.
-    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+    pub fn get(&self, name: &str) -> Option<&Value> {
         self.members.get(name).filter(|value| !value.is_null())
     }
 
     /// A member that is a text with something in it.
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
+    pub fn text(&self, name: &str) -> Option<&str> {
         self.get(name)?.as_str().filter(|text| !text.is_empty())
     }
 
     /// Its id.
-    pub(super) fn client_id(&self) -> Option<ClientId> {
+    pub fn client_id(&self) -> Option<ClientId> {
         ClientId::new(self.text("client_id")?)
     }
 
     /// Its secret, where there is one in the answer.
-    pub(super) fn issued(&self) -> Option<Issued> {
+    pub fn issued(&self) -> Option<Issued> {
         Some(Issued {
             id: None,
             secret: Secret::new(self.text("client_secret")?),
@@ -78,12 +81,12 @@ impl Returned {
     }
 
     /// The scopes that it has, where they are told.
-    pub(super) fn scopes(&self) -> Option<Vec<String>> {
+    pub fn scopes(&self) -> Option<Vec<String>> {
         self.get("scope").and_then(words)
     }
 
     /// What of it may be shown.
-    pub(super) fn shown(mut self) -> Map<String, Value> {
+    pub fn shown(mut self) -> Map<String, Value> {
         for name in SECRET {
             self.members.remove(name);
         }
@@ -94,11 +97,7 @@ impl Returned {
     ///
     /// # Errors
     /// Why not, for an operator.
-    pub(super) fn check(
-        &self,
-        asked: &Map<String, Value>,
-        now: Timestamp,
-    ) -> Result<Issued, String> {
+    pub fn check(&self, asked: &Map<String, Value>, now: Timestamp) -> Result<Issued, String> {
         if self.text("token_endpoint_auth_method") == Some("none") {
             return Err("it is public: its token_endpoint_auth_method is none".to_owned());
         }
@@ -119,7 +118,7 @@ impl Returned {
     ///
     /// # Errors
     /// Why not, for an operator.
-    pub(super) fn check_adopted(&self) -> Result<(), String> {
+    pub fn check_adopted(&self) -> Result<(), String> {
         if self.text("token_endpoint_auth_method") == Some("none") {
             return Err("it is public: its token_endpoint_auth_method is none".to_owned());
         }
@@ -133,7 +132,10 @@ impl Returned {
     }
 
     /// Grants: `client_credentials`, and none that was not asked for.
-    pub(super) fn check_grants(&self, asked: &Map<String, Value>) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// Which grant is missing or too many.
+    pub fn check_grants(&self, asked: &Map<String, Value>) -> Result<(), String> {
         let Some(grants) = self.get("grant_types").and_then(words) else {
             return Ok(());
         };
@@ -150,7 +152,10 @@ impl Returned {
     }
 
     /// Scopes: none that was not asked for, where some were; never one to manage clients with.
-    pub(super) fn check_scopes(&self, asked: &Map<String, Value>) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// Which scope is too many.
+    pub fn check_scopes(&self, asked: &Map<String, Value>) -> Result<(), String> {
         let Some(scopes) = self.scopes() else {
             return Ok(());
         };
@@ -174,7 +179,7 @@ impl Returned {
 }
 
 /// Removes a client that cannot be used or finished; what is to be told then.
-pub(super) async fn undo(
+pub async fn undo(
     client_id: ClientId,
     management: Management,
     cause: Error,
@@ -199,7 +204,7 @@ pub(super) async fn undo(
 
 /// When a secret ends: seconds since 1970 as number or text, or a date as RFC 3339 writes it; 0,
 /// and what is none of these, is never (RFC 7591 section 3.2.1).
-pub(super) fn end(value: &Value) -> Option<Timestamp> {
+pub fn end(value: &Value) -> Option<Timestamp> {
     let seconds = match value {
         Value::Number(number) => number.as_f64()?,
         Value::String(text) => match text.trim().parse() {
@@ -221,7 +226,7 @@ pub(super) fn end(value: &Value) -> Option<Timestamp> {
 }
 
 /// A point in time as RFC 3339 section 5.6 writes it.
-pub(super) fn date(text: &str) -> Option<Timestamp> {
+pub fn date(text: &str) -> Option<Timestamp> {
     let text = text.to_ascii_uppercase();
     let time = humantime::parse_rfc3339_weak(&text).ok()?;
     let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;

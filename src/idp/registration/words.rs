@@ -15,7 +15,7 @@ const LONGEST: usize = 300;
 const CAUSES: usize = 3;
 
 /// Status and words of an answer, in one printable line that repeats none of the secrets.
-pub(super) fn told(answer: &Answer, hidden: &[Secret]) -> String {
+pub fn told(answer: &Answer, hidden: &[Secret]) -> String {
     let status = answer.status.as_u16();
     let words = words(&answer.body);
     if answer.status.is_redirection() {

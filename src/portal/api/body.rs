@@ -112,7 +112,8 @@ fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
 pub(super) fn understand<T: Form>(body: Map<String, Value>) -> Result<Body<T>, Problem> {
     let refuse = |faults| Problem::invalid(Source::Body, faults);
     let schema = T::schema(&body).map_err(|fault| refuse(vec![fault]))?;
-    let given = Value::Object(body);
+    let mut given = Value::Object(body);
+    make_whole(&mut given);
     let faults = faults(schema, &given, T::FIXED)?;
     if !faults.is_empty() {
         return Err(refuse(faults));
@@ -121,6 +122,28 @@ pub(super) fn understand<T: Form>(body: Map<String, Value>) -> Result<Body<T>, P
         Ok(value) => Ok(Body { value, given }),
         // Where schema and type differ; the message may repeat a value.
         Err(_) => Err(Problem::new(Kind::InvalidParameters)),
+    }
+}
+
+/// Writes whole numbers as such: to JSON Schema 60.0 is an integer (draft 2020-12, validation
+/// section 6.1.1).
+fn make_whole(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            // Doubles are exact up to here, and no limit of the document lies beyond.
+            let whole = number.as_f64().filter(|_| number.is_f64());
+            let whole = whole.filter(|whole| whole.fract() == 0.0 && whole.abs() < 9e15);
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "it is whole and within the range"
+            )]
+            if let Some(whole) = whole {
+                *number = (whole as i64).into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(make_whole),
+        Value::Object(members) => members.values_mut().for_each(make_whole),
+        _ => {}
     }
 }
 

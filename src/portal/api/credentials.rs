@@ -141,7 +141,7 @@ pub(super) async fn list(
     operation_id = "create-credential",
     tag = TAG,
     params(("id" = Uuid, Path, description = "The application's id")),
-    request_body = Option<New>,
+    request_body = New,
     responses((status = 201, description = "It was made", body = Made)),
 )]
 pub(super) async fn create(

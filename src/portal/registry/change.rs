@@ -164,11 +164,12 @@ impl Registry {
 
 /// What every call goes through.
 impl Change {
-    /// Notes whether the database still takes part.
+    /// Notes whether the database still takes part. What it answered, and cannot be read, ended
+    /// nothing.
     fn noted<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         // A key that is there already was looked for before; met in a statement it ended the
         // transaction like any other failure.
-        self.failed |= result.is_err();
+        self.failed |= matches!(result, Err(Error::Unavailable(_) | Error::Taken(_)));
         result
     }
 
@@ -330,7 +331,8 @@ impl Change {
     /// See [`Error`].
     pub async fn providers(&mut self) -> Result<Vec<Provider>, Error> {
         let ring = self.ring.clone();
-        within(read::providers(&mut self.transaction, &ring)).await
+        let found = within(read::providers(&mut self.transaction, &ring)).await;
+        self.noted(found)
     }
 
     /// As [`Registry::strategies`].
@@ -338,7 +340,8 @@ impl Change {
     /// # Errors
     /// See [`Error`].
     pub async fn strategies(&mut self) -> Result<Vec<Strategy>, Error> {
-        within(read::strategies(&mut self.transaction)).await
+        let found = within(read::strategies(&mut self.transaction)).await;
+        self.noted(found)
     }
 
     /// As [`Registry::apis`].
@@ -346,7 +349,8 @@ impl Change {
     /// # Errors
     /// See [`Error`].
     pub async fn apis(&mut self) -> Result<Vec<Api>, Error> {
-        within(read::apis(&mut self.transaction)).await
+        let found = within(read::apis(&mut self.transaction)).await;
+        self.noted(found)
     }
 
     /// As [`Registry::application`].
@@ -355,7 +359,8 @@ impl Change {
     /// See [`Error`].
     pub async fn application(&mut self, id: Uuid) -> Result<Option<Application>, Error> {
         let ring = self.ring.clone();
-        within(read::application(&mut self.transaction, &ring, id)).await
+        let found = within(read::application(&mut self.transaction, &ring, id)).await;
+        self.noted(found)
     }
 
     /// The application that has a client.
@@ -369,7 +374,8 @@ impl Change {
     ) -> Result<Option<Application>, Error> {
         let ring = self.ring.clone();
         let found = read::application_of(&mut self.transaction, &ring, strategy, client_id);
-        within(found).await
+        let found = within(found).await;
+        self.noted(found)
     }
 
     /// As [`Registry::applications`].
@@ -382,13 +388,14 @@ impl Change {
         page: Page,
     ) -> Result<Listed<Application>, Error> {
         let ring = self.ring.clone();
-        within(read::applications(
+        let found = within(read::applications(
             &mut self.transaction,
             &ring,
             filter,
             page,
         ))
-        .await
+        .await;
+        self.noted(found)
     }
 
     /// As [`Registry::credentials`].
@@ -396,7 +403,8 @@ impl Change {
     /// # Errors
     /// See [`Error`].
     pub async fn credentials(&mut self, application: Uuid) -> Result<Vec<Credential>, Error> {
-        within(read::credentials(&mut self.transaction, application)).await
+        let found = within(read::credentials(&mut self.transaction, application)).await;
+        self.noted(found)
     }
 
     /// As [`Registry::registration`].
@@ -404,7 +412,8 @@ impl Change {
     /// # Errors
     /// See [`Error`].
     pub async fn registration(&mut self, id: Uuid) -> Result<Option<Registration>, Error> {
-        within(read::registration(&mut self.transaction, id)).await
+        let found = within(read::registration(&mut self.transaction, id)).await;
+        self.noted(found)
     }
 
     /// As [`Registry::registrations`].
@@ -416,7 +425,8 @@ impl Change {
         filter: &RegistrationFilter,
         page: Page,
     ) -> Result<Listed<Registration>, Error> {
-        within(read::registrations(&mut self.transaction, filter, page)).await
+        let found = within(read::registrations(&mut self.transaction, filter, page)).await;
+        self.noted(found)
     }
 
     /// As [`Registry::answered`].
@@ -425,7 +435,8 @@ impl Change {
     /// See [`Error`].
     pub async fn answered(&mut self, key: &str) -> Result<Option<Answered>, Error> {
         let after = clock::now().minus(ANSWERED_FOR);
-        within(read::answered(&mut self.transaction, key, after)).await
+        let found = within(read::answered(&mut self.transaction, key, after)).await;
+        self.noted(found)
     }
 }
 
@@ -850,6 +861,16 @@ impl Change {
         Ok(claimed)
     }
 
+    /// Forgets under which key something was made, so that the same request can make it anew.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn forget_answered(&mut self, subject: Uuid) -> Result<(), Error> {
+        self.run("DELETE FROM answered WHERE subject = $1", [subject.into()])
+            .await?;
+        Ok(())
+    }
+
     /// Keeps an answer for 24 hours; older ones are removed.
     ///
     /// # Errors
@@ -878,17 +899,6 @@ impl Change {
             0 => Err(Error::Taken("an answer under this idempotency key")),
             _ => Ok(()),
         }
-    }
-
-    /// Forgets under which idempotency key a thing was made: who sends the request again gets
-    /// another one.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn forget_answered(&mut self, subject: Uuid) -> Result<(), Error> {
-        self.run("DELETE FROM answered WHERE subject = $1", [subject.into()])
-            .await?;
-        Ok(())
     }
 
     /// Notes that one session, or every session of a client so far, has ended.

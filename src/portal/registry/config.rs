@@ -20,7 +20,9 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// PostgreSQL, by its URL (`postgres://user:password@host/database?sslmode=verify-full`):
-    /// several gateways share one.
+    /// several gateways share one. TLS is as `sslmode` says (by default `prefer`, which checks
+    /// nothing), against Mozilla's roots and those of `sslrootcert`. Each gateway keeps up to
+    /// twelve connections.
     Postgres(Secret),
     /// A file of SQLite's, made where there is none, readable by its owner alone; its directory
     /// has to be there. Processes of one machine may share it.

@@ -31,10 +31,11 @@ const CONNECT: Duration = Duration::from_secs(3);
 const CONNECTIONS: u32 = 10;
 
 /// What a connection is told. A writer of SQLite waits for another process's; whatever is committed
-/// is on the disk. At PostgreSQL no process that hangs holds up the others for long.
+/// is on the disk. At PostgreSQL a process that hangs in a transaction loses it, before those that
+/// wait for it give up.
 const SQLITE: &str = "PRAGMA busy_timeout = 4000; PRAGMA journal_mode = WAL; \
      PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;";
-const POSTGRES: &str = "SET lock_timeout = '4s'; SET idle_in_transaction_session_timeout = '10s'; \
+const POSTGRES: &str = "SET lock_timeout = '4s'; SET idle_in_transaction_session_timeout = '3s'; \
      SET synchronous_commit = on;";
 
 /// A database, as far as its statements differ.

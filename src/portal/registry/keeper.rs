@@ -55,10 +55,6 @@ pub(super) async fn keep(
         };
         let pause = match met {
             Ok(mut connection) => {
-                if !matches!(*state.borrow(), State::Ready) {
-                    tracing::info!("the registry answers");
-                }
-                state.send_replace(State::Ready);
                 let now = clock::instant();
                 if swept.is_none_or(|last| now.saturating_duration_since(last) >= SWEEP) {
                     swept = Some(now);
@@ -67,6 +63,10 @@ pub(super) async fn keep(
                         tracing::warn!(%error, "what is out of date stays in the registry for now");
                     }
                 }
+                if !matches!(*state.borrow(), State::Ready) {
+                    tracing::info!("the registry answers");
+                }
+                state.send_replace(State::Ready);
                 kept = Some(connection);
                 BEAT
             }

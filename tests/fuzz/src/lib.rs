@@ -26,6 +26,7 @@ mod head;
 mod introspection;
 mod key_set;
 mod path;
+mod registration;
 mod signer;
 mod token;
 mod token_answer;
@@ -46,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     ("introspection", introspection::run),
     ("key_set", key_set::run),
     ("path", path::run),
+    ("registration", registration::run),
     ("token", token::run),
     ("token_answer", token_answer::run),
 ];

@@ -12,6 +12,7 @@ pub(crate) mod idp;
 pub(crate) mod keys;
 pub(crate) mod nginx;
 pub(crate) mod peer;
+pub(crate) mod portal;
 pub(crate) mod postgres;
 pub(crate) mod real_idp;
 pub(crate) mod sockets;

@@ -19,15 +19,17 @@ use std::{
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::OnceCell;
 
-/// Where Debian's package has its programs, and where `tests/run.sh` puts them where it may not
-/// install any.
+/// Below which the files of Debian's package are: the system, or where `tests/run.sh` puts them.
 const PLACES: [&str; 2] = [
-    "/usr/lib/postgresql/15/bin",
-    concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/target/tools/postgresql/usr/lib/postgresql/15/bin"
-    ),
+    "/",
+    concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/postgresql"),
 ];
+
+/// Debian's directory for libraries of this machine's kind.
+const MULTIARCH: &str = match cfg!(target_arch = "aarch64") {
+    true => "aarch64-linux-gnu",
+    false => "x86_64-linux-gnu",
+};
 
 /// PostgreSQL refuses to run as root; this is Debian's `nobody`.
 const NOBODY: u32 = 65_534;
@@ -181,6 +183,44 @@ impl Database {
         PgConnection::connect(&self.url).await.unwrap()
     }
 
+    /// Every row of every table as text, and every byte of its files and of the cluster's log of
+    /// changes.
+    pub(crate) async fn contents(&self) -> (String, Vec<u8>) {
+        let mut connection = self.connect().await;
+        let tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'";
+        let tables: Vec<String> = sqlx::query_scalar(tables)
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        let mut rows = Vec::new();
+        for table in &tables {
+            let all = format!("SELECT t::text FROM {table} t");
+            let all = sqlx::query_scalar::<_, String>(AssertSqlSafe(all));
+            rows.extend(all.fetch_all(&mut connection).await.unwrap());
+        }
+        let written = sqlx::raw_sql("CHECKPOINT");
+        written.execute(&mut connection).await.unwrap();
+        let place = "SELECT setting FROM pg_settings WHERE name = 'data_directory'";
+        let place: String = sqlx::query_scalar(place)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        let own = "SELECT oid::text FROM pg_database WHERE datname = current_database()";
+        let own: String = sqlx::query_scalar(own)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+        let mut files = Vec::new();
+        for directory in [format!("{place}/base/{own}"), format!("{place}/pg_wal")] {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                // The server may take a file away meanwhile; what it held stands in others.
+                files.extend(std::fs::read(entry.unwrap().path()).unwrap_or_default());
+            }
+        }
+        (rows.join("\n"), files)
+    }
+
     async fn administer(&self, statement: String) {
         let options: PgConnectOptions = self.cluster.parse().unwrap();
         let mut connection = PgConnection::connect_with(&options).await.unwrap();
@@ -200,11 +240,20 @@ impl Drop for Cluster {
     }
 }
 
-fn program(name: &str) -> PathBuf {
-    let mut places = PLACES.iter().map(|place| Path::new(place).join(name));
+/// Where the programs are, and below it their libraries.
+fn place() -> &'static Path {
+    let mut places = PLACES.iter().map(Path::new);
     places
-        .find(|path| path.exists())
+        .find(|place| program_in(place, "initdb").exists())
         .expect("PostgreSQL 15 is there: run tests/run.sh")
+}
+
+fn program(name: &str) -> PathBuf {
+    program_in(place(), name)
+}
+
+fn program_in(place: &Path, name: &str) -> PathBuf {
+    place.join("usr/lib/postgresql/15/bin").join(name)
 }
 
 /// A program that is not run as root.
@@ -212,6 +261,10 @@ fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new(program);
     if is_root() {
         command.uid(NOBODY).gid(NOBODY);
+    }
+    if place() != Path::new("/") {
+        let libraries = place().join("usr/lib").join(MULTIARCH);
+        command.env("LD_LIBRARY_PATH", libraries);
     }
     command
 }

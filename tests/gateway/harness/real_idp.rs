@@ -1,6 +1,7 @@
 //! Real identity providers, as processes of their own: the npm package `oidc-provider`, and
 //! `django-oauth-toolkit` of PyPI. Both are started, spoken to and ended in the same way.
 
+use dcr_gateway::model::credential::{ClientId, Secret};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
@@ -154,6 +155,23 @@ impl RealIdp {
         facts["access_token"].as_str().unwrap().to_owned()
     }
 
+    /// Whether a pair gets a token, as it should.
+    pub(crate) async fn accepts(&self, id: &ClientId, secret: &Secret, expected: bool) {
+        let fields = [("grant_type", "client_credentials")];
+        let request = self.http.post(self.endpoint("token_endpoint"));
+        let request = request.basic_auth(
+            form_encoded(id.as_str()),
+            Some(form_encoded(secret.expose())),
+        );
+        let answer = request.form(&fields).send().await.unwrap();
+        assert_eq!(
+            answer.status().is_success(),
+            expected,
+            "{:?}",
+            answer.status()
+        );
+    }
+
     /// What introspection says of a token to another client (RFC 7662).
     pub(crate) async fn introspect(&self, asking: &Registered, token: &str) -> Value {
         self.post("introspection_endpoint", asking, &[("token", token)])
@@ -178,7 +196,17 @@ impl RealIdp {
         serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default()
     }
 
+    /// Where clients get tokens.
+    pub(crate) fn token_endpoint(&self) -> String {
+        self.endpoint("token_endpoint").to_owned()
+    }
+
     fn endpoint(&self, name: &str) -> &str {
         self.metadata[name].as_str().unwrap()
     }
+}
+
+/// As RFC 6749 section 2.3.1 wants it in Basic.
+fn form_encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }

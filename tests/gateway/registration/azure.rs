@@ -24,7 +24,10 @@ use crate::{
     vendors::{
         azure::{
             ADMINISTRATOR, API, Azure,
-            graph::{ALL, Lag, OWNED_BY, concurrency, problem, throttled},
+            graph::{
+                ALL, Lag, OWNED_BY,
+                answers::{concurrency, problem, throttled},
+            },
         },
         emulation::{Deed, Emulation, Vendor as _},
         faithful::ask,

@@ -6,7 +6,13 @@
 mod auth0;
 mod azure;
 mod bridge;
+mod commands;
+mod curity;
+mod generic;
+mod log;
 mod okta;
+mod server;
+mod webfinger;
 mod wso2;
 
 use std::time::Duration;

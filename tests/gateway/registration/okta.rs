@@ -46,17 +46,11 @@ impl Site {
         Self::around(idp, access, change)
     }
 
-    /// With a client whose tokens for Okta's API have these scopes.
-    async fn of_client(scopes: &[&str]) -> Self {
+    /// With an access token of these scopes.
+    async fn with_token(scopes: &[&str]) -> Self {
         let idp: Emulation<Okta> = Emulation::start().await;
-        let admin = idp.turn(|account, okta| okta.administrator(account, ADMIN_SECRET, scopes));
-        let mut access = initial_client(&admin, ADMIN_SECRET);
-        if let Access::InitialClient { scope, .. } = &mut access
-            && scopes.len() < 3
-        {
-            *scope = Some(scopes.join(" "));
-        }
-        Self::around(idp, access, |_| {})
+        let token = idp.turn(|_, okta| okta.access_token(scopes));
+        Self::around(idp, Access::InitialAccessToken(Secret::new(token)), |_| {})
     }
 
     fn around(idp: Emulation<Okta>, access: Access, change: impl FnOnce(&mut Config)) -> Self {
@@ -483,19 +477,16 @@ async fn a_client_made_elsewhere_is_adopted() {
     }
 }
 
-/// An initial client gets its token at the org, not at the authorization server of the issuer.
+/// A token for Okta's API that was got elsewhere does what its scopes allow.
 #[tokio::test]
-async fn an_initial_client_asks_the_org_for_its_token() {
-    let site = Site::of_client(&MANAGEMENT_SCOPES).await;
+async fn an_access_token_does_instead_of_an_api_token() {
+    let site = Site::with_token(&MANAGEMENT_SCOPES).await;
     let asked = request("x");
     let made = site.registrar.create(&asked).await.unwrap();
     let (id, management) = (&made.client_id, &made.management);
     site.registrar.add_secret(id, management).await.unwrap();
     site.registrar.rotate(id, management, &asked).await.unwrap();
     site.registrar.delete(id, management).await.unwrap();
-    let tokens = site.idp.requests(Endpoint::Token);
-    assert_eq!(tokens.len(), 1, "one for all");
-    assert_eq!(tokens[0].path(), "/oauth2/v1/token");
     for request in site.idp.requests(REGISTRATION) {
         assert!(
             request
@@ -506,10 +497,27 @@ async fn an_initial_client_asks_the_org_for_its_token() {
     }
 }
 
+/// A client with a secret gets no token for Okta's API, so it is not sent there.
+#[tokio::test]
+async fn an_initial_client_is_told_what_to_use_instead() {
+    let access = initial_client("0oa1", ADMIN_SECRET);
+    let site = Site::around(Emulation::start().await, access, |_| {});
+    let error = site.registrar.create(&request("x")).await.unwrap_err();
+    assert!(matches!(error, Error::Impossible(_)), "{error:?}");
+    assert!(
+        error.to_string().contains("registration.api_key"),
+        "{error}"
+    );
+    assert_eq!(
+        (site.idp.hits(REGISTRATION), site.idp.hits(Endpoint::Token)),
+        (0, 0)
+    );
+}
+
 /// Without a right to the apps there is one secret, which can be rotated.
 #[tokio::test]
 async fn without_a_right_to_the_apps_one_secret_is_rotated() {
-    let site = Site::of_client(&["okta.clients.register", "okta.clients.manage"]).await;
+    let site = Site::with_token(&["okta.clients.register", "okta.clients.manage"]).await;
     let asked = request("x");
     let made = site.registrar.create(&asked).await.unwrap();
     assert_eq!(made.issued.id, None);
@@ -606,7 +614,7 @@ async fn refusals_say_what_helps() {
         "{told}"
     );
 
-    let site = Site::of_client(&["okta.clients.read"]).await;
+    let site = Site::with_token(&["okta.clients.read"]).await;
     let error = site.registrar.create(&request("x")).await.unwrap_err();
     assert!(matches!(error, Error::Access(_)), "{error:?}");
     assert!(

@@ -8,6 +8,7 @@ mod outages;
 mod schema;
 mod sealing;
 mod since;
+mod transfer;
 mod upkeep;
 
 use std::{collections::BTreeMap, path::PathBuf};

@@ -621,13 +621,18 @@ async fn okta() {
     );
 
     // What access tokens may do is decided by their scopes.
-    let reader =
-        idp.turn(|account, okta| okta.administrator(account, SECRET, &["okta.clients.read"]));
+    let id_alone = idp.register(SECRET);
     let url = format!("{base}/oauth2/v1/token");
-    let said = token(&url, &reader, ("scope", MANAGEMENT_SCOPES[1])).await;
-    assert_eq!((said.status, said.text("error")), (400, "invalid_scope"));
-    let said = token(&url, &reader, ("scope", "okta.clients.read")).await;
-    let line = format!("Bearer {}", said.text("access_token"));
+    let said = token(&url, &id_alone, ("scope", MANAGEMENT_SCOPES[0])).await;
+    assert_eq!((said.status, said.text("error")), (401, "invalid_client"));
+    assert!(
+        said.text("error_description").contains("private_key_jwt"),
+        "no secret will do"
+    );
+    let line = format!(
+        "Bearer {}",
+        idp.turn(|_, okta| okta.access_token(&MANAGEMENT_SCOPES[..1]))
+    );
     let reads = ("authorization", line.as_str());
     assert_eq!(ask(Method::GET, &at, reads, &Value::Null).await.status, 200);
     let said = ask(Method::DELETE, &at, reads, &Value::Null).await;

@@ -95,7 +95,7 @@ impl Vendor for Okta {
             Endpoint::Discovery => discovery(account, &org, request),
             Endpoint::Jwks => self.keys(account, request),
             Endpoint::Introspection => introspect(account, request),
-            _ if request.path() == "/oauth2/v1/token" => limited(self.org_grant(account, request)),
+            _ if request.path() == "/oauth2/v1/token" => limited(Self::org_grant(account, request)),
             _ => {
                 let answer = limited(self.grant(account, &org, request));
                 account.ripen();

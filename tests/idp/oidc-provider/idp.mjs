@@ -63,6 +63,7 @@ function makeKey(alg) {
 let keys = [makeKey('RS256')];
 let tokenSeconds = 300;
 let registrationIsOpen = false;
+let renewsTokens = false;
 let issuer;
 let answer;
 let hits = {};
@@ -80,7 +81,7 @@ function build() {
       clientCredentials: { enabled: true },
       introspection: { enabled: true, allowedPolicy: () => true },
       registration: { enabled: true, initialAccessToken: !registrationIsOpen },
-      registrationManagement: { enabled: true },
+      registrationManagement: { enabled: true, rotateRegistrationAccessToken: renewsTokens },
       revocation: { enabled: true, allowedPolicy: () => true },
       resourceIndicators: {
         enabled: true,
@@ -122,6 +123,12 @@ const levers = {
     const kept = query.has('drop') ? [] : keys;
     keys = [makeKey(query.get('alg')), ...kept];
     if (!keys.some((key) => key.alg === 'RS256')) keys.push(makeKey('RS256'));
+    provider = build();
+    return {};
+  },
+  // An update gives the client another registration access token from now on.
+  '/renew-tokens': async () => {
+    renewsTokens = true;
     provider = build();
     return {};
   },

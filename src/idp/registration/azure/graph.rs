@@ -9,10 +9,14 @@ use reqwest::RequestBuilder;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::super::{
-    Access, Error, Issued, Known,
-    asking::{Asking, Safety, Subject},
-    returned::date,
+use super::{
+    super::{
+        Access, Error, Issued,
+        asking::{Asking, Safety, Subject},
+        returned::date,
+    },
+    application::Application,
+    refusal,
 };
 use crate::{
     idp::{
@@ -39,7 +43,7 @@ const SELECTED: &str = "id,appId,displayName,description,notes,tags,signInAudien
 const PAGES: usize = 20;
 
 /// What secrets are named by, for whoever looks at them in the portal of Entra.
-const SECRET_NAME: &str = "dcr-gateway";
+pub(super) const SECRET_NAME: &str = "dcr-gateway";
 
 /// Graph, for one operation.
 pub(super) struct Graph<'a> {
@@ -63,17 +67,6 @@ pub(super) enum Age {
     New,
     /// Made before: what does not know it says that it is gone.
     Old,
-}
-
-/// An application as Graph tells of it.
-#[derive(Debug)]
-pub(super) struct Application {
-    /// Its object id.
-    pub(super) object: String,
-    /// Its client id.
-    pub(super) client_id: ClientId,
-    /// All that is told, without secrets.
-    pub(super) members: Map<String, Value>,
 }
 
 impl<'a> Graph<'a> {
@@ -207,7 +200,7 @@ impl<'a> Graph<'a> {
                         _ => return Err(self.refused(&found, Subject::Endpoint)),
                     }
                 }
-                StatusCode::BAD_REQUEST if lacks_application(&answer) => {
+                StatusCode::BAD_REQUEST if refusal::lacks_application(&answer) => {
                     self.spread(what, &mut pause).await?;
                 }
                 _ => return Err(self.refused(&answer, Subject::Endpoint)),
@@ -316,22 +309,7 @@ impl<'a> Graph<'a> {
 
     /// What a refusal means, and what an operator can do about it where that is known.
     pub(super) fn refused(&self, answer: &Answer, subject: Subject) -> Error {
-        let cure = CURES
-            .iter()
-            .find(|(code, _)| code_of(answer).as_deref() == Some(*code));
-        let with = |told: String| match cure {
-            Some((_, cure)) => format!("{told}: {cure}"),
-            None => told,
-        };
-        match self.asking.refused(answer, subject) {
-            // Not a matter of access, whatever its status.
-            Error::Access(told) if cure.is_some_and(|(code, _)| !is_about_access(code)) => {
-                Error::Refused(with(told))
-            }
-            Error::Access(told) => Error::Access(with(told)),
-            Error::Refused(told) => Error::Refused(with(told)),
-            other => other,
-        }
+        refusal::cured(self.asking.refused(answer, subject), answer)
     }
 
     /// Sends a request with the management token. Where two changes of one object meet, the
@@ -352,7 +330,7 @@ impl<'a> Graph<'a> {
                         .header(header::ACCEPT, "application/json")
                 })
                 .await?;
-            if code_of(&answer).as_deref() != Some("Directory_ConcurrencyViolation") {
+            if refusal::code(&answer).as_deref() != Some("Directory_ConcurrencyViolation") {
                 return Ok(answer);
             }
             self.spread(what, &mut pause).await?;
@@ -400,112 +378,6 @@ impl<'a> Graph<'a> {
     }
 }
 
-impl Application {
-    fn read(mut members: Map<String, Value>) -> Result<Self, Error> {
-        let text = |name: &str| {
-            let text = members.get(name).and_then(Value::as_str);
-            text.filter(|text| !text.is_empty())
-        };
-        let object = text("id").map(str::to_owned);
-        let client_id = text("appId").and_then(ClientId::new);
-        let (Some(object), Some(client_id)) = (object, client_id) else {
-            return Err(unreadable("an application has no id or no appId"));
-        };
-        // Graph shows none here; should it ever, nobody sees it.
-        if let Some(Value::Array(passwords)) = members.get_mut("passwordCredentials") {
-            for password in passwords.iter_mut().filter_map(Value::as_object_mut) {
-                password.remove("secretText");
-            }
-        }
-        Ok(Self {
-            object,
-            client_id,
-            members,
-        })
-    }
-
-    /// Its secrets, without them.
-    pub(super) fn passwords(&self) -> Vec<Known> {
-        let known = self.listed().filter_map(|entry| {
-            let text = |name: &str| entry.get(name).and_then(Value::as_str);
-            Some(Known {
-                id: text("keyId")?.to_owned(),
-                hint: text("hint").map(str::to_owned),
-                created_at: text("startDateTime").and_then(date),
-                expires_at: text("endDateTime").and_then(date),
-            })
-        });
-        known.collect()
-    }
-
-    /// The ids of those of its secrets that the gateway made.
-    pub(super) fn own_passwords(&self) -> Vec<String> {
-        let own = self
-            .listed()
-            .filter(|entry| entry.get("displayName").and_then(Value::as_str) == Some(SECRET_NAME));
-        own.filter_map(|entry| Some(entry.get("keyId")?.as_str()?.to_owned()))
-            .collect()
-    }
-
-    fn listed(&self) -> impl Iterator<Item = &Value> {
-        let listed = self.members.get("passwordCredentials");
-        listed.and_then(Value::as_array).into_iter().flatten()
-    }
-}
-
-/// What an operator can do about a refusal, by its code.
-const CURES: [(&str, &str); 6] = [
-    (
-        "Authorization_RequestDenied",
-        "the gateway's client needs the application permission Application.ReadWrite.OwnedBy of \
-         Microsoft Graph with an administrator's consent, and is an owner only of the applications \
-         that it made (Application.ReadWrite.All is for all)",
-    ),
-    (
-        "InvalidAuthenticationToken",
-        "its token is not for Microsoft Graph: check the scope of the initial client and endpoint",
-    ),
-    ("CredentialInvalidLifetimeAsPerAppPolicy", POLICY),
-    ("CredentialTypeNotAllowedAsPerAppPolicy", POLICY),
-    (
-        "Directory_QuotaExceeded",
-        "the gateway's client owns as many objects as it may: delete applications for good, or \
-         raise its quota",
-    ),
-    (
-        "Request_UnsupportedQuery",
-        "this cloud's Microsoft Graph cannot look for an application by its tag",
-    ),
-];
-
-const POLICY: &str = "a policy of the tenant forbids such secrets: exempt the applications of the \
-                      gateway from it (app management policy)";
-
-fn is_about_access(code: &str) -> bool {
-    ["Authorization_RequestDenied", "InvalidAuthenticationToken"].contains(&code)
-}
-
-/// `error.code` of a refusal.
-fn code_of(answer: &Answer) -> Option<String> {
-    if answer.status.is_success() {
-        return None;
-    }
-    let members = json::object(&answer.body).ok()?;
-    Some(members.get("error")?.get("code")?.as_str()?.to_owned())
-}
-
-/// Whether a refused service principal only lacks its application, which the directory has not
-/// spread yet. Nothing but its words tells this from a request that is wrong for good.
-fn lacks_application(answer: &Answer) -> bool {
-    let Ok(members) = json::object(&answer.body) else {
-        return false;
-    };
-    let message = members
-        .get("error")
-        .and_then(|error| error.get("message")?.as_str());
-    message.is_some_and(|message| message.contains("does not reference a valid application object"))
-}
-
 /// A text as it stands between single quotes of OData.
 fn quoted(text: &str) -> String {
     text.replace('\'', "''")
@@ -516,7 +388,7 @@ fn object(answer: &Answer) -> Result<Map<String, Value>, Error> {
     members.map_err(|_| unreadable("an answer of Microsoft Graph is no JSON object"))
 }
 
-fn unreadable(what: &'static str) -> Error {
+pub(super) fn unreadable(what: &'static str) -> Error {
     Trouble::Unreadable(what)
         .after(Duration::from_secs(1))
         .into()

@@ -1,10 +1,9 @@
 //! Microsoft Graph as far as applications are managed by it: a directory that takes a while to
 //! agree with itself, ids of two kinds, and secrets that are shown once and work late.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::{Duration, SystemTime},
-};
+pub(crate) mod answers;
+
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
@@ -15,6 +14,7 @@ use crate::{
     },
     vendors::emulation::{Account, Client, random},
 };
+use answers::{denied, instant, not_found, principal, problem, selected, shown};
 
 /// The application permission that suffices for what the client made itself.
 pub(crate) const OWNED_BY: &str = "Application.ReadWrite.OwnedBy";
@@ -561,43 +561,6 @@ impl Filter {
     }
 }
 
-/// Every error of Graph's.
-pub(crate) fn problem(status: u16, code: &str, message: &str) -> Answer {
-    let body = json!({"error": {
-        "code": code, "message": message,
-        "innerError": {
-            "date": instant(now()).trim_end_matches('Z'), "request-id": super::guid(),
-            "client-request-id": super::guid(),
-        },
-    }});
-    Answer::json(status, &body)
-}
-
-/// What Graph says to who asks too often.
-pub(crate) fn throttled(retry_after: u32) -> Answer {
-    problem(429, "TooManyRequests", "Too many requests")
-        .header("Retry-After", &retry_after.to_string())
-}
-
-/// What Graph says where two changes of one object meet.
-pub(crate) fn concurrency() -> Answer {
-    let text = "Unable to complete the request due to data concurrency violation.";
-    problem(409, "Directory_ConcurrencyViolation", text)
-}
-
-fn denied() -> Answer {
-    let text = "Insufficient privileges to complete the operation.";
-    problem(403, "Authorization_RequestDenied", text)
-}
-
-fn not_found(id: &str) -> Answer {
-    let text = format!(
-        "Resource '{id}' does not exist or one of its queried reference-property objects are not \
-         present."
-    );
-    problem(404, "Request_ResourceNotFound", &text)
-}
-
 fn body(request: &Request) -> Value {
     serde_json::from_slice(&request.body).unwrap_or_default()
 }
@@ -634,39 +597,6 @@ fn merge(into: &mut Map<String, Value>, given: &Map<String, Value>) {
             _ => drop(into.insert(name.clone(), value.clone())),
         }
     }
-}
-
-fn shown(base: &str, kind: &str, application: &Application) -> Value {
-    let mut body = application.members();
-    body["@odata.context"] = json!(format!("{base}/$metadata#{kind}"));
-    body
-}
-
-/// The members that were asked for, if any were.
-fn selected(mut body: Value, select: Option<&str>) -> Value {
-    if let (Some(select), Some(members)) = (select, body.as_object_mut()) {
-        members.retain(|name, _| name.starts_with('@') || select.split(',').any(|one| one == name));
-    }
-    body
-}
-
-fn principal(base: &str, id: &str, application: &Application) -> Value {
-    json!({
-        "@odata.context": format!("{base}/$metadata#servicePrincipals/$entity"),
-        "id": id, "deletedDateTime": null, "accountEnabled": true,
-        "appDisplayName": application.properties["displayName"], "appId": application.app_id,
-        "appRoleAssignmentRequired": false, "displayName": application.properties["displayName"],
-        "servicePrincipalNames": [application.app_id], "servicePrincipalType": "Application",
-        "signInAudience": "AzureADMyOrg", "tags": [], "appRoles": [], "keyCredentials": [],
-        "passwordCredentials": [],
-    })
-}
-
-/// A time as Graph writes it, with seven digits behind the point.
-fn instant(seconds: i64) -> String {
-    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs());
-    let text = humantime::format_rfc3339_seconds(time).to_string();
-    text.replace('Z', ".3086381Z")
 }
 
 fn query(request: &Request) -> HashMap<String, String> {

@@ -35,9 +35,7 @@ pub(crate) struct Management {
     /// API tokens; they may do what their administrator may.
     pub(crate) api_tokens: Vec<String>,
     /// Access tokens for Okta's API, and their scopes.
-    pub(crate) access_tokens: HashMap<String, Vec<String>>,
-    /// Scopes of Okta's API that an app has.
-    granted: HashMap<String, Vec<String>>,
+    access_tokens: HashMap<String, Vec<String>>,
     /// Changes a client while it is made, as an org's own rules may.
     pub(crate) made: Option<fn(&mut Value)>,
     /// Clients on a page where fewer are not asked for.
@@ -53,7 +51,6 @@ impl Default for Management {
             secrets: HashMap::new(),
             api_tokens: Vec::new(),
             access_tokens: HashMap::new(),
-            granted: HashMap::new(),
             made: None,
             page: 200,
             late: 0,
@@ -86,43 +83,25 @@ pub(super) fn is_here(path: &str) -> bool {
 }
 
 impl Okta {
-    /// An app of the operator's own that has these scopes of Okta's API; its id.
-    pub(crate) fn administrator(
-        &mut self,
-        account: &mut Account,
-        secret: &str,
-        scopes: &[&str],
-    ) -> String {
+    /// An access token for Okta's API with these scopes, as an app gets it that signs with a key.
+    pub(crate) fn access_token(&mut self, scopes: &[&str]) -> String {
         let id = self.client_id();
-        account.clients.insert(id.clone(), Client::new(secret, ""));
+        let token = self.org_token(&id).claim("scp", json!(scopes)).build();
         let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-        self.management.granted.insert(id.clone(), scopes);
-        id
+        self.management.access_tokens.insert(token.clone(), scopes);
+        token
     }
 
-    /// `POST /oauth2/v1/token` of the org's own server: tokens for Okta's API.
-    pub(super) fn org_grant(&mut self, account: &Account, request: &Request) -> Answer {
-        let id = match authenticate(account, request) {
-            Ok(id) => id,
-            Err(refusal) => return refusal,
-        };
-        let asked = request.field("scope").unwrap_or_default();
-        let scopes: Vec<String> = asked.split_whitespace().map(str::to_owned).collect();
-        if scopes.is_empty() {
-            return refuse(400, "invalid_scope", "No scopes were requested.");
+    /// `POST /oauth2/v1/token` of the org's own server.
+    pub(super) fn org_grant(account: &Account, request: &Request) -> Answer {
+        match authenticate(account, request) {
+            Ok(_) => {
+                let text = "Client Credentials requests to the Org Authorization Server must use \
+                            the private_key_jwt token_endpoint_auth_method.";
+                refuse(401, "invalid_client", text)
+            }
+            Err(refusal) => refusal,
         }
-        let granted = self.management.granted.get(&id);
-        let has = |scope: &String| granted.is_some_and(|granted| granted.contains(scope));
-        if !scopes.iter().all(has) {
-            let text = "The access token is not granted any of the requested scopes.";
-            return refuse(400, "invalid_scope", text);
-        }
-        let token = self.org_token(&id).claim("scp", json!(scopes)).build();
-        self.management.access_tokens.insert(token.clone(), scopes);
-        let body = json!({
-            "token_type": "Bearer", "expires_in": 3_600, "access_token": token, "scope": asked,
-        });
-        Answer::json(200, &body)
     }
 
     /// `/oauth2/v1/clients…` and `/api/v1/apps/{id}/credentials/secrets…`.

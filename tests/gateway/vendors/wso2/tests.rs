@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Format, Scopes, Subject, Wso2, reference};
 use crate::{
     harness::{
-        add,
+        add, eventually,
         gateway::{Setup, Wait},
         http1::Answer,
         idp::Endpoint,
@@ -111,7 +111,7 @@ async fn a_certificate_that_nobody_vouches_for_is_not_trusted() {
     }
     assert_eq!(site.idp.hits(Endpoint::Discovery), 0);
     assert_eq!(site.idp.hits(Endpoint::Token), 0);
-    assert!(site.gateway.logged(&["certificate"]), "the log names it");
+    eventually!(site.gateway.logged(&["certificate"]), "the log names it");
 }
 
 /// The issuer is the same wherever the metadata is read.

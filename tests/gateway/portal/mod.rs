@@ -1,0 +1,5 @@
+//! The portal, end to end: an operator makes applications over REST, and they are live at the
+//! gateway.
+
+mod products;
+mod story;
