@@ -862,7 +862,7 @@ fn a_registration_says_in_one_way_who_the_gateway_is() {
         ("wso2", "open: true", Ok(Dialect::Wso2)),
         (
             "auth0",
-            "dialect: http, api_key: S, endpoint: https://bridge.test, several_secrets: true",
+            "dialect: http, api_key: S, endpoint: https://bridge.test",
             Ok(Dialect::Http),
         ),
         (

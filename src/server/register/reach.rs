@@ -82,7 +82,6 @@ pub(super) fn registrar(
         deadline: Duration::from_secs(way.deadline),
         event_hooks: true,
         refresh_secret: true,
-        several_secrets: false,
     };
     let mut config = provider(vendor, issuer, way)?;
     config.registration = Some(registration.clone());

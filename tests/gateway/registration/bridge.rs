@@ -153,7 +153,7 @@ async fn a_client_lives_from_registration_to_deletion() {
 /// What no bridge can do is told, without asking one.
 #[tokio::test]
 async fn what_bridges_have_no_call_for_is_impossible() {
-    let site = Site::with(|config| config.several_secrets = true).await;
+    let site = Site::with(|_| {}).await;
     let asked = request("x");
     let trace = site.registrar.trace(&asked).await.unwrap();
     assert!(matches!(trace, Trace::Unknowable), "{trace:?}");

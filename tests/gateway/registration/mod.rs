@@ -70,7 +70,6 @@ pub(crate) fn config(dialect: Dialect, access: Access) -> Config {
         deadline: Duration::from_secs(30),
         event_hooks: true,
         refresh_secret: true,
-        several_secrets: false,
     }
 }
 
