@@ -58,7 +58,7 @@ fn ends<'a>(
 ) -> impl Future<Output = ()> + use<'a> {
     let place = std::panic::Location::caller();
     async move {
-        let mut last = None;
+        let mut last;
         eventually!(
             {
                 let response = call.send().await;
