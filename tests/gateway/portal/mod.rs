@@ -4,6 +4,7 @@
 
 mod bodies;
 mod commands;
+mod crashes;
 mod gateways;
 mod limits;
 mod lists;
