@@ -816,8 +816,22 @@ impl Change {
         Ok(taken.await? == 1)
     }
 
+    /// Whether an intent is there, of this process.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn holds_intent(&mut self, id: Uuid) -> Result<bool, Error> {
+        let process = self.registry.process().to_string();
+        let values = vec![
+            read::Value::Text(id.to_string()),
+            read::Value::Text(process),
+        ];
+        let sql = "SELECT id FROM intents WHERE id = $1 AND process = $2";
+        Ok(self.find(sql, values).await?.is_some())
+    }
+
     /// Makes an orphaned intent this process's own; false where another one was faster, or where
-    /// its process lives after all.
+    /// its process, another one, lives after all.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -830,10 +844,10 @@ impl Change {
         let registry = self.registry.clone();
         let living = within(registry.0.neighbours.living(&mut self.transaction)).await;
         let living = self.noted(living)?;
-        if living.contains(&owner) {
+        let process = registry.process();
+        if owner != process && living.contains(&owner) {
             return Ok(false);
         }
-        let process = registry.process();
         let claimed = self.run(
             "UPDATE intents SET process = $1 WHERE id = $2",
             [process.into(), id.into()],
