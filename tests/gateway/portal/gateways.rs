@@ -58,7 +58,7 @@ fn ends<'a>(
 ) -> impl Future<Output = ()> + use<'a> {
     let place = std::panic::Location::caller();
     async move {
-        let mut last = None;
+        let mut last;
         eventually!(
             {
                 let response = call.send().await;
@@ -91,7 +91,7 @@ async fn a_change_at_one_is_in_force_at_the_other() {
     let path = format!("/v2/application-registrations/{registration}");
     let revoked = json!({"status": "revoked"});
     two.operator.done("PATCH", &path, revoked).await;
-    ends(&one, basic(&one), 403, "registration_required").await;
+    ends(&one, basic(&one), 403, "registration_revoked").await;
     let approved = json!({"status": "approved"});
     two.operator.done("PATCH", &path, approved).await;
     ends(&one, basic(&one), 200, "").await;

@@ -18,7 +18,7 @@ use crate::harness::{
 
 /// The line of `/readyz` about the registry, which is down or not; `/readyz` itself stays 200.
 async fn tells(gateway: &Gateway, start: &str) {
-    let mut last = String::new();
+    let mut last;
     eventually!(
         {
             let response = gateway.status("/readyz").await;
