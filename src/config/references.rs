@@ -6,6 +6,7 @@ use super::{Config, mistakes, section::At, strategy::introspects, top::Others, v
 use crate::{
     directory::file::Known,
     idp::Config as Provider,
+    model::fault::Place,
     proxy::{
         api::Access,
         strategy::{Config as Strategy, Verify},
@@ -21,9 +22,9 @@ pub(crate) struct Names {
     pub(crate) apis: Set,
 }
 
-/// The names of one kind of entry, each with its line.
+/// The names of one kind of entry, each with its place.
 #[derive(Debug, Default)]
-pub(crate) struct Set(HashMap<String, u64>);
+pub(crate) struct Set(HashMap<String, Place>);
 
 impl Set {
     /// Takes the names; a fault where one is there twice.
@@ -35,12 +36,19 @@ impl Set {
             let Some(name) = at.as_text().and_then(value::name) else {
                 continue;
             };
-            if let Some(line) = self.0.get(name) {
-                at.expected(format_args!(
-                    "another name: line {line} has this one already"
-                ));
-            } else {
-                self.0.insert(name.to_owned(), at.place().line);
+            let place = at.place();
+            match self.0.get(name) {
+                None => drop(self.0.insert(name.to_owned(), place)),
+                Some(Place { file, line, .. }) if *file == place.file => {
+                    at.expected(format_args!(
+                        "another name: line {line} has this one already"
+                    ));
+                }
+                // One of the two is the registry's.
+                Some(Place { file, line, .. }) => at.expected(format_args!(
+                    "another name: {}:{line} has this one already",
+                    file.display()
+                )),
             }
         }
     }

@@ -101,6 +101,7 @@ impl Portal {
                     self.finish_later(replaced);
                 }
                 // A token by the new secret must not look like one by the old.
+                let valid_from = after.credentials_valid_from;
                 tokio::time::sleep(valid_from.since(clock::now())).await;
                 Ok(Created::now(after, Some(rotated.issued)))
             }
@@ -125,9 +126,15 @@ impl Portal {
         let mut change = caller.change(registry).await?;
         todo.take(&mut change).await?;
         let edit = |application: &mut Application| {
+            // What the old client has goes with its id. Nothing of a new one is from before, and
+            // not every IdP tells when a token was made.
+            application.credentials_valid_from =
+                match application.client_id.as_ref() == Some(&rotated.client_id) {
+                    true => valid_from,
+                    false => Timestamp::default(),
+                };
             application.client_id = Some(rotated.client_id.clone());
             application.management = Some(rotated.management.clone());
-            application.credentials_valid_from = valid_from;
         };
         let (was, after) = revise(&mut change, before.id, edit).await?;
         change.delete_credentials(after.id).await?;

@@ -269,19 +269,14 @@ async fn check_and_explain_read_the_registry() {
         let told: Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{error}: {output:?}"));
         let verdict = &told["requests"][0]["verdict"];
-        (verdict["status"].clone(), verdict["code"].clone())
+        let word = verdict["code"].as_str().or(verdict["outcome"].as_str());
+        word.unwrap().to_owned()
     };
-    assert_eq!(
-        explained().await,
-        (json!(403), json!("registration_required"))
-    );
+    assert_eq!(explained().await, "registration_required");
     site.operator.approve(&made, "flights").await;
-    assert_eq!(explained().await.0, json!(200));
+    assert_eq!(explained().await, "passed");
     site.operator.set_status(&made, "suspended").await;
-    assert_eq!(
-        explained().await,
-        (json!(403), json!("application_suspended"))
-    );
+    assert_eq!(explained().await, "application_suspended");
 
     let check = ["check", "--config", "gateway.yaml"];
     let output = run(&site.gateway, &[], &check).await;

@@ -29,7 +29,7 @@ impl Pair {
         let one = Site::with(stage, Source::Registry, store, further).await;
         let two = Site::with(stage, Source::Registry, store, further).await;
         let strategy = one.bring().await;
-        ends(&two, two.get(), 401, "authentication_required").await;
+        ends(&two, two.get(), 401, "credentials_required").await;
         Self { one, two, strategy }
     }
 }
@@ -88,10 +88,10 @@ async fn a_change_at_one_is_in_force_at_the_other() {
     let before = two.passes_in_each_way(&made).await;
 
     // A registration revoked, this time at the other one.
-    let path = format!("/v2/applications/{}/registrations/{registration}", made.id);
+    let path = format!("/v2/application-registrations/{registration}");
     let revoked = json!({"status": "revoked"});
     two.operator.done("PATCH", &path, revoked).await;
-    ends(&one, basic(&one), 403, "registration_required").await;
+    ends(&one, basic(&one), 403, "registration_revoked").await;
     let approved = json!({"status": "approved"});
     two.operator.done("PATCH", &path, approved).await;
     ends(&one, basic(&one), 200, "").await;
@@ -226,7 +226,7 @@ async fn two_start_at_once_on_an_empty_database() {
             );
         }
         let strategy = one.bring().await;
-        ends(&two, two.get(), 401, "authentication_required").await;
+        ends(&two, two.get(), 401, "credentials_required").await;
         let made = two.operator.application(&strategy).await;
         two.operator.approve(&made, "flights").await;
         let call = one.get().basic(&made.client_id, &made.secret);
@@ -249,7 +249,7 @@ async fn a_strategy_that_one_is_told_makes_an_api_ready_at_the_other() {
     let one = Site::with(&stage, Source::Registry, &store, more).await;
     let two = Site::with(&stage, Source::Registry, &store, more).await;
     one.bring().await;
-    ends(&two, two.get(), 401, "authentication_required").await;
+    ends(&two, two.get(), 401, "credentials_required").await;
     let cruises = two.gateway.get("/cruises");
     two.refuses(cruises.clone(), 503, "not_ready").await;
     let provider = two.found("/v2/dcr-providers").await;
@@ -257,7 +257,7 @@ async fn a_strategy_that_one_is_told_makes_an_api_ready_at_the_other() {
     two.operator
         .make("/v2/application-auth-strategies", strategy)
         .await;
-    two.refuses(cruises, 401, "authentication_required").await;
+    two.refuses(cruises, 401, "credentials_required").await;
     let cruises = one.gateway.get("/cruises");
-    ends(&one, cruises, 401, "authentication_required").await;
+    ends(&one, cruises, 401, "credentials_required").await;
 }

@@ -45,11 +45,11 @@ pub(super) struct Stage {
     /// `provider_type` in Konnect's words.
     provider_type: &'static str,
     /// Its entry in the configuration file, without a name and `registration`.
-    identity_provider: Value,
+    pub(super) identity_provider: Value,
     /// Whether this entry says what REST cannot: a strategy of the registry has to name it.
     pub(super) needs_entry: bool,
     /// The strategy in the file's words, without name, identity provider and methods.
-    strategy: Value,
+    pub(super) strategy: Value,
     /// Files that the entry names.
     pub(super) files: Vec<(String, String)>,
     /// Where clients get tokens, and what they ask for beside their own.

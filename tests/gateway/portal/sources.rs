@@ -66,11 +66,11 @@ async fn a_reload_refuses_a_name_that_the_registry_has() {
             site.gateway.reloads("configuration", "refused").await >= f64::from(turn),
             "{section}: the reload is refused"
         );
-        let told = site.gateway.log().into_iter().find(|line| {
-            line.contains(section) && line.contains("gateway.yaml:") && line.contains(&name)
-        });
-        let told = told.unwrap_or_else(|| panic!("{section}: the log names file and line"));
-        assert!(told.contains("registry"), "{told}");
+        let parts = ["refused", "registry", section, "gateway.yaml:", &name];
+        eventually!(
+            site.gateway.logged(&parts),
+            "{section}: the log names file and line"
+        );
         site.passes(site.get().bearer(&known.token)).await;
         site.passes(site.get().cookie(&known.cookie)).await;
     }
@@ -92,8 +92,7 @@ async fn an_api_waits_for_the_strategy_that_it_names() {
     let line = site.gateway.line_of(&response).await;
     assert_eq!(line["reason"], "no_strategy", "{line}");
     let (_, pid) = (site.bring().await, site.gateway.pid());
-    site.refuses(site.get(), 401, "authentication_required")
-        .await;
+    site.refuses(site.get(), 401, "credentials_required").await;
     assert_eq!(site.gateway.pid(), pid);
 }
 
