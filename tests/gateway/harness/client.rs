@@ -30,6 +30,7 @@ const ALLOWED: &[&str] = &[
     "content-type",
     "date",
     "etag",
+    "idempotency-replayed",
     "keep-alive",
     "location",
     "retry-after",
