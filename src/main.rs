@@ -55,7 +55,7 @@ enum Command {
     /// Ends with 0 where that was done, with 1 where the server refused, and with 2 where the
     /// arguments or a file cannot be used.
     #[command(subcommand)]
-    Client(register::Client),
+    Client(register::manage::Client),
     /// Register a client at an identity provider (RFC 7591), and print its id and secret once.
     ///
     /// Needs neither a configuration nor a running gateway. Ends with 0 where the client was made,
@@ -104,7 +104,7 @@ fn main() -> ExitCode {
             };
             check(role, &config)
         }
-        Command::Client(client) => register::manage(&client),
+        Command::Client(client) => register::manage::run(&client),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Register(arguments) => register::run(&arguments),
         Command::Registry(command) => registry::run(&command),

@@ -40,6 +40,13 @@ environment() (
 )
 environment tests/idp/django-oauth-toolkit
 packages tests/peers
+# Beside the other tools, whose libraries it would replace.
+schemathesis=4.32.5
+case "$(target/schemathesis/bin/schemathesis --version 2>/dev/null)" in *" $schemathesis") ;; *) (
+    python3 -c 'import ensurepip' 2>/dev/null || from_apt python3 python3-venv
+    python3 -m venv --clear target/schemathesis &&
+        target/schemathesis/bin/pip install --quiet --disable-pip-version-check "schemathesis==$schemathesis"
+) || { echo "tests/run.sh: install Python 3.10 or newer with its module venv" >&2; exit 1; } ;; esac
 
 log=target/tests.log
 status=0

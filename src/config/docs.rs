@@ -298,10 +298,6 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
                 "refresh_secret",
                 "Whether a bridge makes new secrets (POST /{id}/new-secret).",
             ),
-            (
-                "several_secrets",
-                "Whether a bridge leaves old secrets good when it makes a new one.",
-            ),
         ],
     ),
     (

@@ -75,7 +75,6 @@ pub(super) fn read(at: At<'_>, vendor: Vendor, plain: Plain) -> Option<Config> {
     };
     let event_hooks = bridges("event_hooks", true);
     let refresh_secret = bridges("refresh_secret", true);
-    let several_secrets = bridges("several_secrets", false);
     section.end();
     Some(Config {
         dialect,
@@ -85,7 +84,6 @@ pub(super) fn read(at: At<'_>, vendor: Vendor, plain: Plain) -> Option<Config> {
         deadline,
         event_hooks,
         refresh_secret,
-        several_secrets,
     })
 }
 

@@ -274,6 +274,31 @@ pub async fn read(
     Ok(metadata)
 }
 
+/// Where clients are registered, by the first place that names it; `None` where none does.
+///
+/// # Errors
+/// [`Unavailable`] where none does, and one of them could not be read.
+pub async fn registration_endpoint(
+    config: &Config,
+    caller: &Caller,
+) -> Result<Option<Url>, Unavailable> {
+    let mut metadata = Metadata::default();
+    let mut failed = None;
+    for place in places(config) {
+        let document = fetch(&place, caller).await;
+        match document.and_then(|document| metadata.take(&document, &place, config)) {
+            Ok(()) if metadata.registration_endpoint.is_some() => {
+                return Ok(metadata.registration_endpoint);
+            }
+            Err(unavailable) if !matches!(unavailable.kind, Trouble::NoMetadata(_)) => {
+                failed = Some(unavailable);
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    failed.map_or(Ok(None), Err)
+}
+
 /// Says where metadata was looked for in vain. Whatever else may be wrong was said where it showed.
 fn report(unavailable: &Unavailable, places: &[Url], config: &Config) {
     let Trouble::NoMetadata(status) = unavailable.kind else {

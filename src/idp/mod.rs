@@ -318,6 +318,23 @@ impl Provider {
         }
     }
 
+    /// Where clients are registered, looked for in all of the metadata where what was read does not
+    /// say it: whoever has no `registration` in the file is not known to need it before.
+    async fn registration_endpoint(&self) -> Result<Url, Unavailable> {
+        let metadata = self.metadata().await?;
+        if metadata.registration_endpoint.is_none()
+            && let Some(found) =
+                discovery::registration_endpoint(self.config(), self.caller()).await?
+        {
+            self.learn(Metadata {
+                registration_endpoint: Some(found.clone()),
+                ..(*metadata).clone()
+            });
+            return Ok(found);
+        }
+        self.address(&metadata, Endpoint::Registration)
+    }
+
     /// Stores what discovery found.
     fn learn(&self, metadata: Metadata) -> Arc<Metadata> {
         let config = &self.0.config;

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     clock,
     directory::{Directory, Entry},
-    idp::registration::{self, Issued, Registrar},
-    model::{application::Status, time::Timestamp},
+    idp::registration::{self, Issued, Management, Registrar},
+    model::{application::Status, credential::ClientId, time::Timestamp},
 };
 
 pub(super) const KIND: &str = "application";
@@ -224,9 +224,9 @@ impl Portal {
         application.revision = change.revision();
         change.put_application(&application).await?;
         caller.answered(&mut change, KIND, application.id).await?;
-        let mut todo = Todo::new(&application, Step::Create, registry.process());
+        let todo = self.todo(&application, Step::Create)?;
         todo.write(&mut change).await?;
-        self.commit(change).await?;
+        let mut todo = self.begin(change, todo).await?;
 
         let registered = match registrar.create(&request).await {
             Ok(registered) => registered,
@@ -246,6 +246,7 @@ impl Portal {
             Ok(()) => Ok(Created::now(application, Some(registered.issued))),
             Err(error) => {
                 // The secret will never be shown, so nobody may be left with the client.
+                todo.revision = Some(application.revision);
                 self.finish_later(todo);
                 Err(error)
             }
@@ -334,24 +335,24 @@ impl Portal {
             (name.clone(), description.clone())
         };
         let tells = application.provider.is_some() && told(&before) != told(&application);
-        let mut todo = Todo::new(&application, Step::Update, registry.process());
-        if tells {
-            todo.write(&mut change).await?;
+        if !tells {
+            self.commit(change).await?;
+            return Ok(Created::now(application, None));
         }
-        self.commit(change).await?;
-        if tells {
-            // What the portal says holds; the IdP is told as soon as it listens.
-            if let Err(error) = self.finish(&mut todo).await {
-                tracing::warn!(application = %id, %error, "the identity provider is not told yet");
-                self.finish_later(todo.clone());
-            }
-            let issued = todo.issued.take();
-            if issued.is_some() {
-                tokio::time::sleep(next_second().since(clock::now())).await;
-            }
-            return Ok(Created::now(self.application(id).await?, issued));
+        let todo = self.todo(&application, Step::Update)?;
+        todo.write(&mut change).await?;
+        let mut todo = self.begin(change, todo).await?;
+        // What the portal says holds; the IdP is told as soon as it listens.
+        if let Err(error) = self.finish(&mut todo).await {
+            tracing::warn!(application = %id, %error, "the identity provider is not told yet");
+            self.finish_later(todo);
+            return Ok(Created::now(self.application(id).await?, None));
         }
-        Ok(Created::now(application, None))
+        let issued = todo.issued.take();
+        if issued.is_some() {
+            tokio::time::sleep(next_second().since(clock::now())).await;
+        }
+        Ok(Created::now(self.application(id).await?, issued))
     }
 
     /// Ends one: the gateway serves it no more, then the client is deleted at the IdP.
@@ -375,9 +376,9 @@ impl Portal {
         }
         let deleting = |application: &mut Application| application.life = Life::Deleting;
         let (_, application) = revise(&mut change, id, deleting).await?;
-        let mut todo = Todo::new(&application, Step::Delete, registry.process());
+        let todo = self.todo(&application, Step::Delete)?;
         todo.write(&mut change).await?;
-        self.commit(change).await?;
+        let mut todo = self.begin(change, todo).await?;
         let finished = self.finish(&mut todo).await;
         if finished.is_err() {
             self.finish_later(todo);
@@ -439,6 +440,17 @@ pub(super) async fn ready(change: &mut Change, id: Uuid) -> Result<Application, 
     match application.life {
         Life::Ready => Ok(application),
         Life::Creating | Life::Deleting => Err(Error::Registry(registry::Error::Busy)),
+    }
+}
+
+/// The client of an application that is managed here.
+pub(super) fn managed(application: &Application) -> Result<(ClientId, Management), Error> {
+    match (&application.client_id, &application.management) {
+        (Some(client_id), Some(management)) => Ok((client_id.clone(), management.clone())),
+        _ => Err(Error::Conflict {
+            code: "unmanaged_client",
+            detail: "its client is managed elsewhere".to_owned(),
+        }),
     }
 }
 

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{
     Caller, Created, Error, Kept, Portal,
-    applications::{audit, credential, ready, revise},
+    applications::{audit, credential, managed, ready, revise},
     lifecycle::{Left, Todo, next_second},
     record::{Application, Credential, Step},
 };
@@ -48,6 +48,19 @@ impl Portal {
         Ok(registrar.secrets(&client_id, &management).await?)
     }
 
+    /// The ids of the secrets that the IdP tells of, where a client may have several.
+    async fn ids_at_idp(&self, application: Uuid) -> Result<Option<Vec<String>>, Error> {
+        let application = self.application(application).await?;
+        match self.at_idp(&application).await {
+            Ok(told) => Ok(Some(told.into_iter().map(|known| known.id).collect())),
+            Err(
+                Error::Idp(registration::Error::Access(_) | registration::Error::Impossible(_))
+                | Error::Conflict { .. },
+            ) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A new secret in place of all others.
     ///
     /// # Errors
@@ -58,14 +71,16 @@ impl Portal {
         application: Uuid,
     ) -> Result<Created<Application>, Error> {
         let registry = self.registry()?;
+        let known = self.ids_at_idp(application).await?;
         let mut change = caller.change(registry).await?;
         let before = ready(&mut change, application).await?;
         caller.expects(before.revision)?;
         let (client_id, management) = managed(&before)?;
         let registrar = self.manager(&before).await?;
-        let mut todo = Todo::new(&before, Step::Rotate, registry.process());
+        let mut todo = self.todo(&before, Step::Rotate)?;
+        todo.known = known;
         todo.write(&mut change).await?;
-        self.commit(change).await?;
+        let mut todo = self.begin(change, todo).await?;
 
         let request = self.request(&before);
         let rotated = match registrar.rotate(&client_id, &management, &request).await {
@@ -123,7 +138,7 @@ impl Portal {
         if was.client_id.as_ref() != Some(&rotated.client_id)
             && let (Some(client_id), Some(management)) = (&was.client_id, &was.management)
         {
-            let mut old = Todo::new(&after, Step::Delete, registry.process());
+            let mut old = self.todo(&after, Step::Delete)?;
             old.left = Some(Left::new(client_id, management));
             old.write(&mut change).await?;
             replaced = Some(old);
@@ -169,6 +184,7 @@ impl Portal {
             let found = kept.into_iter().find(|known| known.id == id);
             return Ok(Created::before(found.ok_or(Error::NotFound("credential"))?));
         }
+        let known = self.ids_at_idp(application).await?;
         let mut change = caller.change(registry).await?;
         let before = ready(&mut change, application).await?;
         caller.expects(before.revision)?;
@@ -180,15 +196,16 @@ impl Portal {
                 detail: "a client has one secret at this identity provider: rotate it".to_owned(),
             });
         }
-        let mut todo = Todo::new(&before, Step::AddSecret, registry.process());
+        let mut todo = self.todo(&before, Step::AddSecret)?;
+        todo.known = known;
         todo.write(&mut change).await?;
-        self.commit(change).await?;
+        let mut todo = self.begin(change, todo).await?;
 
         let (issued, management) = match registrar.add_secret(&client_id, &management).await {
             Ok(added) => added,
             Err(error) => return Err(self.not_changed(todo, error).await),
         };
-        todo.left = None;
+        todo.secret_id.clone_from(&issued.id);
         let kept = async {
             let mut change = caller.change(registry).await?;
             todo.take(&mut change).await?;
@@ -240,10 +257,10 @@ impl Portal {
         let mut change = caller.change(registry).await?;
         let before = ready(&mut change, application).await?;
         managed(&before)?;
-        let mut todo = Todo::new(&before, Step::RemoveSecret, registry.process());
+        let mut todo = self.todo(&before, Step::RemoveSecret)?;
         todo.secret_id = Some(secret.clone());
         todo.write(&mut change).await?;
-        self.commit(change).await?;
+        let mut todo = self.begin(change, todo).await?;
         match self.finish(&mut todo).await {
             Err(Error::Idp(error @ registration::Error::Refused(_))) => {
                 // It will be refused again.
@@ -258,19 +275,6 @@ impl Portal {
             }
             Ok(()) => Ok(()),
         }
-    }
-}
-
-/// The client of an application that is managed here.
-fn managed(
-    application: &Application,
-) -> Result<(crate::model::credential::ClientId, registration::Management), Error> {
-    match (&application.client_id, &application.management) {
-        (Some(client_id), Some(management)) => Ok((client_id.clone(), management.clone())),
-        _ => Err(Error::Conflict {
-            code: "unmanaged_client",
-            detail: "its client is managed elsewhere".to_owned(),
-        }),
     }
 }
 

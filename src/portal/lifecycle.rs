@@ -6,25 +6,22 @@
 //! the process, and then another one, or the next, finishes or undoes it.
 
 pub(super) mod proof;
+mod todo;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+pub(super) use todo::{AtWork, Left, Todo};
 
 use super::{
     Error, Portal,
-    applications::{audit, credential, revise},
+    applications::{self, audit, credential, revise},
     record::{Actor, Application, Intent, Life, Step},
     registry::{self, Change},
 };
 use crate::{
     clock,
-    idp::registration::{self, Issued, Management, Registrar, Rotation, Trace},
-    model::{
-        credential::{ClientId, Secret},
-        time::Timestamp,
-    },
+    idp::registration::{self, Management, Registrar, Rotation, Trace},
+    model::time::Timestamp,
 };
 
 /// How often interrupted work of others is looked for.
@@ -33,139 +30,34 @@ const LOOK: Duration = Duration::from_secs(1);
 /// First and longest time until unfinished work is tried again.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// A client at an IdP that is to be removed, or whose management is to be kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Left {
-    client_id: ClientId,
-    management: Management,
-}
-
-impl Left {
-    pub(super) fn new(client_id: &ClientId, management: &Management) -> Self {
-        Self {
-            client_id: client_id.clone(),
-            management: management.clone(),
-        }
-    }
-}
-
-/// What an intent keeps sealed beside its columns.
-#[derive(Default, Serialize, Deserialize)]
-struct Data {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    management: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    secret_id: Option<String>,
-}
-
-/// Something that is about to be done at an IdP.
-#[derive(Clone, Debug)]
-pub(super) struct Todo {
-    id: Uuid,
-    application: Uuid,
-    /// The name of the DCR provider, as far as known.
-    provider: Option<String>,
-    step: Step,
-    process: Uuid,
-    /// See [`Left`]: of a creation or rotation the new client, of a deletion one that is deleted
-    /// without its application.
-    pub(super) left: Option<Left>,
-    /// The secret that is to be removed, as the IdP calls it.
-    pub(super) secret_id: Option<String>,
-    /// Whether the IdP has said that it did nothing.
-    pub(super) nothing_made: bool,
-    /// A secret that the IdP gave in place of the old one, though nobody had asked for it.
-    pub(super) issued: Option<Issued>,
-}
-
-impl Todo {
-    pub(super) fn new(application: &Application, step: Step, process: Uuid) -> Self {
-        Self {
-            id: Uuid::new_v4(),
-            application: application.id,
-            provider: application.provider.clone(),
-            step,
-            process,
-            left: None,
-            secret_id: None,
-            nothing_made: false,
-            issued: None,
-        }
-    }
-
-    /// What somebody wrote down.
-    fn of(intent: &Intent, process: Uuid) -> Self {
-        let data = intent.data.as_ref();
-        let data: Data = data
-            .and_then(|data| serde_json::from_str(data.expose()).ok())
-            .unwrap_or_default();
-        let left = data
-            .client_id
-            .and_then(ClientId::new)
-            .map(|client_id| Left {
-                client_id,
-                management: Management(Secret::new(data.management.unwrap_or_default())),
-            });
-        Self {
-            id: intent.id,
-            application: intent.application,
-            provider: None,
-            step: intent.step,
-            process,
-            left,
-            secret_id: data.secret_id,
-            nothing_made: false,
-            issued: None,
-        }
-    }
-
-    /// Writes it down.
-    pub(super) async fn write(&self, change: &mut Change) -> Result<(), registry::Error> {
-        let data = Data {
-            client_id: self.left.as_ref().map(|left| left.client_id.to_string()),
-            management: self
-                .left
-                .as_ref()
-                .map(|left| left.management.0.expose().to_owned()),
-            secret_id: self.secret_id.clone(),
-        };
-        let has_data = self.left.is_some() || self.secret_id.is_some();
-        let data = has_data.then(|| serde_json::to_string(&data)).transpose();
-        let data = data.map_err(|error| registry::Error::Unreadable(error.to_string()))?;
-        let intent = Intent {
-            id: self.id,
-            application: self.application,
-            step: self.step,
-            process: self.process,
-            data: data.map(Secret::new),
-            created_at: clock::now(),
-        };
-        change.put_intent(&intent).await
-    }
-
-    /// Takes it away; whoever took it over keeps the outcome then, not this process.
-    pub(super) async fn take(&self, change: &mut Change) -> Result<(), Error> {
-        match change.take_intent(self.id).await? {
-            true => Ok(()),
-            false => Err(Error::Conflict {
-                code: "operation_interrupted",
-                detail: "another gateway took this change for interrupted and undid it: try again"
-                    .to_owned(),
-            }),
-        }
-    }
-}
-
 impl Portal {
-    /// Finishes what others have left unfinished, for as long as it is polled.
+    /// What this process is about to do at an IdP.
+    pub(super) fn todo(&self, application: &Application, step: Step) -> Result<Todo, Error> {
+        let process = self.registry()?.process();
+        Ok(Todo::new(application, step, process, &self.0.at_work))
+    }
+
+    /// Makes an intent visible, before the IdP is asked for anything. Where the registry does not
+    /// say whether it is, it is taken away as soon as the registry answers again.
+    pub(super) async fn begin(&self, change: Change, mut todo: Todo) -> Result<Todo, Error> {
+        match self.commit(change).await {
+            Ok(()) => Ok(todo),
+            Err(error) => {
+                todo.nothing_made = true;
+                self.finish_later(todo);
+                Err(error)
+            }
+        }
+    }
+
+    /// Finishes what nobody works at any more, for as long as it is polled.
     pub async fn reconcile(self) {
         let Ok(registry) = self.registry().cloned() else {
             return;
         };
         loop {
-            if let Ok(intents) = registry.orphaned_intents().await {
+            let is_held = |intent| self.0.at_work.holds(intent);
+            if let Ok(intents) = registry.orphaned_intents(is_held).await {
                 for intent in intents {
                     self.take_over(&registry, &intent).await;
                 }
@@ -189,7 +81,7 @@ impl Portal {
                 step = ?intent.step,
                 "a change was interrupted; it is finished or undone now"
             );
-            self.finish_later(Todo::of(intent, registry.process()));
+            self.finish_later(Todo::of(intent, registry.process(), &self.0.at_work));
         }
     }
 
@@ -200,13 +92,6 @@ impl Portal {
             portal.0.metrics.unfinished.inc();
             let mut pause = AGAIN.0;
             while let Err(error) = portal.finish(&mut todo).await {
-                if let Error::Conflict {
-                    code: "operation_interrupted",
-                    ..
-                } = error
-                {
-                    break;
-                }
                 tracing::warn!(
                     application = %todo.application,
                     step = ?todo.step,
@@ -223,13 +108,13 @@ impl Portal {
     /// Finishes what can be, and undoes what cannot.
     pub(super) async fn finish(&self, todo: &mut Todo) -> Result<(), Error> {
         let registry = self.registry()?;
-        let Some(application) = registry.application(todo.application).await? else {
-            // Somebody else has undone it; a client that was made since then is nobody's.
-            if let (Some(left), Some(provider)) = (&todo.left, &todo.provider) {
-                let registrar = self.manager_named(provider).await?;
-                registrar.delete(&left.client_id, &left.management).await?;
-            }
-            return Ok(());
+        // Writers take turns, so this one sees how an earlier one ended of which nobody heard.
+        let mut change = registry.change(&Actor::Gateway, None).await?;
+        let is_ours = change.holds_intent(todo.id).await?;
+        let application = change.application(todo.application).await?;
+        drop(change);
+        let Some(application) = application.filter(|_| is_ours) else {
+            return self.let_go(todo).await;
         };
         match todo.step {
             Step::AddSecret => self.forget_added_secret(todo, &application).await,
@@ -241,50 +126,125 @@ impl Portal {
         }
     }
 
+    /// Puts right what only this process knows of a change that is no longer its own: another one
+    /// has undone it meanwhile, or it was kept and nobody heard of it.
+    async fn let_go(&self, todo: &mut Todo) -> Result<(), Error> {
+        let registry = self.registry()?;
+        let application = registry.application(todo.application).await?;
+        if let (Some(secret), Some(application), Step::AddSecret) =
+            (&todo.secret_id, &application, todo.step)
+        {
+            let kept = registry.credentials(application.id).await?;
+            let is_kept = kept
+                .iter()
+                .any(|known| known.at_idp.as_deref() == Some(secret));
+            return match is_kept {
+                true => Ok(()),
+                false => self.remove_secret(application, secret).await.map(drop),
+            };
+        }
+        let (Some(left), Step::Create | Step::Rotate | Step::Update) = (&todo.left, todo.step)
+        else {
+            return Ok(());
+        };
+        let of_it = |known: &&Application| known.client_id.as_ref() == Some(&left.client_id);
+        match (application.as_ref().filter(of_it), todo.step) {
+            (Some(application), Step::Create) => {
+                // Nobody was shown its secret, unless somebody has had to do with it since.
+                if application.life == Life::Ready && todo.revision == Some(application.revision) {
+                    return self.withdraw(todo.application).await;
+                }
+                Ok(())
+            }
+            (Some(_), _) => self.renew_management(todo, left).await,
+            (None, Step::Update) => Ok(()),
+            (None, _) => {
+                let known = application.and_then(|application| application.provider);
+                let Some(provider) = known.or_else(|| todo.provider.clone()) else {
+                    return Ok(());
+                };
+                let registrar = self.manager_named(&provider).await?;
+                if !remove(&registrar, left).await? {
+                    self.orphan(&format!("client {:?}", left.client_id.as_str()));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends an application that was kept although its creation was answered with an error.
+    async fn withdraw(&self, application: uuid::Uuid) -> Result<(), Error> {
+        let mut change = self.registry()?.change(&Actor::Gateway, None).await?;
+        let deleting = |application: &mut Application| application.life = Life::Deleting;
+        let (before, application) = revise(&mut change, application, deleting).await?;
+        let mut deletion = self.todo(&application, Step::Delete)?;
+        deletion.write(&mut change).await?;
+        change.forget_answered(application.id).await?;
+        let action = "application.create_undone";
+        audit(&mut change, action, Some(&before), None).await?;
+        self.commit(change).await?;
+        if Box::pin(self.finish(&mut deletion)).await.is_err() {
+            self.finish_later(deletion);
+        }
+        Ok(())
+    }
+
+    /// Keeps the token that the IdP gave in place of the one that this process began with; nobody
+    /// else has it. Whatever secret came with it was shown to nobody.
+    async fn renew_management(&self, todo: &Todo, left: &Left) -> Result<(), Error> {
+        let mut change = self.registry()?.change(&Actor::Gateway, None).await?;
+        let now = change.application(todo.application).await?;
+        let now = now.and_then(|application| application.management);
+        if now != todo.managed || now.as_ref() == Some(&left.management) {
+            return Ok(());
+        }
+        let ends = todo.step == Step::Rotate || todo.issued.is_some();
+        let edit = |application: &mut Application| {
+            application.management = Some(left.management.clone());
+            if ends {
+                application.credentials_valid_from = next_second();
+            }
+        };
+        let (before, after) = revise(&mut change, todo.application, edit).await?;
+        if ends {
+            change.delete_credentials(after.id).await?;
+            let action = "credential.rotate_undone";
+            audit(&mut change, action, Some(&before), Some(&after)).await?;
+        }
+        self.commit(change).await
+    }
+
     fn orphan(&self, what: &str) {
         self.0.metrics.orphans.inc();
         tracing::error!(
             what,
-            "an interrupted registration may have left this at the identity provider: look there, \
-             and delete it"
+            "this may be left at the identity provider: look there, and delete it once nobody needs \
+             it"
         );
     }
 
     async fn undo_creation(&self, todo: &Todo, application: &Application) -> Result<(), Error> {
         let registry = self.registry()?;
-        if application.life == Life::Ready {
-            // Its keeping was not answered but done. Nobody was shown the secret.
-            let mut change = registry.change(&Actor::Gateway, None).await?;
-            let deleting = |application: &mut Application| application.life = Life::Deleting;
-            let (_, application) = revise(&mut change, application.id, deleting).await?;
-            let mut deletion = Todo::new(&application, Step::Delete, registry.process());
-            deletion.write(&mut change).await?;
-            self.commit(change).await?;
-            return Box::pin(self.finish_deletion(&mut deletion, &application)).await;
-        }
-        let mut unknown = false;
+        let mut in_doubt = false;
         if !todo.nothing_made {
             let registrar = self.manager(application).await?;
-            unknown = match &todo.left {
-                Some(left) => {
-                    registrar.delete(&left.client_id, &left.management).await?;
-                    false
-                }
+            in_doubt = match &todo.left {
+                Some(left) => !remove(&registrar, left).await?,
                 None => !self.remove_traces(&registrar, application).await?,
             };
         }
         let mut change = registry.change(&Actor::Gateway, None).await?;
         todo.take(&mut change).await?;
         change.delete_application(application.id).await?;
-        // Whoever sends the request again, under the same idempotency key, wants it done.
+        // Who sends the request again is to get an application.
         change.forget_answered(application.id).await?;
-        let action = match unknown {
+        let action = match in_doubt {
             true => "application.create_undone_in_doubt",
             false => "application.create_undone",
         };
         audit(&mut change, action, Some(application), None).await?;
         self.commit(change).await?;
-        if unknown {
+        if in_doubt {
             self.orphan(&format!("client named {:?}", application.name));
         }
         Ok(())
@@ -301,12 +261,13 @@ impl Portal {
             Trace::Unknowable => Ok(false),
             Trace::Nothing => Ok(true),
             Trace::Found(clients) => {
+                let mut all = true;
                 for (client_id, management) in clients {
                     if application.client_id.as_ref() != Some(&client_id) {
-                        registrar.delete(&client_id, &management).await?;
+                        all &= remove(registrar, &Left::new(&client_id, &management)).await?;
                     }
                 }
-                Ok(true)
+                Ok(all)
             }
         }
     }
@@ -319,23 +280,30 @@ impl Portal {
         let registry = self.registry()?;
         let whole = todo.left.is_none();
         let left = todo.left.clone().or_else(|| {
-            let client_id = application.client_id.clone()?;
-            let management = application.management.clone()?;
-            Some(Left {
-                client_id,
-                management,
-            })
+            let (client_id, management) = applications::managed(application).ok()?;
+            Some(Left::new(&client_id, &management))
         });
+        let mut staying = None;
         if let Some(left) = left {
             let registrar = self.manager(application).await?;
-            registrar.delete(&left.client_id, &left.management).await?;
+            if !remove(&registrar, &left).await? {
+                staying = Some(left);
+            }
         }
         let mut change = registry.change(&Actor::Gateway, None).await?;
         todo.take(&mut change).await?;
         if whole {
             change.delete_application(application.id).await?;
         }
-        self.commit(change).await
+        if staying.is_some() {
+            let action = "application.client_left";
+            audit(&mut change, action, Some(application), None).await?;
+        }
+        self.commit(change).await?;
+        if let Some(left) = staying {
+            self.orphan(&format!("client {:?}", left.client_id.as_str()));
+        }
+        Ok(())
     }
 
     /// A rotation whose outcome was not kept: the new secret is lost, and the old one perhaps too.
@@ -343,17 +311,22 @@ impl Portal {
         let registry = self.registry()?;
         let registrar = self.manager(application).await?;
         let replaces = registrar.rotation() == Rotation::Replacement;
-        let mut unknown = false;
+        let mut in_doubt = false;
         let mut management = None;
+        let mut staying = Vec::new();
         match &todo.left {
             Some(left) if application.client_id.as_ref() == Some(&left.client_id) => {
                 management = Some(left.management.clone());
             }
-            Some(left) => registrar.delete(&left.client_id, &left.management).await?,
+            Some(left) => in_doubt = !remove(&registrar, left).await?,
             None if replaces && !todo.nothing_made => {
-                unknown = !self.remove_traces(&registrar, application).await?;
+                in_doubt = !self.remove_traces(&registrar, application).await?;
             }
             None => {}
+        }
+        if !todo.nothing_made && todo.known.is_some() {
+            let now = management.as_ref().or(application.management.as_ref());
+            (staying, management) = self.remove_unknown(todo, application, now).await?;
         }
         let mut change = registry.change(&Actor::Gateway, None).await?;
         todo.take(&mut change).await?;
@@ -369,15 +342,19 @@ impl Portal {
         };
         let (before, after) = revise(&mut change, application.id, edit).await?;
         if ends {
-            change.delete_credentials(application.id).await?;
+            for known in change.credentials(after.id).await? {
+                if !known.at_idp.is_some_and(|id| staying.contains(&id)) {
+                    change.delete_credential(known.id).await?;
+                }
+            }
         }
-        let action = match unknown {
+        let action = match in_doubt {
             true => "credential.rotate_undone_in_doubt",
             false => "credential.rotate_undone",
         };
         audit(&mut change, action, Some(&before), Some(&after)).await?;
         self.commit(change).await?;
-        if unknown {
+        if in_doubt {
             self.orphan(&format!("a second client named {:?}", application.name));
         }
         Ok(())
@@ -390,33 +367,75 @@ impl Portal {
         application: &Application,
     ) -> Result<(), Error> {
         let registry = self.registry()?;
-        let mut kept_management = None;
-        if let (Some(client_id), Some(management), false) = (
-            &application.client_id,
-            application.management.clone(),
-            todo.nothing_made,
-        ) {
-            let registrar = self.manager(application).await?;
-            let mut management = management;
-            let kept = registry.credentials(application.id).await?;
-            for secret in registrar.secrets(client_id, &management).await? {
-                if !kept
-                    .iter()
-                    .any(|known| known.at_idp.as_ref() == Some(&secret.id))
-                {
-                    let removed = registrar.remove_secret(client_id, &management, &secret.id);
-                    management = removed.await?;
-                }
-            }
-            kept_management = Some(management);
+        let mut management = None;
+        if let (false, Some(secret)) = (todo.nothing_made, &todo.secret_id) {
+            management = self.remove_secret(application, secret).await?;
+        } else if !todo.nothing_made && todo.known.is_some() {
+            let now = application.management.as_ref();
+            (_, management) = self.remove_unknown(todo, application, now).await?;
         }
         let mut change = registry.change(&Actor::Gateway, None).await?;
         todo.take(&mut change).await?;
-        if kept_management.is_some() {
-            let edit = |application: &mut Application| application.management = kept_management;
+        if management.is_some() {
+            let edit = |application: &mut Application| application.management = management;
             revise(&mut change, application.id, edit).await?;
         }
         self.commit(change).await
+    }
+
+    /// Removes the secrets that the client has not had when something was begun, and that were
+    /// shown to nobody since; those that it has then, and what manages it.
+    async fn remove_unknown(
+        &self,
+        todo: &Todo,
+        application: &Application,
+        management: Option<&Management>,
+    ) -> Result<(Vec<String>, Option<Management>), Error> {
+        let (Some(client_id), Some(management)) = (&application.client_id, management) else {
+            return Ok((Vec::new(), None));
+        };
+        let registrar = self.manager(application).await?;
+        let kept = self.registry()?.credentials(application.id).await?;
+        let mut management = management.clone();
+        let mut staying = Vec::new();
+        for secret in registrar.secrets(client_id, &management).await? {
+            let mut known = todo.known.iter().flatten();
+            let is_known = known.any(|id| *id == secret.id)
+                || kept
+                    .iter()
+                    .any(|known| known.at_idp.as_ref() == Some(&secret.id));
+            if is_known {
+                staying.push(secret.id);
+                continue;
+            }
+            match registrar
+                .remove_secret(client_id, &management, &secret.id)
+                .await
+            {
+                Ok(newer) => management = newer,
+                // It took the place of the last one, and no client is without.
+                Err(registration::Error::Refused(_)) => staying.push(secret.id),
+                Err(registration::Error::Gone) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok((staying, Some(management)))
+    }
+
+    /// Removes one secret; what manages the client then, or nothing where the secret was gone.
+    async fn remove_secret(
+        &self,
+        application: &Application,
+        secret: &str,
+    ) -> Result<Option<Management>, Error> {
+        let (client_id, management) = applications::managed(application)?;
+        let registrar = self.manager(application).await?;
+        let removed = registrar.remove_secret(&client_id, &management, secret);
+        match removed.await {
+            Ok(management) => Ok(Some(management)),
+            Err(registration::Error::Gone) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(super) async fn finish_removal(
@@ -425,21 +444,8 @@ impl Portal {
         application: &Application,
     ) -> Result<(), Error> {
         let registry = self.registry()?;
-        let (Some(client_id), Some(management), Some(secret)) = (
-            &application.client_id,
-            &application.management,
-            todo.secret_id.as_deref(),
-        ) else {
-            return Ok(());
-        };
-        let registrar = self.manager(application).await?;
-        let removed = registrar.remove_secret(client_id, management, secret).await;
-        let management = match removed {
-            Ok(management) => Some(management),
-            // It was removed before.
-            Err(registration::Error::Gone) => None,
-            Err(error) => return Err(error.into()),
-        };
+        let secret = todo.secret_id.as_deref().unwrap_or_default();
+        let management = self.remove_secret(application, secret).await?;
         let mut change = registry.change(&Actor::Gateway, None).await?;
         todo.take(&mut change).await?;
         let edit = |application: &mut Application| {
@@ -459,25 +465,39 @@ impl Portal {
 
     async fn finish_update(&self, todo: &mut Todo, application: &Application) -> Result<(), Error> {
         let registry = self.registry()?;
-        let mut management = None;
-        if let (Some(client_id), Some(known)) = (&application.client_id, &application.management) {
+        let mut is_lost = false;
+        if let (None, Ok((client_id, known))) = (&todo.left, applications::managed(application)) {
             let registrar = self.manager(application).await?;
             let request = self.request(application);
-            management = match registrar.update(client_id, known, &request).await {
+            match registrar.update(&client_id, &known, &request).await {
                 Ok(told) => {
+                    // Kept here too: a token that a registry which is away misses is lost else.
+                    let management = told.management.unwrap_or(known);
+                    todo.left = Some(Left::new(&client_id, &management));
                     todo.issued = told.issued;
-                    told.management
                 }
                 // Where it would cost the secret, or will never be accepted, the name at the IdP
                 // stays the old one.
-                Err(registration::Error::Impossible(_)) => None,
+                Err(registration::Error::Impossible(_)) => {}
                 Err(error @ (registration::Error::Refused(_) | registration::Error::Gone)) => {
                     tracing::warn!(application = %application.id, %error, "the identity provider does not take the new name");
-                    None
                 }
-                Err(error) => return Err(error.into()),
-            };
+                Err(error @ registration::Error::Access(_))
+                    if registrar.has_tokens_of_clients() =>
+                {
+                    tracing::warn!(application = %application.id, %error, "the identity provider does not take the new name");
+                    // An earlier attempt may have been answered with another token, unheard.
+                    is_lost = todo.in_doubt;
+                }
+                Err(error) => {
+                    todo.in_doubt |= matches!(error, registration::Error::Unavailable(_));
+                    return Err(error.into());
+                }
+            }
         }
+        let left = todo.left.as_ref();
+        let management = left.map(|left| left.management.clone());
+        let management = management.filter(|now| application.management.as_ref() != Some(now));
         let mut change = registry.change(&Actor::Gateway, None).await?;
         todo.take(&mut change).await?;
         let ends = todo.issued.is_some();
@@ -498,7 +518,28 @@ impl Portal {
                 audit(&mut change, action, Some(&before), Some(&after)).await?;
             }
         }
-        self.commit(change).await
+        if is_lost {
+            let action = "application.update_in_doubt";
+            audit(&mut change, action, Some(application), Some(application)).await?;
+        }
+        self.commit(change).await?;
+        if is_lost {
+            let id = application.client_id.as_ref().map(|id| id.as_str());
+            let id = id.unwrap_or_default();
+            self.orphan(&format!(
+                "client {id:?}, which works but can no longer be managed from here"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Deletes a client at the IdP; false where that cannot be done from here.
+async fn remove(registrar: &Registrar, left: &Left) -> Result<bool, Error> {
+    match registrar.delete(&left.client_id, &left.management).await {
+        Ok(()) => Ok(true),
+        Err(registration::Error::Impossible(_)) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -31,6 +31,7 @@ use crate::{
     model::{application::Status, credential::ClientId},
     telemetry::metrics::Metrics,
 };
+use lifecycle::AtWork;
 use live::{Live, Surroundings};
 use record::{Actor, Answered, Api};
 use registry::{Change, Registry};
@@ -276,6 +277,7 @@ struct Inner {
     metrics: Arc<Metrics>,
     /// Those that were asked for, each with its provider's revision: they remember tokens.
     registrars: Mutex<HashMap<Uuid, Registrar>>,
+    at_work: AtWork,
 }
 
 /// Where applications are kept.
@@ -317,6 +319,7 @@ impl Portal {
             kept,
             metrics,
             registrars: Mutex::default(),
+            at_work: AtWork::default(),
         }))
     }
 

@@ -241,10 +241,8 @@ impl<'a> Asking<'a> {
         if let Some(endpoint) = &self.config().endpoint {
             return Ok(endpoint.clone());
         }
-        let metadata = self.before_the_deadline(self.provider().metadata()).await?;
-        let unknown = Trouble::UnknownAddress(Endpoint::Registration);
-        let named = metadata.registration_endpoint.clone();
-        Ok(named.ok_or(unknown.after(Duration::from_secs(10)))?)
+        let found = self.provider().registration_endpoint();
+        Ok(self.before_the_deadline(found).await?)
     }
 
     /// How clients send their pair to the token endpoint.

@@ -6,6 +6,7 @@
 //! on there, clients come without URI and token; then a token of the initial client's with the
 //! scope `dcrm` manages them below the registration endpoint.
 
+use ::http::StatusCode;
 use url::Url;
 
 use super::{
@@ -33,10 +34,17 @@ pub(super) async fn rotate(
     _request: &Request,
 ) -> Result<Rotated, Error> {
     let record = Record::open(management);
-    let place = place(asking, client_id, &record).await?;
-    let make = || bearer(asking.http().get(place.uri.clone()), &place.token);
-    // Done twice, the first of the two secrets is lost, and with it the token for the second.
-    let answer = asking.send("rotation", Safety::Once, make).await?;
+    let read = async |place: &Place| {
+        let make = || bearer(asking.http().get(place.uri.clone()), &place.token);
+        // Done twice, the first of the two secrets is lost, and with it the token for the second.
+        asking.send("rotation", Safety::Once, make).await
+    };
+    let mut answer = read(&place(asking, client_id, &record).await?).await?;
+    if answer.status == StatusCode::UNAUTHORIZED
+        && let Some(second) = second_place(asking, &record).await?
+    {
+        answer = read(&second).await?;
+    }
     match answer.status.as_u16() {
         200 | 201 => {}
         401 => {
@@ -69,7 +77,17 @@ pub(super) async fn delete(
 ) -> Result<(), Error> {
     let record = Record::open(management);
     let place = place(asking, client_id, &record).await?;
-    generic::remove(asking, &place).await
+    let remove = async |place: &Place| {
+        let make = || bearer(asking.http().delete(place.uri.clone()), &place.token);
+        asking.send("deletion", Safety::Repeatable, make).await
+    };
+    let mut answer = remove(&place).await?;
+    if answer.status == StatusCode::UNAUTHORIZED
+        && let Some(second) = second_place(asking, &record).await?
+    {
+        answer = remove(&second).await?;
+    }
+    generic::removed(asking, &answer)
 }
 
 /// A client that exists can be managed with the scope `dcrm`. Whether it exists nobody can ask
@@ -90,6 +108,22 @@ async fn place(asking: &Asking<'_>, client_id: &ClientId, record: &Record) -> Re
     let uri = below(endpoint, client_id).ok_or(Error::Impossible("managing a client"))?;
     let token = asking.token_for(MANAGE).await?;
     Ok(Place { uri, token })
+}
+
+/// Where a client is managed whose own token is good no more, because the answer with the next one
+/// was lost: nowhere, unless the initial client may manage every client.
+async fn second_place(asking: &Asking<'_>, record: &Record) -> Result<Option<Place>, Error> {
+    let Some(place) = &record.place else {
+        return Ok(None);
+    };
+    match asking.token_for(MANAGE).await {
+        Ok(token) => Ok(Some(Place {
+            uri: place.uri.clone(),
+            token,
+        })),
+        Err(Error::Access(_) | Error::Impossible(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// A client's own address below the registration endpoint.

@@ -52,8 +52,6 @@ pub struct Config {
     pub event_hooks: bool,
     /// Of a bridge: it can make new secrets (`POST /{id}/new-secret`). Default true.
     pub refresh_secret: bool,
-    /// Of a bridge: a client may have several secrets. Default false.
-    pub several_secrets: bool,
 }
 
 /// What an IdP speaks.
@@ -299,9 +297,17 @@ impl Registrar {
     pub fn has_several_secrets(&self) -> bool {
         match self.0.config.dialect {
             Dialect::Azure | Dialect::Okta => true,
-            Dialect::Http => self.0.config.several_secrets,
-            Dialect::Auth0 | Dialect::Curity | Dialect::Generic | Dialect::Wso2 => false,
+            // A bridge may keep several, but its interface has no call for one more.
+            Dialect::Auth0 | Dialect::Curity | Dialect::Generic | Dialect::Http | Dialect::Wso2 => {
+                false
+            }
         }
+    }
+
+    /// Whether each client is managed with a token of its own, which a call may replace (RFC 7592
+    /// section 3): whoever misses the answer cannot manage the client with what it has.
+    pub fn has_tokens_of_clients(&self) -> bool {
+        matches!(self.0.config.dialect, Dialect::Curity | Dialect::Generic)
     }
 
     /// Makes a client, whole or not at all: a step that fails undoes those before it.

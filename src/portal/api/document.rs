@@ -301,9 +301,7 @@ fn finish_operation(path: &str, method: &str, operation: &mut Value) {
     if creates {
         let mut repeated = responses["201"].clone();
         repeated["description"] = json!("It was made before, by the same request");
-        for name in ["Idempotency-Replayed"] {
-            repeated["headers"][name] = header(name);
-        }
+        repeated["headers"]["Idempotency-Replayed"] = header("Idempotency-Replayed");
         responses["200"] = repeated;
     }
     if reads && has_tag {

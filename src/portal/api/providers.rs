@@ -241,7 +241,7 @@ pub struct HttpConfig {
     /// Whether it cannot make new secrets.
     #[schema(nullable = false)]
     pub disable_refresh_secret: Option<bool>,
-    /// Whether a client may have several secrets.
+    /// Konnect's; without effect, since a bridge's interface has no call for one more secret.
     #[schema(nullable = false)]
     pub allow_multiple_credentials: Option<bool>,
     /// The maker of the identity provider behind it, as `vendor` of the configuration file.
@@ -331,7 +331,7 @@ pub struct Wso2Config {
 /// Members of `dcr_config` to set, of those that this type of provider has.
 #[derive(Debug, ToSchema)]
 pub struct DcrConfigPatch {
-    /// Whether a client may have several secrets.
+    /// Konnect's; without effect, since a bridge's interface has no call for one more secret.
     #[schema(nullable = false)]
     pub allow_multiple_credentials: Option<bool>,
     /// What it is shown as `X-API-KEY`.
@@ -612,7 +612,7 @@ pub(super) async fn list(
             "updated_at" => a.updated_at.cmp(&b.updated_at),
             _ => a.name.cmp(&b.name),
         };
-        direction.of(order).then_with(|| a.id.cmp(&b.id))
+        direction.of(order).then_with(|| a.name.cmp(&b.name))
     });
     let found = page_of(all, page);
     let strategies = portal.strategies().await?;

@@ -1,6 +1,6 @@
 //! `/v2/application-registrations`, and those of one application: the right to call an API.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use axum::{extract, response::Response};
 use http::StatusCode;
@@ -216,9 +216,9 @@ pub(super) async fn list(
     let found = portal.registrations(&filter, page).await?;
     let mut names = HashMap::new();
     for registration in &found.items {
-        let id = registration.application;
-        if !names.contains_key(&id) {
-            names.insert(id, name_of(&portal, id).await?);
+        if let Entry::Vacant(entry) = names.entry(registration.application) {
+            let name = name_of(&portal, registration.application).await?;
+            entry.insert(name);
         }
     }
     Ok(told(page, found, &names))

@@ -334,7 +334,7 @@ pub(super) async fn list(
             "updated_at" => a.updated_at.cmp(&b.updated_at),
             _ => a.name.cmp(&b.name),
         };
-        direction.of(order).then_with(|| a.id.cmp(&b.id))
+        direction.of(order).then_with(|| a.name.cmp(&b.name))
     });
     let found = page_of(all, page);
     let around = Around::read(&portal).await?;

@@ -298,7 +298,6 @@ pub fn registration(provider: &Provider) -> Result<Config, Fault> {
         deadline: Duration::from_secs(seconds.unwrap_or(60)),
         event_hooks: !flag("disable_event_hooks"),
         refresh_secret: !flag("disable_refresh_secret"),
-        several_secrets: flag("allow_multiple_credentials"),
     })
 }
 

@@ -23,6 +23,12 @@ use crate::{
     },
 };
 
+/// Names the lock of PostgreSQL for which writers of all processes queue, first come, first served:
+/// any number of our own. Those that only want the same row are not served in turn: who has just
+/// committed takes it again before whoever waits has seen the new version, and again, until that one
+/// gives up.
+const QUEUE: &str = "SELECT pg_advisory_xact_lock(4910226711935129)";
+
 /// How long an answer is kept for a request that comes again with its idempotency key.
 pub(super) const ANSWERED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -134,6 +140,10 @@ impl Registry {
         let (transaction, revision) = within(async {
             let begun = database.pool.begin_with(database.dialect.begin()).await;
             let mut transaction = begun.map_err(unavailable)?;
+            if database.dialect == Dialect::Postgres {
+                let queued = sqlx::raw_sql(QUEUE).execute(&mut *transaction).await;
+                queued.map_err(unavailable)?;
+            }
             let row = sqlx::query(
                 "UPDATE registry SET revision = revision + 1 WHERE id = 1 RETURNING revision",
             )
@@ -816,8 +826,22 @@ impl Change {
         Ok(taken.await? == 1)
     }
 
+    /// Whether an intent is there, of this process.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn holds_intent(&mut self, id: Uuid) -> Result<bool, Error> {
+        let process = self.registry.process().to_string();
+        let values = vec![
+            read::Value::Text(id.to_string()),
+            read::Value::Text(process),
+        ];
+        let sql = "SELECT id FROM intents WHERE id = $1 AND process = $2";
+        Ok(self.find(sql, values).await?.is_some())
+    }
+
     /// Makes an orphaned intent this process's own; false where another one was faster, or where
-    /// its process lives after all.
+    /// its process, another one, lives after all.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -830,10 +854,10 @@ impl Change {
         let registry = self.registry.clone();
         let living = within(registry.0.neighbours.living(&mut self.transaction)).await;
         let living = self.noted(living)?;
-        if living.contains(&owner) {
+        let process = registry.process();
+        if owner != process && living.contains(&owner) {
             return Ok(false);
         }
-        let process = registry.process();
         let claimed = self.run(
             "UPDATE intents SET process = $1 WHERE id = $2",
             [process.into(), id.into()],

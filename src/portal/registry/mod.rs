@@ -349,12 +349,16 @@ impl Registry {
         within(read::audit(&mut connection, filter, page)).await
     }
 
-    /// Intents of processes that no longer live: whose row is gone, or whose counter has stood
-    /// still for five seconds since this process saw it first. Never this process's own.
+    /// Intents that nobody works at: of processes that no longer live, whose row is gone, or whose
+    /// counter has stood still for five seconds since this process saw it first; of this process's
+    /// own those that it does not hold.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn orphaned_intents(&self) -> Result<Vec<Intent>, Error> {
+    pub async fn orphaned_intents(
+        &self,
+        is_held: impl Fn(Uuid) -> bool,
+    ) -> Result<Vec<Intent>, Error> {
         let mut connection = self.connection().await?;
         let ring = self.0.ring.load_full();
         within(async {
@@ -366,10 +370,13 @@ impl Registry {
             let read = |row: &_| row::intent(row, &ring);
             let intents = read::all(&mut connection, sql, Vec::new(), read).await?;
             let living = self.0.neighbours.living(&mut connection).await?;
-            let orphaned = intents.into_iter();
-            Ok(orphaned
-                .filter(|intent| !living.contains(&intent.process))
-                .collect())
+            let own = self.0.process;
+            // Asked after reading: what is no longer held then may be gone, but not new.
+            let is_orphan = |intent: &Intent| match intent.process == own {
+                true => !is_held(intent.id),
+                false => !living.contains(&intent.process),
+            };
+            Ok(intents.into_iter().filter(is_orphan).collect())
         })
         .await
     }

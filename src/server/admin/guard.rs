@@ -41,8 +41,9 @@ const REMEMBERED: u64 = 10_000;
 const REQUESTS: NonZeroU32 = number(100);
 const BURST: NonZeroU32 = number(200);
 
-/// How long a whole body may take to arrive.
-const ARRIVAL: Duration = Duration::from_secs(10);
+/// How long a whole body may take to arrive; shorter than the patience of a silent connection, so
+/// that its client is told.
+const ARRIVAL: Duration = Duration::from_secs(9);
 
 const fn number(number: u32) -> NonZeroU32 {
     match NonZeroU32::new(number) {

@@ -192,6 +192,18 @@ impl Gateway {
         self.process.signal(name).await;
     }
 
+    /// Ends the program at once, without a word, as the kernel would.
+    pub(crate) async fn kill(&mut self) {
+        self.process.kill().await;
+    }
+
+    /// Starts it again with the same files, after it has ended; its ports are others.
+    pub(crate) async fn start_again(&mut self) {
+        self.process = self.process(&[]);
+        (self.proxy, self.admin) = addresses(&self.process.log, &mut self.process.child).await;
+        self.wait_until_ready().await;
+    }
+
     /// The id of the process that was started first.
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid
@@ -212,6 +224,16 @@ impl Gateway {
     pub(crate) fn process(&self, arguments: &[&str]) -> Process {
         let directory = self.directory.path();
         Process::start(&self.program, directory, &self.environment, arguments)
+    }
+
+    /// Stops the program and starts it with the same files, at other addresses.
+    pub(crate) async fn restart(&mut self) {
+        self.signal("TERM").await;
+        self.ended().await;
+        self.process = self.process(&[]);
+        let Process { log, child, .. } = &mut self.process;
+        (self.proxy, self.admin) = addresses(log, child).await;
+        self.wait_until_ready().await;
     }
 
     /// Waits for the program to end.

@@ -152,7 +152,11 @@ impl Operator {
 
     /// Registers an application for an API; the registration's id.
     #[track_caller]
-    pub(crate) fn approve(&self, application: &Made, api: &str) -> impl Future<Output = String> + use<'_> {
+    pub(crate) fn approve(
+        &self,
+        application: &Made,
+        api: &str,
+    ) -> impl Future<Output = String> + use<'_> {
         let path = format!("/v2/applications/{}/registrations", application.id);
         let made = self.done("POST", &path, json!({"api_id": api, "status": "approved"}));
         async move { text(&made.await, "id") }

@@ -43,13 +43,13 @@ pub(super) struct Stage {
     /// How registrations are made there.
     pub(super) access: Access,
     /// `provider_type` in Konnect's words.
-    pub(super) provider_type: &'static str,
+    provider_type: &'static str,
     /// Its entry in the configuration file, without a name and `registration`.
-    pub(super) identity_provider: Value,
+    identity_provider: Value,
     /// Whether this entry says what REST cannot: a strategy of the registry has to name it.
     pub(super) needs_entry: bool,
     /// The strategy in the file's words, without name, identity provider and methods.
-    pub(super) strategy: Value,
+    strategy: Value,
     /// Files that the entry names.
     pub(super) files: Vec<(String, String)>,
     /// Where clients get tokens, and what they ask for beside their own.
@@ -98,6 +98,14 @@ impl Running for RealIdp {
 }
 
 impl Product {
+    /// Whether a rotation gives another client: RFC 7592 has no way to ask for a new secret alone.
+    pub(super) fn replaces_clients(self) -> bool {
+        matches!(
+            self,
+            Self::DjangoJwt | Self::DjangoOpaque | Self::OidcProviderJwt | Self::OidcProviderOpaque
+        )
+    }
+
     /// Starts it.
     pub(super) async fn start(self) -> Stage {
         match self {
@@ -336,6 +344,23 @@ impl Stage {
         })
     }
 
+    /// Its entry in the configuration file, without `registration`.
+    pub(super) fn entry(&self, name: &str) -> Value {
+        let mut entry = json!({"name": name});
+        merge(&mut entry, &self.identity_provider);
+        entry
+    }
+
+    /// Its strategy in the configuration file.
+    pub(super) fn file_strategy(&self, name: &str, identity_provider: &str) -> Value {
+        let mut strategy = json!({
+            "name": name, "identity_provider": identity_provider,
+            "auth_methods": ["client_credentials", "bearer", "session"],
+        });
+        merge(&mut strategy, &self.strategy);
+        strategy
+    }
+
     /// Asks for a token as a client does: the status, and the token.
     pub(super) async fn grant(&self, id: &str, secret: &str) -> (u16, Option<String>) {
         let (url, asked) = &self.token;
@@ -367,7 +392,7 @@ impl Stage {
 }
 
 /// Puts members over those that are there.
-pub(super) fn merge(value: &mut Value, more: &Value) {
+fn merge(value: &mut Value, more: &Value) {
     for (name, member) in more.as_object().into_iter().flatten() {
         value[name] = member.clone();
     }

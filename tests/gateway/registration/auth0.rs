@@ -9,7 +9,7 @@ use dcr_gateway::{
 };
 use serde_json::{Value, json};
 
-use super::{config, initial_client, provider, registrar, request};
+use super::{Twist, config, initial_client, provider, registrar, request};
 use crate::{
     harness::{
         http1::{Answer, Manner},
@@ -309,7 +309,7 @@ async fn what_cannot_be_removed_is_left_behind_and_removed_later() {
 #[tokio::test]
 async fn a_client_that_cannot_be_used_is_removed() {
     let site = Site::start().await;
-    let clients: [(fn(&mut Value), &str); 3] = [
+    let clients: [(Twist, &str); 3] = [
         (
             |made| made["token_endpoint_auth_method"] = json!("none"),
             "public",
@@ -328,7 +328,7 @@ async fn a_client_that_cannot_be_used_is_removed() {
         assert_eq!(site.left(), (0, 0), "{why}");
     }
     site.idp.turn(|_, auth0| auth0.management.made = None);
-    let grants: [(fn(&mut Value), &str); 2] = [
+    let grants: [(Twist, &str); 2] = [
         (
             |grant| grant["scope"] = json!([Auth0::READ, Auth0::WRITE]),
             Auth0::WRITE,

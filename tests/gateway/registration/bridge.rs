@@ -12,7 +12,7 @@ use dcr_gateway::{
 };
 use serde_json::{Value, json};
 
-use super::{config, initial_client, provider, registrar, request};
+use super::{Twist, config, initial_client, provider, registrar, request};
 use crate::{
     harness::{
         http1::{Answer, Manner},
@@ -153,7 +153,7 @@ async fn a_client_lives_from_registration_to_deletion() {
 /// What no bridge can do is told, without asking one.
 #[tokio::test]
 async fn what_bridges_have_no_call_for_is_impossible() {
-    let site = Site::with(|config| config.several_secrets = true).await;
+    let site = Site::with(|_| {}).await;
     let asked = request("x");
     let trace = site.registrar.trace(&asked).await.unwrap();
     assert!(matches!(trace, Trace::Unknowable), "{trace:?}");
@@ -227,7 +227,7 @@ async fn awkward_ids_are_one_segment_of_the_path() {
 async fn times_are_read_in_both_forms() {
     let site = Site::start().await;
     let end = Some(Timestamp::from_secs(4_000_000_000));
-    let made: [(fn(&mut Value), Option<Timestamp>); 5] = [
+    let made: [(Twist, Option<Timestamp>); 5] = [
         (
             |told| told["client_secret_expires_at"] = json!(rfc3339(4_000_000_000)),
             end,
@@ -275,7 +275,7 @@ async fn a_client_that_cannot_be_used_is_removed() {
     let site = Site::start().await;
     let mut asked = request("x");
     asked.scopes = vec![Bridge::READ.to_owned()];
-    let clients: [(fn(&mut Value), &str); 4] = [
+    let clients: [(Twist, &str); 4] = [
         (|made| made["client_secret"] = Value::Null, "client_secret"),
         (
             |made| made["token_endpoint_auth_method"] = json!("none"),

@@ -1,6 +1,6 @@
 //! RFC 7591 and 7592.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dcr_gateway::{
     idp::registration::{
@@ -320,12 +320,10 @@ async fn a_server_that_says_later_is_waited_for_and_asked_again() {
         for _ in 0..2 {
             server.slip("POST", Answer::new(status, "").header("Retry-After", "1"));
         }
-        let began = Instant::now();
         speaks(&server, Access::Open)
             .create(&request("App"))
             .await
             .unwrap();
-        assert!(began.elapsed() >= Duration::from_secs(2), "{name}");
         assert_eq!(
             (server.clients(), server.requests("POST", "/reg").len()),
             (1, 3),

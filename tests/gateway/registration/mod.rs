@@ -27,6 +27,9 @@ use dcr_gateway::{
 };
 use prometheus::{IntCounterVec, Opts};
 
+/// Changes a client while it is made, as an identity provider's own rules may.
+pub(crate) type Twist = fn(&mut serde_json::Value);
+
 /// An identity provider as it stands in a configuration with nothing but these.
 pub(crate) fn provider(vendor: Vendor, issuer: &str) -> idp::Config {
     idp::Config {
@@ -67,7 +70,6 @@ pub(crate) fn config(dialect: Dialect, access: Access) -> Config {
         deadline: Duration::from_secs(30),
         event_hooks: true,
         refresh_secret: true,
-        several_secrets: false,
     }
 }
 

@@ -9,7 +9,7 @@ use dcr_gateway::{
 };
 use serde_json::{Value, json};
 
-use super::{config, initial_client, provider, registrar, request};
+use super::{Twist, config, initial_client, provider, registrar, request};
 use crate::{
     harness::{
         http1::{Answer, Manner},
@@ -350,7 +350,7 @@ async fn a_rotation_that_breaks_off_leaves_the_client_with_a_secret() {
 #[tokio::test]
 async fn a_client_that_cannot_be_used_is_removed() {
     let site = Site::start().await;
-    let clients: [(fn(&mut Value), &str); 4] = [
+    let clients: [(Twist, &str); 4] = [
         (
             |made| made["token_endpoint_auth_method"] = json!("none"),
             "public",

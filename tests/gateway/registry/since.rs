@@ -232,10 +232,7 @@ async fn ended_sessions_are_told(store: Store) {
     put!(registry, end_session(&over));
     let told = registry.since(before).await.unwrap();
     assert_eq!(told.sessions, [one.clone(), other.clone()]);
-    assert_eq!(
-        registry.since(first).await.unwrap().sessions,
-        [other.clone()]
-    );
+    assert_eq!(registry.since(first).await.unwrap().sessions, [other]);
     assert_eq!(registry.since(0).await.unwrap().sessions.len(), 2);
     // Twice is no fault, and is told again.
     let again = put!(registry, end_session(&one));

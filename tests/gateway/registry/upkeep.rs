@@ -65,13 +65,13 @@ async fn intents_of_the_dead_are_orphaned(store: Store) {
         put!(registry, put_intent(&intent(registry, Uuid::new_v4())));
     }
     let process = dying.process();
-    assert_eq!(asking.orphaned_intents().await, Ok(Vec::new()));
+    assert_eq!(asking.orphaned_intents(|_| true).await, Ok(Vec::new()));
     drop(dying);
     eventually!(
-        !asking.orphaned_intents().await.unwrap().is_empty(),
+        !asking.orphaned_intents(|_| true).await.unwrap().is_empty(),
         "the dead process is noticed"
     );
-    let orphans = asking.orphaned_intents().await.unwrap();
+    let orphans = asking.orphaned_intents(|_| true).await.unwrap();
     assert_eq!(orphans.len(), 1, "{orphans:?}");
     assert_eq!(orphans[0].process, process);
     assert_eq!(orphans[0].data, intent(&asking, Uuid::nil()).data);
@@ -102,13 +102,13 @@ async fn orphan(store: &Store) -> Uuid {
 async fn a_process_whose_row_is_gone_is_dead(store: Store) {
     let id = orphan(&store).await;
     let asking = store.open();
-    let orphans = asking.orphaned_intents().await.unwrap();
+    let orphans = asking.orphaned_intents(|_| true).await.unwrap();
     assert_eq!(orphans.len(), 1);
     let mut change = change(&asking).await;
     assert_eq!(change.claim_intent(id).await, Ok(true));
     change.commit().await.unwrap();
     // Its own now.
-    assert_eq!(asking.orphaned_intents().await, Ok(Vec::new()));
+    assert_eq!(asking.orphaned_intents(|_| true).await, Ok(Vec::new()));
     let mut change = super::change(&asking).await;
     assert_eq!(change.take_intent(id).await, Ok(true));
     change.commit().await.unwrap();
@@ -169,7 +169,7 @@ async fn a_process_that_was_held_up_is_fenced(store: Store) {
     assert_eq!(early.claim_intent(id).await, Ok(false), "it may live");
     early.commit().await.unwrap();
     eventually!(
-        !other.orphaned_intents().await.unwrap().is_empty(),
+        !other.orphaned_intents(|_| true).await.unwrap().is_empty(),
         "it is taken for dead"
     );
     let mut claiming = change(&other).await;

@@ -6,6 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
@@ -14,12 +15,12 @@ use base64::{
     prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use crate::harness::{
     backend::{Speaks, acceptor},
     certificates::Pair,
-    http1::{self, Answer, Request},
+    http1::{self, Answer, Manner, Request},
     idp::Endpoint,
     keys::{Alg, Key},
     token::Token,
@@ -123,7 +124,27 @@ pub(crate) struct Account {
     faults: HashMap<Endpoint, Answer>,
     /// Answers that replace the right ones once, the first that fits first.
     slips: Vec<Slip>,
+    /// Requests that are to be held up, each once, the first that fits first.
+    holds: Vec<Hold>,
     requests: Vec<(Endpoint, Request)>,
+}
+
+/// A request that is to be held up.
+struct Hold {
+    method: &'static str,
+    /// A part of the path.
+    path: String,
+    /// Whether what it asks for is done before.
+    deed: Deed,
+    reached: oneshot::Sender<()>,
+    release: oneshot::Receiver<()>,
+}
+
+/// A request of the management API that is held up, or will be. Dropped, it is never answered.
+pub(crate) struct Held {
+    what: String,
+    reached: oneshot::Receiver<()>,
+    release: oneshot::Sender<()>,
 }
 
 /// An answer that replaces the right one once.
@@ -228,6 +249,14 @@ impl Account {
         self.unripe.retain(|(_, _, left)| *left > 0);
     }
 
+    /// How a request is to be held up, if it is.
+    fn hold(&mut self, request: &Request) -> Option<Hold> {
+        let fits =
+            |hold: &Hold| hold.method == request.method && request.path().contains(&hold.path);
+        let at = self.holds.iter().position(fits)?;
+        Some(self.holds.remove(at))
+    }
+
     /// From now on an endpoint says this.
     pub(crate) fn fault(&mut self, endpoint: Endpoint, answer: Answer) {
         self.faults.insert(endpoint, answer);
@@ -279,15 +308,30 @@ impl<V: Vendor> Emulation<V> {
             unripe: Vec::new(),
             faults: HashMap::new(),
             slips: Vec::new(),
+            holds: Vec::new(),
             requests: Vec::new(),
         };
         let state = Arc::new(Mutex::new((account, vendor)));
         let shared = Arc::clone(&state);
         let handler: http1::Handler = Arc::new(move |request| {
-            let mut state = shared.lock().unwrap();
-            let (account, vendor) = &mut *state;
-            let answer = answer(account, vendor, request);
-            Box::pin(std::future::ready(answer))
+            let shared = Arc::clone(&shared);
+            Box::pin(async move {
+                let now = |request| {
+                    let mut state = shared.lock().unwrap();
+                    let (account, vendor) = &mut *state;
+                    answer(account, vendor, request)
+                };
+                let Some(hold) = shared.lock().unwrap().0.hold(&request) else {
+                    return now(request);
+                };
+                let done = (hold.deed == Deed::Done).then(|| now(request.clone()));
+                let _ = hold.reached.send(());
+                match (hold.release.await, done) {
+                    (Err(_), _) => Answer::new(500, "").manner(Manner::Silent),
+                    (Ok(()), Some(answer)) => answer,
+                    (Ok(()), None) => now(request),
+                }
+            })
         });
         Self {
             base,
@@ -370,6 +414,26 @@ impl<V: Vendor> Emulation<V> {
         self.turn(|account, _| account.slips.push(slip));
     }
 
+    /// Holds up the next request of this method whose path holds this part, once; what it asks for
+    /// is done before or not at all.
+    pub(crate) fn hold(&self, (method, path): (&'static str, &str), deed: Deed) -> Held {
+        let (reached, seen) = oneshot::channel();
+        let (release, released) = oneshot::channel();
+        let hold = Hold {
+            method,
+            path: path.to_owned(),
+            deed,
+            reached,
+            release: released,
+        };
+        self.turn(|account, _| account.holds.push(hold));
+        Held {
+            what: format!("{method} {path} {deed:?}"),
+            reached: seen,
+            release,
+        }
+    }
+
     /// An endpoint works again.
     pub(crate) fn heal(&self, endpoint: Endpoint) {
         self.turn(|account, _| account.faults.remove(&endpoint));
@@ -386,6 +450,23 @@ impl<V: Vendor> Emulation<V> {
     /// How often an endpoint was asked.
     pub(crate) fn hits(&self, endpoint: Endpoint) -> usize {
         self.requests(endpoint).len()
+    }
+}
+
+impl Held {
+    /// Waits for the request; what it asked for is done by then, if it is to be.
+    pub(crate) async fn reached(&mut self) {
+        let reached = tokio::time::timeout(Duration::from_secs(20), &mut self.reached);
+        let what = &self.what;
+        reached
+            .await
+            .unwrap_or_else(|_| panic!("nobody asked for {what}"))
+            .unwrap_or_else(|_| panic!("the emulation is gone before {what}"));
+    }
+
+    /// Lets it go on: what was done is answered, the rest done.
+    pub(crate) fn release(self) {
+        let _ = self.release.send(());
     }
 }
 

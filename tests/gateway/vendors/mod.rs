@@ -17,5 +17,6 @@ mod table;
 pub(crate) mod auth0;
 pub(crate) mod azure;
 pub(crate) mod curity;
+pub(crate) mod generic;
 pub(crate) mod okta;
 pub(crate) mod wso2;
