@@ -392,7 +392,7 @@ impl Stage {
 }
 
 /// Puts members over those that are there.
-fn merge(value: &mut Value, more: &Value) {
+pub(super) fn merge(value: &mut Value, more: &Value) {
     for (name, member) in more.as_object().into_iter().flatten() {
         value[name] = member.clone();
     }
