@@ -12,6 +12,7 @@
 //! curl -u "$id:$secret" http://127.0.0.1:9400/token -d grant_type=client_credentials
 //! curl -u "$id:$secret" http://127.0.0.1:9400/introspect -d "token=$token"
 //! curl -X DELETE -H "Authorization: Bearer $registration_access_token" http://127.0.0.1:9400/register/$id
+//! curl http://127.0.0.1:9400/clients
 //! ```
 
 use std::{
@@ -65,8 +66,8 @@ const GRANT: &str = "client_credentials";
 const AUTH_METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
 /// How long a token is good, in seconds.
 const TOKEN_SECONDS: u64 = 3_600;
-/// Registration is open, so its memory is bounded: so many clients,
-const MOST_CLIENTS: usize = 1_000;
+/// Registration is open, so its memory is bounded: so many clients, some 10 MiB of them,
+const MOST_CLIENTS: usize = 10_000;
 /// so many bytes in a request,
 const MOST_BYTES: usize = 16 * 1024;
 /// and so many characters in a name or a list of scopes.
@@ -103,6 +104,7 @@ async fn serve(address: SocketAddr) -> Result<(), Box<dyn Error>> {
     let router = Router::new()
         .route("/.well-known/openid-configuration", get(discover))
         .route("/jwks", get(publish_keys))
+        .route("/clients", get(list))
         .route("/register", post(register))
         .route("/register/{id}", get(read).delete(delete))
         .route("/token", post(grant))
@@ -311,6 +313,14 @@ async fn register(
     }
     clients.insert(id, client.clone());
     Ok(answer(StatusCode::CREATED, &client))
+}
+
+/// Every client id there is, in no order: for whoever wonders what others have registered. No
+/// standard has it.
+async fn list(State(idp): State<Arc<Idp>>) -> Json<Value> {
+    let clients = idp.clients();
+    let ids: Vec<&str> = clients.keys().map(String::as_str).collect();
+    Json(json!({ "client_ids": ids }))
 }
 
 /// RFC 7592 section 2.1.

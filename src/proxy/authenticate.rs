@@ -138,7 +138,7 @@ pub async fn authenticate(
     }
     if api.strategies.is_empty() {
         // The registry has yet to bring one that the file names.
-        return Err(Denial::new(Code::NotReady, "no_strategy"));
+        return Err(Denial::new(Code::NotReady, "no_strategy_yet"));
     }
     let mut lines = request.headers.get_all(header::AUTHORIZATION).iter();
     let (line, more) = (lines.next(), lines.next());

@@ -23,6 +23,12 @@ use crate::{
     },
 };
 
+/// Names the lock of PostgreSQL for which writers of all processes queue, first come, first served:
+/// any number of our own. Those that only want the same row are not served in turn: who has just
+/// committed takes it again before whoever waits has seen the new version, and again, until that one
+/// gives up.
+const QUEUE: &str = "SELECT pg_advisory_xact_lock(4910226711935129)";
+
 /// How long an answer is kept for a request that comes again with its idempotency key.
 pub(super) const ANSWERED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -134,6 +140,10 @@ impl Registry {
         let (transaction, revision) = within(async {
             let begun = database.pool.begin_with(database.dialect.begin()).await;
             let mut transaction = begun.map_err(unavailable)?;
+            if database.dialect == Dialect::Postgres {
+                let queued = sqlx::raw_sql(QUEUE).execute(&mut *transaction).await;
+                queued.map_err(unavailable)?;
+            }
             let row = sqlx::query(
                 "UPDATE registry SET revision = revision + 1 WHERE id = 1 RETURNING revision",
             )

@@ -589,7 +589,7 @@ pub(super) const BY_REASON: &[(&str, &str, &str)] = &[
         "Run `dcr-gateway check`; see registry and the log.",
     ),
     (
-        "no_strategy",
+        "no_strategy_yet",
         "The API accepts no strategy yet: those that it names are neither in the file nor in the \
          registry.",
         "Create the strategy, or add one to the API: PATCH /v2/apis/{name} on the admin address.",

@@ -100,7 +100,11 @@ impl Guard {
             return Verdict::Guesser(wait);
         }
         if is_right() {
-            self.proven.insert(origin, ());
+            if !is_proven {
+                self.proven.insert(origin, ());
+                // What was counted was the right one.
+                self.wrong.invalidate(&origin);
+            }
             return Verdict::Operator;
         }
         match is_proven.then(count) {

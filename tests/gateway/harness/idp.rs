@@ -149,6 +149,11 @@ impl Idp {
         self.turn(|k| k.clients.insert(id.to_owned(), secret.to_owned()));
     }
 
+    /// The ids of all clients.
+    pub(crate) fn clients(&self) -> Vec<String> {
+        self.turn(|k| k.clients.keys().cloned().collect())
+    }
+
     /// Forgets a client.
     pub(crate) fn forget(&self, id: &str) {
         self.turn(|k| k.clients.remove(id));

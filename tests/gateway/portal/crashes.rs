@@ -133,7 +133,8 @@ async fn each_step<V: Dialect>(store: Store) {
         let answer = String::from_utf8_lossy(&answer).into_owned();
         assert_eq!(answer, "", "{}: it was answered", case.name);
         doubts += usize::from(case.is_doubtful::<V>());
-        left += usize::from(case.is_doubtful::<V>() && case.row.moment != Moment::Undone);
+        let is_done = matches!(case.row.moment, Moment::Done | Moment::Unkept);
+        left += usize::from(case.is_doubtful::<V>() && is_done);
     }
     if world.neighbour.is_none() {
         world.gateway.start_again().await;
@@ -179,6 +180,8 @@ impl<V: Dialect> World<V> {
                 self.deadline,
             );
             self.neighbour = Some(Gateway::start(set_up).await);
+            // Some vendors give each gateway a client of its own to introspect with.
+            self.own = self.idp.turn(|account, _| account.clients.len());
         }
         self
     }
@@ -338,8 +341,8 @@ impl<V: Dialect> World<V> {
     /// What may be left is told: in the log, as a metric and in the audit trail.
     async fn tells_of(&self, doubts: usize) {
         let heir = self.heir();
-        let told = heir.log().iter().filter(|line| line.contains(LEFT)).count();
-        assert_eq!(told, doubts, "{}: the log", V::NAME);
+        let told = || heir.log().iter().filter(|line| line.contains(LEFT)).count();
+        eventually!(told() == doubts, "{}: {doubts} lines of the log", V::NAME);
         let counted = heir.metric("dcr_registration_orphans_total", &[]).await;
         assert_eq!(counted, doubts as f64, "{}: the metric", V::NAME);
         let mut kept = 0;

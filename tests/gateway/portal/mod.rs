@@ -8,6 +8,7 @@ mod crashes;
 mod gateways;
 mod limits;
 mod lists;
+mod load;
 mod openapi;
 mod outages;
 mod products;

@@ -90,7 +90,7 @@ async fn an_api_waits_for_the_strategy_that_it_names() {
     let response = site.get().send().await;
     response.assert_problem(503, "not_ready");
     let line = site.gateway.line_of(&response).await;
-    assert_eq!(line["reason"], "no_strategy", "{line}");
+    assert_eq!(line["reason"], "no_strategy_yet", "{line}");
     let (_, pid) = (site.bring().await, site.gateway.pid());
     site.refuses(site.get(), 401, "credentials_required").await;
     assert_eq!(site.gateway.pid(), pid);

@@ -525,6 +525,11 @@ async fn new_tokens_and_secrets_take_the_old_ones_place_at_once() {
             assert!(is_newer || tokens == Renews::Never, "{tokens:?}");
             management = updated.management.unwrap_or(management);
         }
+        // One that was told is known from then on.
+        server.turn(|k| k.secrets = Renews::Never);
+        let read = registrar.read(&id, &management).await.unwrap();
+        assert!(read.issued.is_none(), "{secrets:?}");
+        management = read.management.unwrap_or(management);
         registrar.delete(&id, &management).await.unwrap();
         assert_eq!(server.clients(), 0);
     }

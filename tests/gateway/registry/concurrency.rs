@@ -9,7 +9,7 @@ use dcr_gateway::{
         registry::{Error, Registry},
     },
 };
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 
 use super::{Store, application, change, put, registration, with_each_database};
 
@@ -20,6 +20,34 @@ with_each_database![
     of_many_that_want_one_client_one_gets_it,
     a_reader_waits_for_no_writer,
 ];
+
+/// Two processes on one file are no set-up for production, so SQLite need not be fair to them.
+#[tokio::test]
+async fn a_process_that_writes_without_a_pause_lets_others_have_their_turn() {
+    const MOST: usize = 500;
+    let store = Store::postgres().await;
+    let [busy, other] = two(&store);
+    let (stop, stopped) = watch::channel(false);
+    let write = async move |registry: Registry| {
+        let mut written = 0;
+        while written < MOST && !*stopped.borrow() {
+            change(&registry).await.commit().await.unwrap();
+            written += 1;
+        }
+        written
+    };
+    let mut writers = JoinSet::new();
+    for _ in 0..10 {
+        let (write, busy) = (write.clone(), busy.clone());
+        writers.spawn(async move { write(busy).await });
+    }
+    for _ in 0..10 {
+        change(&other).await.commit().await.unwrap();
+    }
+    stop.send_replace(true);
+    let written = writers.join_all().await;
+    assert!(written.iter().all(|written| *written < MOST), "{written:?}");
+}
 
 const WRITERS: usize = 50;
 

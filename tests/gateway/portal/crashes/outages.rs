@@ -114,7 +114,7 @@ async fn a_client_that_cannot_be_deleted_is_told_and_holds_nothing_up() {
         .await;
     for made in [&first, &second, &third] {
         let told = [LEFT, &made.client_id];
-        assert!(world.gateway.logged(&told), "{}", made.client_id);
+        eventually!(world.gateway.logged(&told), "{} is told", made.client_id);
     }
     let counted = world.gateway.metric("dcr_registration_orphans_total", &[]);
     assert_eq!(counted.await, 3.0);
