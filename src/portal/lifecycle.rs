@@ -20,8 +20,11 @@ use super::{
 };
 use crate::{
     clock,
-    idp::registration::{self, Management, Registrar, Rotation, Trace},
-    model::time::Timestamp,
+    idp::{
+        call::Trouble,
+        registration::{self, Management, Registrar, Rotation, Trace},
+    },
+    model::{credential::ClientId, time::Timestamp},
 };
 
 /// How often interrupted work of others is looked for.
@@ -228,10 +231,11 @@ impl Portal {
         let mut in_doubt = false;
         if !todo.nothing_made {
             let registrar = self.manager(application).await?;
-            in_doubt = match &todo.left {
-                Some(left) => !remove(&registrar, left).await?,
-                None => !self.remove_traces(&registrar, application).await?,
+            let is_removed = match &todo.left {
+                Some(left) => remove(&registrar, left).await?,
+                None => false,
             };
+            in_doubt = !self.remove_traces(&registrar, application).await? && !is_removed;
         }
         let mut change = registry.change(&Actor::Gateway, None).await?;
         todo.take(&mut change).await?;
@@ -257,19 +261,26 @@ impl Portal {
         application: &Application,
     ) -> Result<bool, Error> {
         let request = self.request(application);
-        match registrar.trace(&request).await? {
-            Trace::Unknowable => Ok(false),
-            Trace::Nothing => Ok(true),
-            Trace::Found(clients) => {
-                let mut all = true;
-                for (client_id, management) in clients {
-                    if application.client_id.as_ref() != Some(&client_id) {
-                        all &= remove(registrar, &Left::new(&client_id, &management)).await?;
-                    }
+        for _ in 0..2 {
+            let clients = match registrar.trace(&request).await? {
+                Trace::Found(clients) => clients,
+                Trace::Nothing => return Ok(true),
+                Trace::Unknowable => return Ok(false),
+            };
+            let is_other = |id: &ClientId| application.client_id.as_ref() != Some(id);
+            let others: Vec<_> = clients.into_iter().filter(|(id, _)| is_other(id)).collect();
+            if others.is_empty() {
+                return Ok(true);
+            }
+            for (client_id, management) in others {
+                if !remove(registrar, &Left::new(&client_id, &management)).await? {
+                    return Ok(false);
                 }
-                Ok(all)
             }
         }
+        // An IdP whose parts take their time to agree says of a new client that there is none, and
+        // shows it all the same.
+        Err(registration::Error::from(Trouble::Deadline.after(AGAIN.0)).into())
     }
 
     pub(super) async fn finish_deletion(
