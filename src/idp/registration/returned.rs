@@ -186,7 +186,7 @@ pub fn of_somebody_else() -> Error {
 }
 
 /// Removes a client that cannot be used or finished; what is to be told then.
-pub async fn undo(
+pub(super) async fn undo(
     asking: &Asking<'_>,
     client_id: ClientId,
     management: Management,
