@@ -57,6 +57,10 @@ use shutdown::{Shutdown, Stops};
 use socket::{Duplicates, Listener};
 use upgrade::{Inheritance, Predecessor, Word};
 
+/// The niceness of what serves operators (setpriority(2)): about a tenth of a core's time beside
+/// threads that want all of it.
+const NICE: i32 = 10;
+
 /// Why the program does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -148,6 +152,13 @@ fn serve(
         .thread_name("control")
         .enable_all()
         .build()?;
+    // What operators ask for may take its time; requests may not wait for it.
+    let operations = runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("portal")
+        .on_thread_start(yield_to_requests)
+        .enable_all()
+        .build()?;
     // Before anybody is told that the program is ready: unheard, each of them would end it.
     let (signals, mut stops, mut hangup) = {
         let _context = runtime.enter();
@@ -212,7 +223,10 @@ fn serve(
     let live = Arc::clone(&settings.live);
     let Files { path, watch, logs } = files;
     let follow = Box::new(Follow { live, logs });
-    let kept = lasting.clone();
+    let kept = Lasting {
+        runtime: operations.handle().clone(),
+        ..lasting.clone()
+    };
     let reloader = Reloader::new(path.clone(), watch, Arc::clone(&state), lasting, follow)?;
     let portal = portal::open(path, &state, reloader.bring(), &kept);
     let asked = Arc::new(Notify::new());
@@ -237,7 +251,7 @@ fn serve(
             .map(socket::Bound::address)
             .collect(),
     };
-    runtime.spawn(operators.clone().serve(admin, admin::Surface::Whole));
+    operations.spawn(operators.clone().serve(admin, admin::Surface::Whole));
     if let Some(status) = status {
         runtime.spawn(operators.serve(status, admin::Surface::Status));
     }
@@ -270,6 +284,7 @@ fn serve(
     let gateway = Gateway::new(Arc::clone(&state), Arc::clone(&metrics), lines.clone());
     let refuse = refuse(state, Arc::clone(&metrics), lines);
     service::run(settings, gateway, counters, refuse, shutdown);
+    operations.shutdown_background();
     runtime.shutdown_background();
     match failure.try_recv() {
         Ok(error) => Err(error.into()),
@@ -288,6 +303,12 @@ async fn begin(heir: &Predecessor, word: Option<Word>) -> Result<(), upgrade::Er
     }
     systemd::ready(&heir.state.load());
     Ok(())
+}
+
+/// Where processor time is short, threads that judge and forward requests come first. Where the
+/// system does not allow that, all are alike.
+fn yield_to_requests() {
+    let _ = rustix::process::setpriority_process(None, NICE);
 }
 
 /// The limits as the front takes them.
