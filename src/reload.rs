@@ -97,6 +97,8 @@ pub struct Reloader {
     /// Warnings told at the last reading of the applications: an edit that brings none anew is
     /// quiet.
     told: BTreeSet<String>,
+    /// The same of the configuration. What was told at the start is told once more.
+    told_of_configuration: BTreeSet<String>,
 }
 
 impl Reloader {
@@ -133,6 +135,7 @@ impl Reloader {
             bring: Bring(sender),
             store: None,
             told,
+            told_of_configuration: BTreeSet::new(),
         })
     }
 
@@ -255,9 +258,11 @@ impl Reloader {
             }
             return self.outcome(What::Configuration, Ok(()));
         }
-        for warning in &warnings {
+        let now: BTreeSet<String> = warnings.iter().map(Warning::to_string).collect();
+        for warning in now.difference(&self.told_of_configuration) {
             tracing::warn!("{warning}");
         }
+        self.told_of_configuration = now;
         let config = self.keep_registry(config, &old.config);
         let config = self.surroundings.keep_fixed(config, &old.config);
         let state = match State::new(config, Some(&old), &self.lasting) {

@@ -1042,7 +1042,9 @@ fn what_a_registry_adds_stands_beside_the_file() {
         "{faults:?}"
     );
     assert!(
-        faults[0].message.contains("line 7 has this one already"),
+        faults[0]
+            .message
+            .contains("gateway.yaml:7 has this one already"),
         "{faults:?}"
     );
 

@@ -157,6 +157,16 @@ impl Directory {
         entries
     }
 
+    /// Whether an application of any strategy has this client.
+    pub fn has_client(&self, client_id: &str) -> bool {
+        let tables = self
+            .0
+            .tables
+            .read()
+            .unwrap_or_else(|broken| broken.into_inner());
+        tables.values().any(|table| table.knows(client_id))
+    }
+
     /// How many applications there are.
     pub fn len(&self) -> usize {
         let tables = self

@@ -99,6 +99,9 @@ pub enum Trouble {
     /// No connection, or it broke.
     #[error("the connection failed: {0}")]
     Transport(String),
+    /// No connection was made, so that nothing was sent.
+    #[error("the connection failed: {0}")]
+    Unreached(String),
     /// The metadata has not been read yet, or does not name the endpoint.
     #[error("the address of the {} endpoint is not known", .0.name())]
     UnknownAddress(Endpoint),
@@ -128,7 +131,7 @@ impl Trouble {
             Self::Status(_) => "error_status",
             Self::TimedOut => "timed_out",
             Self::TooLarge => "too_large",
-            Self::Transport(_) => "transport",
+            Self::Transport(_) | Self::Unreached(_) => "transport",
             Self::UnknownAddress(_) => "unknown_address",
             Self::Unreadable(_) => "unreadable",
         }
@@ -308,6 +311,10 @@ fn trouble(error: reqwest::Error) -> Unavailable {
         let port = url.port().map(|port| format!(":{port}"));
         Some(format!("{host}{}", port.unwrap_or_default()))
     });
+    let made = match error.is_connect() {
+        true => Trouble::Unreached,
+        false => Trouble::Transport,
+    };
     let error = error.without_url();
     let mut causes = vec![error.to_string()];
     let mut source = std::error::Error::source(&error);
@@ -316,7 +323,7 @@ fn trouble(error: reqwest::Error) -> Unavailable {
         source = cause.source();
     }
     let text = told(host, causes);
-    Trouble::Transport(text).after(PAUSE.0)
+    made(text).after(PAUSE.0)
 }
 
 /// Where, and why, without the layers of the client that only say that something is wrong below.

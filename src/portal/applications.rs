@@ -1,5 +1,7 @@
 //! Applications: made with their client at the IdP, changed, and ended with it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -21,6 +23,9 @@ use crate::{
 };
 
 pub(super) const KIND: &str = "application";
+
+/// How long a deletion waits for the IdP before it goes on by itself.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Operations on applications.
 impl Portal {
@@ -133,7 +138,7 @@ impl Portal {
         };
         match (new.client, provider) {
             (Client::Register, Some(provider)) => {
-                self.register_client(caller, application, provider, new.redirect_uris)
+                self.register_client(caller, application, &strategy, provider, new.redirect_uris)
                     .await
             }
             (Client::Register, None) => Err(Error::Invalid(vec![Fault::new(
@@ -146,7 +151,7 @@ impl Portal {
                     client_id: Some(client_id),
                     ..application
                 };
-                self.keep(caller, application).await
+                self.keep(caller, application, &strategy).await
             }
             (Client::Given(_), Some(_)) => Err(Error::Invalid(vec![Fault::new(
                 "client_id",
@@ -160,6 +165,7 @@ impl Portal {
                 "the strategy has no DCR provider: expected client_id",
             )])),
             (Client::Adopt(client_id), Some(provider)) => {
+                self.is_free(&client_id, &provider).await?;
                 let registrar = self.registrar(&provider)?;
                 let management = match registrar.adopt(&client_id).await {
                     Ok(management) => Some(management),
@@ -181,9 +187,33 @@ impl Portal {
                     management,
                     ..application
                 };
-                self.keep(caller, application).await
+                self.keep(caller, application, &strategy).await
             }
         }
+    }
+
+    /// Whether a client may be adopted: it is no other application's, under whichever strategy, and
+    /// not the gateway's own.
+    async fn is_free(&self, client_id: &ClientId, provider: &Provider) -> Result<(), Error> {
+        let filter = ApplicationFilter {
+            client_id: Some(client_id.to_string()),
+            ..ApplicationFilter::default()
+        };
+        let page = Page {
+            number: 1,
+            size: 100,
+        };
+        let others = self.registry()?.applications(&filter, page).await?.items;
+        let is_managed = |other: &Application| other.provider.as_ref() == Some(&provider.name);
+        let own = provider.settings.get("initial_client_id");
+        if others.iter().any(is_managed) || own.and_then(Value::as_str) == Some(client_id.as_str())
+        {
+            return Err(Error::Conflict {
+                code: "client_taken",
+                detail: "another application, or the gateway itself, is this client".to_owned(),
+            });
+        }
+        Ok(())
     }
 
     /// Keeps an application whose client is there already.
@@ -191,8 +221,10 @@ impl Portal {
         &self,
         caller: &Caller,
         mut application: Application,
+        strategy: &Strategy,
     ) -> Result<Created<Application>, Error> {
         let mut change = caller.change(self.registry()?).await?;
+        self.keeps_strategy(&mut change, strategy).await?;
         application.revision = change.revision();
         change.put_application(&application).await.map_err(taken)?;
         caller.answered(&mut change, KIND, application.id).await?;
@@ -207,6 +239,7 @@ impl Portal {
         &self,
         caller: &Caller,
         application: Application,
+        strategy: &Strategy,
         provider: Provider,
         redirect_uris: Vec<String>,
     ) -> Result<Created<Application>, Error> {
@@ -221,6 +254,7 @@ impl Portal {
         let mut request = self.request(&application);
         request.redirect_uris = redirect_uris;
         let mut change = caller.change(registry).await?;
+        self.keeps_strategy(&mut change, strategy).await?;
         application.revision = change.revision();
         change.put_application(&application).await?;
         caller.answered(&mut change, KIND, application.id).await?;
@@ -376,14 +410,24 @@ impl Portal {
         }
         let deleting = |application: &mut Application| application.life = Life::Deleting;
         let (_, application) = revise(&mut change, id, deleting).await?;
+        // A new name that is not told yet need not be told any more.
+        change.drop_intent(id, Step::Update).await?;
         let todo = self.todo(&application, Step::Delete)?;
         todo.write(&mut change).await?;
         let mut todo = self.begin(change, todo).await?;
-        let finished = self.finish(&mut todo).await;
-        if finished.is_err() {
-            self.finish_later(todo);
+        let portal = self.clone();
+        let finished = tokio::spawn(async move {
+            let finished = portal.finish(&mut todo).await;
+            if finished.is_err() {
+                portal.finish_later(todo);
+            }
+            finished
+        });
+        // The application is refused already; nobody need wait for an IdP that takes its time.
+        match tokio::time::timeout(PATIENCE, finished).await {
+            Ok(Ok(finished)) => finished,
+            Ok(Err(_)) | Err(_) => Err(Error::Unfinished),
         }
-        finished
     }
 
     /// What an IdP is told of an application.
@@ -509,6 +553,12 @@ fn taken(error: registry::Error) -> Error {
     }
 }
 
+/// A time as RFC 3339 writes it.
+fn written(time: Timestamp) -> String {
+    let since = Duration::from_millis(u64::try_from(time.millis()).unwrap_or(0));
+    humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since).to_string()
+}
+
 /// An application as the audit trail shows it.
 fn shown(application: &Application) -> Value {
     json!({
@@ -524,7 +574,7 @@ fn shown(application: &Application) -> Value {
         },
         "scopes": application.scopes,
         "labels": application.labels,
-        "credentials_valid_from": application.credentials_valid_from.millis(),
+        "credentials_valid_from": written(application.credentials_valid_from),
     })
 }
 

@@ -119,6 +119,11 @@ impl Live {
         &self.0.registry
     }
 
+    /// The applications that are in force.
+    pub fn directory(&self) -> &Directory {
+        &self.0.directory
+    }
+
     /// What else lives by it.
     pub fn surroundings(&self) -> &dyn Surroundings {
         &*self.0.surroundings

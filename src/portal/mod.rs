@@ -60,6 +60,11 @@ pub enum Error {
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
+    /// It is begun and holds from now on; what is left at the IdP is done as soon as that answers.
+    #[error(
+        "the application is refused from now on; its client is deleted as soon as the identity provider answers"
+    )]
+    Unfinished,
     /// Applications come from a file.
     #[error("applications come from a file: edit that")]
     ReadOnly,
@@ -334,6 +339,14 @@ impl Portal {
     /// The registry, to be changed.
     fn registry(&self) -> Result<&Registry, Error> {
         self.live().map(Live::registry).ok_or(Error::ReadOnly)
+    }
+
+    /// What the data plane goes by.
+    fn directory(&self) -> &Directory {
+        match &self.0.kept {
+            Kept::File { directory, .. } => directory,
+            Kept::Registry(live) => live.directory(),
+        }
     }
 
     fn surroundings(&self) -> &dyn Surroundings {

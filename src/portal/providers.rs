@@ -13,7 +13,7 @@ use crate::{
     clock,
     config::Additions,
     idp::{self, registration::Registrar},
-    model::time::Timestamp,
+    model::{credential::ClientId, time::Timestamp},
 };
 
 const KIND: &str = "dcr_provider";
@@ -105,13 +105,25 @@ impl Portal {
         let registry = self.registry()?;
         let mut provider = self.own_provider(id).await?;
         caller.expects(provider.revision)?;
-        let before = shown(&provider);
+        let (before, was) = (shown(&provider), provider.clone());
         if let Some(name) = patch.display_name {
             provider.display_name = name;
         }
         if let Some(issuer) = patch.issuer {
             provider.issuer = issuer;
         }
+        let places = |provider: &Provider| {
+            let url = |name: &str| provider.settings.get(name).cloned();
+            let urls = ["endpoint", "dcr_base_url", "identity_provider"].map(url);
+            (provider.issuer.clone(), urls)
+        };
+        let told: Vec<String> = patch
+            .dcr_config
+            .iter()
+            .flat_map(Map::keys)
+            .cloned()
+            .collect();
+        let place = places(&was);
         if let Some(members) = patch.dcr_config {
             // Read whole, so that what does not go together is seen.
             let mut whole = provider.settings.clone();
@@ -121,6 +133,20 @@ impl Portal {
             whole.extend(members);
             let split = konnect::provider::split(&provider.provider_type, whole);
             (provider.settings, provider.secrets) = split.map_err(Error::Invalid)?;
+        }
+        if places(&provider) != place {
+            // Else whoever may change a provider, but was never told its secrets, could have them
+            // sent to a place of his own.
+            let kept = provider.secrets.keys().filter(|name| !told.contains(name));
+            let faults: Vec<_> = kept
+                .map(|name| {
+                    let reason = "the provider's address changes: expected its secrets anew";
+                    Fault::new(format!("dcr_config.{name}"), "required", reason)
+                })
+                .collect();
+            if !faults.is_empty() {
+                return Err(Error::Invalid(faults));
+            }
         }
         label(&mut provider.labels, patch.labels);
         provider.updated_at = clock::now();
@@ -268,7 +294,8 @@ impl Portal {
                 _ => &additions.auth_strategies,
             };
             let named = |entry: &Value| entry.get("name").and_then(Value::as_str) == Some(name);
-            let found = (1_u64..).zip(list).find(|(_, entry)| named(entry));
+            // The one that is asked about stands last.
+            let found = (1_u64..).zip(list).filter(|(_, entry)| named(entry)).last();
             found.map(|(position, _)| position)
         };
         let places: Vec<_> = entries
@@ -337,7 +364,9 @@ impl Portal {
         {
             return Ok(kept.clone());
         }
-        let registrar = Registrar::new(idp.clone(), config);
+        let directory = self.directory().clone();
+        let belong = move |client: &ClientId| directory.has_client(client.as_str());
+        let registrar = Registrar::sparing(idp.clone(), config, belong);
         registrars.insert(provider.id, registrar.clone());
         Ok(registrar)
     }

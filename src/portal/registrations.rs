@@ -354,6 +354,15 @@ impl Portal {
                 .await?;
         }
         let mut change = caller.change(registry).await?;
+        // Between reading and this transaction somebody else may have changed it.
+        let now = change
+            .apis()
+            .await?
+            .into_iter()
+            .find(|now| now.name == name);
+        if now.map_or(0, |now| now.revision) != before.kept.revision {
+            return Err(Error::Changed);
+        }
         api.revision = change.revision();
         change.put_api(&api).await?;
         let (was, is) = (shown_api(&before.kept), shown_api(&api));

@@ -7,7 +7,7 @@ use super::{
     Caller, Created, Error, Fault, NewStrategy, Portal, StrategyPatch, file_id, konnect, label,
     providers::in_file,
     record::{ApplicationFilter, Page, Provider, Source, Strategy},
-    registry,
+    registry::{self, Change},
 };
 use crate::{clock, model::time::Timestamp};
 
@@ -88,6 +88,7 @@ impl Portal {
         };
         self.check_strategy(&mut strategy).await?;
         let mut change = caller.change(registry).await?;
+        self.keeps_provider(&mut change, &strategy).await?;
         strategy.revision = change.revision();
         change.put_strategy(&strategy).await.map_err(taken)?;
         caller.answered(&mut change, KIND, strategy.id).await?;
@@ -123,15 +124,6 @@ impl Portal {
             strategy.settings.retain(|_, value| !value.is_null());
         }
         if let Some(provider) = patch.provider {
-            let users = registry.applications(&users(&strategy), ONE).await?;
-            if provider != strategy.provider && users.total > 0 {
-                return Err(Error::Conflict {
-                    code: "strategy_in_use",
-                    detail: "its applications are registered at the DCR provider that it has: \
-                             delete them first"
-                        .to_owned(),
-                });
-            }
             strategy.provider = provider;
         }
         label(&mut strategy.labels, patch.labels);
@@ -144,6 +136,18 @@ impl Portal {
             .any(|now| now.id == id && now.revision == strategy.revision)
         {
             return Err(Error::Changed);
+        }
+        self.keeps_provider(&mut change, &strategy).await?;
+        let moves = known
+            .iter()
+            .any(|now| now.id == id && now.provider != strategy.provider);
+        if moves && change.applications(&users(&strategy), ONE).await?.total > 0 {
+            return Err(Error::Conflict {
+                code: "strategy_in_use",
+                detail: "its applications are registered at the DCR provider that it has: delete \
+                         them first"
+                    .to_owned(),
+            });
         }
         strategy.revision = change.revision();
         change.put_strategy(&strategy).await?;
@@ -201,8 +205,45 @@ impl Portal {
     /// The DCR provider of a strategy, if it has one.
     pub(super) async fn provider_of(&self, strategy: &Strategy) -> Result<Option<Provider>, Error> {
         match strategy.provider {
-            Some(id) => self.provider(id).await.map(Some),
+            Some(id) => match self.provider(id).await {
+                // One that somebody else took out of the registry.
+                Err(Error::NotFound(_)) => Ok(None),
+                found => found.map(Some),
+            },
             None => Ok(None),
+        }
+    }
+
+    /// Whether the provider of a strategy is still there, now that nobody else can change that.
+    async fn keeps_provider(&self, change: &mut Change, strategy: &Strategy) -> Result<(), Error> {
+        let Some(id) = strategy.provider else {
+            return Ok(());
+        };
+        let kept = change.providers().await?;
+        let view = self.surroundings().view();
+        let mut of_file = view.identity_providers.iter();
+        if kept.iter().any(|known| known.id == id)
+            || of_file.any(|idp| file_id("dcr_provider", &idp.config().name) == id)
+        {
+            return Ok(());
+        }
+        Err(Error::Changed)
+    }
+
+    /// Whether a strategy is still what it was when it was read, now that nobody else can change it.
+    pub(super) async fn keeps_strategy(
+        &self,
+        change: &mut Change,
+        strategy: &Strategy,
+    ) -> Result<(), Error> {
+        let kept = change.strategies().await?;
+        let same = |now: &Strategy| now.id == strategy.id && now.provider == strategy.provider;
+        match strategy.source == Source::File || kept.iter().any(same) {
+            true => Ok(()),
+            false => Err(Error::Conflict {
+                code: "strategy_changed",
+                detail: "the auth strategy was changed or deleted meanwhile: try again".to_owned(),
+            }),
         }
     }
 

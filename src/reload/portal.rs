@@ -317,6 +317,20 @@ pub fn load(role: Role, path: &Path, runtime: &Runtime) -> Result<Loaded, Vec<Fa
         }
         Registry::Store(kept) => kept.clone(),
     };
+    if let registry::Kind::Sqlite(file) = &kept.kind
+        && !file.exists()
+    {
+        // Not made here: who looks may be another user than who serves.
+        warnings.push(Warning {
+            place: Place::whole(&Arc::from(path)),
+            message: format!("registry.sqlite: {file:?} is not there yet: the gateway makes it"),
+        });
+        return Ok(Loaded {
+            config,
+            warnings,
+            applications: Ok(Vec::new()),
+        });
+    }
     let registry = registry::Registry::new(kept, runtime.handle().clone());
     let read = runtime.block_on(async {
         let (providers, strategies) = (registry.providers().await?, registry.strategies().await?);

@@ -6,7 +6,10 @@
 //! never with a secret or token that was sent.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -73,6 +76,8 @@ pub(super) struct Asking<'a> {
     deadline: Instant,
     /// What was sent that must never be told.
     hidden: Mutex<Vec<Secret>>,
+    /// Whether something was sent that may have been done, though nobody heard of it.
+    is_in_doubt: AtomicBool,
 }
 
 impl<'a> Asking<'a> {
@@ -88,6 +93,7 @@ impl<'a> Asking<'a> {
             inner,
             deadline: clock::instant() + inner.config.deadline,
             hidden: Mutex::new(hidden),
+            is_in_doubt: AtomicBool::new(false),
         }
     }
 
@@ -98,7 +104,24 @@ impl<'a> Asking<'a> {
             inner: self.inner,
             deadline: self.deadline.max(clock::instant() + UNDOING),
             hidden: Mutex::new(hidden.clone()),
+            is_in_doubt: AtomicBool::new(false),
         }
+    }
+
+    /// The error of a whole operation: where nothing was sent that could have changed anything, it
+    /// says so.
+    pub(super) fn settled(&self, error: Error) -> Error {
+        match error {
+            Error::Unavailable(trouble) if !self.is_in_doubt.load(Ordering::Relaxed) => {
+                Error::Untouched(trouble)
+            }
+            other => other,
+        }
+    }
+
+    /// Whether a client belongs to somebody already.
+    pub(super) fn is_of_somebody_else(&self, client_id: &ClientId) -> bool {
+        (self.inner.others.0)(client_id)
     }
 
     /// How registrations are done.
@@ -406,6 +429,7 @@ impl<'a> Asking<'a> {
             | Trouble::Status(_)
             | Trouble::TimedOut
             | Trouble::Transport(_)
+            | Trouble::Unreached(_)
             | Trouble::Unreadable(_)
                 if safety == Safety::Repeatable =>
             {
@@ -413,7 +437,16 @@ impl<'a> Asking<'a> {
                 *pause = (wait * 2).min(PAUSE.1);
                 wait
             }
-            _ => return Err(trouble.into()),
+            kind => {
+                let is_sent = !matches!(
+                    kind,
+                    Trouble::NoMetadata(_) | Trouble::UnknownAddress(_) | Trouble::Unreached(_)
+                );
+                if safety == Safety::Once && is_sent {
+                    self.is_in_doubt.store(true, Ordering::Relaxed);
+                }
+                return Err(trouble.into());
+            }
         };
         self.sleep(what, wait, trouble).await
     }

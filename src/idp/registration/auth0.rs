@@ -95,7 +95,7 @@ pub(super) async fn create(asking: &Asking<'_>, request: &Request) -> Result<Reg
             let undoing = asking.to_undo();
             let removal = delete_client(&undoing, &client_id);
             let management = Granted::default().kept();
-            Err(undo(client_id.clone(), management, cause, removal).await)
+            Err(undo(asking, client_id.clone(), management, cause, removal).await)
         }
     }
 }

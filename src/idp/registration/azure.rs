@@ -101,7 +101,14 @@ pub(super) async fn create(asking: &Asking<'_>, request: &Request) -> Result<Reg
         Err(cause) => {
             let management = kept.written();
             let removal = remove_new(asking, &application);
-            return Err(undo(application.client_id.clone(), management, cause, removal).await);
+            return Err(undo(
+                asking,
+                application.client_id.clone(),
+                management,
+                cause,
+                removal,
+            )
+            .await);
         }
     };
     kept.keys.extend(issued.id.clone());

@@ -102,7 +102,7 @@ pub(super) async fn registered(
             let management = record.seal();
             let removal = super::remove(asking.to_undo(), client_id.clone(), management.clone());
             let cause = Error::Unusable(reason);
-            Err(undo(client_id, management, cause, removal).await)
+            Err(undo(asking, client_id, management, cause, removal).await)
         }
     }
 }

@@ -72,7 +72,7 @@ pub(super) async fn create(asking: &Asking<'_>, request: &Request) -> Result<Reg
             let kept = nothing();
             let removal = delete(&undoing, &client_id, &kept);
             let cause = Error::Unusable(why);
-            Err(undo(client_id.clone(), nothing(), cause, removal).await)
+            Err(undo(asking, client_id.clone(), nothing(), cause, removal).await)
         }
     }
 }

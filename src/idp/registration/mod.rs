@@ -236,6 +236,9 @@ pub enum Error {
     /// The IdP gave no answer within the deadline.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+    /// The same, and nothing was asked that could have changed anything.
+    #[error(transparent)]
+    Untouched(Unavailable),
     /// A client was made, could not be finished, and could not be removed again: the caller has to
     /// remember it.
     #[error("{cause}; the half-made client {client_id} could not be removed")]
@@ -259,16 +262,47 @@ struct Inner {
     provider: Provider,
     /// The management token that was got last, where it is good more than once.
     token: tokio::sync::Mutex<Option<asking::Kept>>,
+    others: Others,
+}
+
+/// Whether a client belongs to somebody already: one that an IdP's answer names then is neither
+/// taken over nor deleted.
+#[derive(Clone)]
+struct Others(Arc<dyn Fn(&ClientId) -> bool + Send + Sync>);
+
+impl std::fmt::Debug for Others {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Others")
+    }
 }
 
 impl Registrar {
     /// Speaks for this provider: its metadata, its HTTP client and its vendor's ways.
     pub fn new(provider: Provider, config: Config) -> Self {
+        Self::sparing(provider, config, |_| false)
+    }
+
+    /// The same, which leaves clients alone that `belong` to somebody already, whatever the IdP
+    /// answers: a mistaken or malicious one could name any.
+    pub fn sparing(
+        provider: Provider,
+        config: Config,
+        belong: impl Fn(&ClientId) -> bool + Send + Sync + 'static,
+    ) -> Self {
         Self(Arc::new(Inner {
             config,
             provider,
             token: tokio::sync::Mutex::default(),
+            others: Others(Arc::new(belong)),
         }))
+    }
+
+    /// Refuses an answer that names somebody else's client.
+    fn own(&self, client_id: &ClientId) -> Result<(), Error> {
+        match (self.0.others.0)(client_id) {
+            true => Err(returned::of_somebody_else()),
+            false => Ok(()),
+        }
     }
 
     /// How it is set up.
@@ -317,7 +351,7 @@ impl Registrar {
     /// [`Error::Unavailable`] leaves open whether a client was made: see [`Registrar::trace`].
     pub async fn create(&self, request: &Request) -> Result<Registered, Error> {
         let asking = Asking::begin(&self.0);
-        match self.0.config.dialect {
+        let done = match self.0.config.dialect {
             Dialect::Auth0 => auth0::create(&asking, request).await,
             Dialect::Azure => azure::create(&asking, request).await,
             Dialect::Curity => curity::create(&asking, request).await,
@@ -325,7 +359,10 @@ impl Registrar {
             Dialect::Http => http::create(&asking, request).await,
             Dialect::Okta => okta::create(&asking, request).await,
             Dialect::Wso2 => wso2::create(&asking, request).await,
-        }
+        };
+        let registered = done.map_err(|error| asking.settled(error))?;
+        self.own(&registered.client_id)?;
+        Ok(registered)
     }
 
     /// Looks for what an interrupted [`Registrar::create`] for this application left. Reads
@@ -398,7 +435,7 @@ impl Registrar {
         request: &Request,
     ) -> Result<Rotated, Error> {
         let asking = Asking::begin(&self.0);
-        match self.0.config.dialect {
+        let done = match self.0.config.dialect {
             Dialect::Auth0 => auth0::rotate(&asking, client_id, management, request).await,
             Dialect::Azure => azure::rotate(&asking, client_id, management, request).await,
             Dialect::Curity => curity::rotate(&asking, client_id, management, request).await,
@@ -406,7 +443,12 @@ impl Registrar {
             Dialect::Http => http::rotate(&asking, client_id, management, request).await,
             Dialect::Okta => okta::rotate(&asking, client_id, management, request).await,
             Dialect::Wso2 => wso2::rotate(&asking, client_id, management, request).await,
+        };
+        let rotated = done.map_err(|error| asking.settled(error))?;
+        if rotated.client_id != *client_id {
+            self.own(&rotated.client_id)?;
         }
+        Ok(rotated)
     }
 
     /// Gives the client one more secret.
@@ -419,14 +461,15 @@ impl Registrar {
         management: &Management,
     ) -> Result<(Issued, Management), Error> {
         let asking = Asking::begin(&self.0);
-        match self.0.config.dialect {
+        let done = match self.0.config.dialect {
             Dialect::Azure => azure::add_secret(&asking, client_id, management).await,
             Dialect::Http => http::add_secret(&asking, client_id, management).await,
             Dialect::Okta => okta::add_secret(&asking, client_id, management).await,
             Dialect::Auth0 | Dialect::Curity | Dialect::Generic | Dialect::Wso2 => {
                 Err(Error::Impossible("a second secret"))
             }
-        }
+        };
+        done.map_err(|error| asking.settled(error))
     }
 
     /// The client's secrets, as the IdP lists them.

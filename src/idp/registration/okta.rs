@@ -90,7 +90,7 @@ pub(super) async fn create(asking: &Asking<'_>, request: &Request) -> Result<Reg
             let kept = nothing();
             let removal = delete(&undoing, &client_id, &kept);
             let cause = Error::Unusable(why);
-            return Err(undo(client_id.clone(), nothing(), cause, removal).await);
+            return Err(undo(asking, client_id.clone(), nothing(), cause, removal).await);
         }
     };
     issued.id = only_secret(asking, &client_id).await;

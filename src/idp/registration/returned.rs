@@ -8,7 +8,7 @@ use std::{collections::HashSet, time::Duration};
 
 use serde_json::{Map, Value};
 
-use super::{Error, Issued, Management};
+use super::{Error, Issued, Management, asking::Asking};
 use crate::{
     idp::call::{Answer, Trouble},
     model::{
@@ -178,13 +178,24 @@ impl Returned {
     }
 }
 
+/// What is told of an answer that names a client which belongs to somebody already.
+pub fn of_somebody_else() -> Error {
+    let told = "it answered with the id of a client that another application has, so nothing was \
+                deleted there";
+    Error::Unusable(told.to_owned())
+}
+
 /// Removes a client that cannot be used or finished; what is to be told then.
-pub async fn undo(
+pub(super) async fn undo(
+    asking: &Asking<'_>,
     client_id: ClientId,
     management: Management,
     cause: Error,
     removal: impl Future<Output = Result<(), Error>>,
 ) -> Error {
+    if asking.is_of_somebody_else(&client_id) {
+        return of_somebody_else();
+    }
     match removal.await {
         Ok(()) => cause,
         Err(error) => {

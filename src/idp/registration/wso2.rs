@@ -66,7 +66,7 @@ pub(super) async fn create(asking: &Asking<'_>, request: &Request) -> Result<Reg
         Err(what) => {
             let cause = Error::Unusable(what);
             let removal = remove(asking, &client_id);
-            Err(undo(client_id.clone(), management(), cause, removal).await)
+            Err(undo(asking, client_id.clone(), management(), cause, removal).await)
         }
     }
 }

@@ -88,6 +88,8 @@ kinds! {
     TooManyAttempts = 429 "too_many_attempts" "Too many wrong tokens",
     /// More requests than are answered.
     TooManyRequests = 429 "too_many_requests" "Too many requests",
+    /// What was begun holds, and goes on by itself.
+    Unfinished = 503 "unfinished" "It is begun, and goes on by itself",
     /// The body is of another type.
     UnsupportedMediaType = 415 "unsupported_media_type" "The request body has to be application/json",
 }
@@ -276,6 +278,7 @@ impl From<Error> for Problem {
             Error::Changed => Self::new(Kind::Changed),
             Error::KeyReused => Self::new(Kind::KeyReused),
             Error::ReadOnly => Self::new(Kind::RegistryReadOnly),
+            Error::Unfinished => Self::new(Kind::Unfinished).after(Duration::from_secs(30)),
             Error::Registry(error) => error.into(),
             Error::Idp(error) => error.into(),
         }
@@ -311,7 +314,7 @@ impl From<registration::Error> for Problem {
             registration::Error::Access(_) => Self::new(Kind::IdpAccess),
             registration::Error::Refused(_) => Self::new(Kind::IdpRefused),
             registration::Error::Unusable(_) => Self::new(Kind::IdpUnusable),
-            registration::Error::Unavailable(trouble) => {
+            registration::Error::Unavailable(trouble) | registration::Error::Untouched(trouble) => {
                 let kind = match trouble.kind {
                     Trouble::TimedOut => Kind::IdpTimeout,
                     _ => Kind::IdpUnavailable,

@@ -120,7 +120,7 @@ texts! {
     /// The key of a bridge: Konnect's lengths.
     BridgeKey = 12..=256, "^[!-~]+$";
     /// An https address without query and fragment, http within this machine only.
-    HttpAddress = 1..=256, "^(https://(([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?[.])*[a-zA-Z]([a-zA-Z0-9-]*[a-zA-Z0-9])?|(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3})|http://(localhost|127[.]0[.]0[.]1|\\[::1\\]))(:[1-9][0-9]{0,3}|:[1-5][0-9]{4})?(/[a-zA-Z0-9._~!$&*+,;=:@-]+)*/?$";
+    HttpAddress = 1..=256, "^(https://(([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?[.])*[a-zA-Z]([a-zA-Z0-9-]*[a-zA-Z0-9])?|(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3})|http://(localhost|127[.]0[.]0[.]1|\\[::1\\]))(:[1-9][0-9]{0,3}|:[1-5][0-9]{4}|:6[0-5][0-9]{3})?(/[a-zA-Z0-9._~!$&*+,;=:@-]+)*/?$";
     /// A name or an id.
     Line = 1..=256, "^[^\\x00-\\x1f\\x7f-\\x9f]+$";
     /// A name to which configuration refers.

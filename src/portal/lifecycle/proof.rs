@@ -96,7 +96,9 @@ fn said(error: &Error) -> String {
             "; check the initial client or token of the provider, and its rights at the identity \
              provider"
         }
-        Error::Unavailable(_) => "; check the issuer, and whether the gateway can reach it",
+        Error::Unavailable(_) | Error::Untouched(_) => {
+            "; check the issuer, and whether the gateway can reach it"
+        }
         Error::Unusable(_) => "; check the policy for new clients at the identity provider",
         Error::LeftBehind { .. } | Error::Gone | Error::Impossible(_) | Error::Refused(_) => "",
     };

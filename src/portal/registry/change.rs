@@ -19,7 +19,7 @@ use crate::{
     model::{credential::ClientId, time::Timestamp},
     portal::record::{
         Actor, Answered, Api, Application, ApplicationFilter, Credential, EndedSession, Intent,
-        Life, Listed, Page, Provider, Registration, RegistrationFilter, Source, Strategy,
+        Life, Listed, Page, Provider, Registration, RegistrationFilter, Source, Step, Strategy,
     },
 };
 
@@ -591,14 +591,18 @@ impl Change {
         // Other gateways forget a client that another one takes the place of.
         self.forget_client(application.id, client.map(|client| client.as_str()))
             .await?;
+        let mut valid_from = application.credentials_valid_from;
         if let Some(client) = client
             && application.life == Life::Ready
         {
-            self.run(
+            let forgotten = self.run(
                 "DELETE FROM gone WHERE strategy = $1 AND client_id = $2",
                 [application.strategy.as_str().into(), client.as_str().into()],
-            )
-            .await?;
+            );
+            if forgotten.await? > 0 {
+                // It was somebody else's: cookies, tokens and pairs of that time are over.
+                valid_from = valid_from.max(Timestamp::from_secs(clock::now().secs() + 1));
+            }
         }
         self.run(
             "INSERT INTO developers (id, name, created_at) VALUES ($1, $2, $3) \
@@ -628,7 +632,7 @@ impl Change {
                 application.status.word().into(),
                 row::json(&application.scopes)?.into(),
                 row::json(&application.labels)?.into(),
-                application.credentials_valid_from.into(),
+                valid_from.into(),
                 application.created_at.into(),
                 application.updated_at.into(),
                 self.revision.into(),
@@ -772,6 +776,19 @@ impl Change {
 
 /// Intents, answers, sessions.
 impl Change {
+    /// Takes an application's intent away if it is this step's, whoever works at it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn drop_intent(&mut self, application: Uuid, step: Step) -> Result<(), Error> {
+        self.run(
+            "DELETE FROM intents WHERE application = $1 AND step = $2",
+            [application.into(), step.word().into()],
+        )
+        .await?;
+        Ok(())
+    }
+
     /// Writes an intent of this process.
     ///
     /// # Errors

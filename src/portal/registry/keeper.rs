@@ -21,8 +21,9 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// How often what is out of date is removed.
 const SWEEP: Duration = Duration::from_secs(60 * 60);
 
-/// How long removed clients are remembered. A gateway that was away for longer reads everything.
-const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long removed clients are remembered: for as long as a session of theirs may last. A gateway
+/// that was away for longer reads everything.
+const REMEMBERED: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 
 /// How the database was met last.
 #[derive(Clone, Debug)]

@@ -77,13 +77,14 @@ fn troubles() -> Vec<Trouble> {
         TimedOut,
         TooLarge,
         Transport(String::new()),
+        Unreached(String::new()),
         UnknownAddress(Endpoint::Token),
         Unreadable(""),
     ];
     for trouble in &all {
         match trouble {
             Busy | Deadline | Lost | NoMetadata(_) | Paused | Status(_) | TimedOut | TooLarge
-            | Transport(_) | UnknownAddress(_) | Unreadable(_) => {}
+            | Transport(_) | Unreached(_) | UnknownAddress(_) | Unreadable(_) => {}
         }
     }
     all

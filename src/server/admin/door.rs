@@ -27,6 +27,10 @@ use tokio::{
 /// scrapers pause, who connect anew.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a whole request may take to come in. Else a byte now and then would keep a place for
+/// ever.
+const WHOLE: Duration = Duration::from_secs(20);
+
 /// Descriptors kept back, so that operators are answered when clients have taken all others.
 const RESERVE: usize = 8;
 
@@ -45,6 +49,8 @@ pub(super) struct Guest {
     stream: TcpStream,
     patience: Pin<Box<Sleep>>,
     work: Work,
+    /// Since when something comes in without an answer going out.
+    hearing_since: Option<Instant>,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -111,6 +117,7 @@ impl axum::serve::Listener for Door {
             stream,
             patience: Box::pin(tokio::time::sleep(PATIENCE)),
             work: Work::default(),
+            hearing_since: None,
             _place: place,
         };
         (guest, peer)
@@ -158,7 +165,8 @@ impl Guest {
         done: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if done.is_ready() {
-            self.patience.as_mut().reset(Instant::now() + PATIENCE);
+            let limit = self.limit();
+            self.patience.as_mut().reset(limit);
             return done;
         }
         loop {
@@ -167,6 +175,16 @@ impl Guest {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             self.patience.as_mut().reset(Instant::now() + PATIENCE);
+        }
+    }
+
+    /// When patience ends if nothing happens; for what comes in drop by drop, no later than
+    /// [`WHOLE`] after its first drop.
+    fn limit(&self) -> Instant {
+        let idle = Instant::now() + PATIENCE;
+        match self.hearing_since {
+            Some(since) => idle.min(since + WHOLE),
+            None => idle,
         }
     }
 }
@@ -178,6 +196,12 @@ impl AsyncRead for Guest {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let done = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if done.is_ready() {
+            let since = *self.hearing_since.get_or_insert_with(Instant::now);
+            if Instant::now() > since + WHOLE && !self.work.is_going_on() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
         self.patient(context, done)
     }
 }
@@ -189,6 +213,9 @@ impl AsyncWrite for Guest {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let done = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if done.is_ready() {
+            self.hearing_since = None;
+        }
         self.patient(context, done)
     }
 

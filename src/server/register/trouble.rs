@@ -105,7 +105,7 @@ pub(super) fn cure(error: &registration::Error) -> Option<String> {
         E::Impossible(_) => "Do it at the server itself.",
         E::Gone => "Its file is of no more use.",
         E::LeftBehind { .. } => "Remove it at the server itself.",
-        E::Unavailable(unavailable) => match unavailable.kind {
+        E::Unavailable(unavailable) | E::Untouched(unavailable) => match unavailable.kind {
             Trouble::UnknownAddress(_) => {
                 "The server's metadata names no registration_endpoint: switch registration on \
                  there, or name it with --endpoint."
