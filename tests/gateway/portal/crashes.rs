@@ -110,7 +110,10 @@ async fn killed_at_each_step_beside_a_neighbour_on_postgresql() {
 }
 
 async fn each_step<V: Dialect>(store: Store) {
-    let mut world = World::<V>::start(store, "60s").await.with_neighbour().await;
+    let mut world = World::<V>::start(store, "300s")
+        .await
+        .with_neighbour()
+        .await;
     let mut cases = Vec::new();
     for (number, row) in V::rows().into_iter().enumerate() {
         let name = format!("{:?}-{number}", row.operation);

@@ -96,7 +96,8 @@ impl Vendor for Generic {
                 _ => Answer::new(405, ""),
             };
         };
-        if !(self.registered.get(&id)).is_some_and(|(_, own)| own == token) {
+        let known = self.registered.get(&id);
+        if known.is_none_or(|(_, own)| own != token) {
             return denied();
         }
         match request.method.as_str() {

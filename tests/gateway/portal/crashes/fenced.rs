@@ -21,7 +21,10 @@ async fn a_slow_owner_keeps_nothing_that_its_neighbour_has_undone() {
 /// The gateway stands still while the identity provider answers, and goes on when its neighbour
 /// has finished or undone everything.
 async fn held_up<V: Dialect>(store: Store) {
-    let world = World::<V>::start(store, "60s").await.with_neighbour().await;
+    let world = World::<V>::start(store, "300s")
+        .await
+        .with_neighbour()
+        .await;
     let rows = V::rows().into_iter().filter(|row| {
         let made = matches!(row.operation, Operation::Create | Operation::Rotate);
         let changed = matches!(row.operation, Operation::AddSecret | Operation::Rename);

@@ -60,7 +60,7 @@ async fn away(store: Store) {
 #[tokio::test]
 async fn a_registry_that_is_away_costs_no_client_and_no_token() {
     let database = postgres::database().await;
-    let world = World::<Generic>::start(Store::Postgres(database.clone()), "60s").await;
+    let world = World::<Generic>::start(Store::Postgres(database.clone()), "300s").await;
     let rows = Generic::rows().into_iter().filter(|row| {
         let operations = [Operation::Create, Operation::Rename, Operation::Rotate];
         row.moment == Moment::Done && operations.contains(&row.operation) && row.call.0 != "DELETE"

@@ -49,7 +49,7 @@ async fn what_was_acknowledged_holds_after_a_kill_at_any_moment_on_postgresql() 
 }
 
 async fn storm(store: Store) {
-    let mut world = World::<Auth0>::start(store, "60s").await;
+    let mut world = World::<Auth0>::start(store, "300s").await;
     let mut known = Vec::new();
     for round in 0_u64..2 {
         let answers = Arc::new(AtomicUsize::new(0));
