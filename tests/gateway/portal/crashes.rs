@@ -134,7 +134,10 @@ async fn each_step<V: Dialect>(store: Store) {
     for case in &mut cases {
         let answer = (&mut case.call).await.unwrap();
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        assert_eq!(answer, "", "{}: it was answered", case.name);
+        // A deletion that takes long is answered before its end: it goes on.
+        let goes_on = answer.starts_with("HTTP/1.1 503 ") && answer.contains("unfinished");
+        let expected = case.row.operation == Operation::Delete && goes_on;
+        assert!(answer.is_empty() || expected, "{}: {answer}", case.name);
         doubts += usize::from(case.is_doubtful::<V>());
         let is_done = matches!(case.row.moment, Moment::Done | Moment::Unkept);
         left += usize::from(case.is_doubtful::<V>() && is_done);
@@ -271,6 +274,16 @@ impl<V: Dialect> World<V> {
             Operation::Create => None,
             _ => Some(self.make(&name).await),
         };
+        if let (Operation::AddSecret, Some(made)) = (row.operation, &made) {
+            // Its first secret is one that was made at the identity provider itself.
+            let mut connection = connect(self).await;
+            sqlx::query("DELETE FROM credentials WHERE application = $1")
+                .bind(&made.id)
+                .execute(&mut connection)
+                .await
+                .unwrap();
+            connection.close().await.unwrap();
+        }
         let token = made.as_ref().map(|made| self.token(&made.client_id));
         let token = token.unwrap_or_default();
         let request = self.request(row, &name, made.as_ref()).await;
