@@ -8,6 +8,7 @@ use super::{
     label,
     lifecycle::proof,
     record::{Provider, Source},
+    registry,
 };
 use crate::{
     clock,
@@ -62,6 +63,10 @@ impl Portal {
         let registry = self.registry()?;
         if let Some(id) = self.repeated(caller, KIND).await? {
             return Ok(Created::before(self.provider(id).await?));
+        }
+        let known = registry.providers().await?;
+        if known.iter().any(|known| known.name == new.name) {
+            return Err(taken(registry::Error::Taken("a DCR provider")));
         }
         let split = konnect::provider::split(&new.provider_type, new.dcr_config);
         let (settings, secrets) = split.map_err(Error::Invalid)?;
@@ -387,9 +392,9 @@ pub(super) fn in_file(what: &str, name: &str) -> Error {
     }
 }
 
-fn taken(error: super::registry::Error) -> Error {
+fn taken(error: registry::Error) -> Error {
     match error {
-        super::registry::Error::Taken(_) => Error::Conflict {
+        registry::Error::Taken(_) => Error::Conflict {
             code: "name_taken",
             detail: "a DCR provider has this name already".to_owned(),
         },

@@ -73,6 +73,10 @@ impl Portal {
         if let Some(id) = self.repeated(caller, KIND).await? {
             return Ok(Created::before(self.strategy(id).await?));
         }
+        let known = registry.strategies().await?;
+        if known.iter().any(|known| known.name == new.name) {
+            return Err(taken(registry::Error::Taken("an auth strategy")));
+        }
         let now = clock::now();
         let mut strategy = Strategy {
             id: Uuid::new_v4(),

@@ -385,7 +385,7 @@ async fn the_deadline_ends_every_wait() {
         .create(&request("Trip Planner"))
         .await
         .unwrap_err();
-    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+    assert!(matches!(error, Error::Untouched(_)), "{error:?}");
     assert!(error.to_string().contains("deadline"), "{error}");
     assert!(is_empty(&idp));
     idp.turn(|_, azure| {
@@ -815,7 +815,7 @@ async fn each_refusal_is_told_with_what_helps() {
         let found = match &error {
             Error::Access(_) => "access",
             Error::Refused(_) => "refused",
-            Error::Unavailable(_) => "unavailable",
+            Error::Unavailable(_) | Error::Untouched(_) => "unavailable",
             _ => "?",
         };
         assert_eq!(found, kind, "{words}: {error:?}");

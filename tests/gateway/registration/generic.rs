@@ -355,7 +355,7 @@ async fn a_wait_beyond_the_deadline_is_not_begun() {
         .create(&request("App"))
         .await
         .unwrap_err();
-    let Error::Unavailable(unavailable) = &error else {
+    let Error::Untouched(unavailable) = &error else {
         panic!("{error}");
     };
     assert_eq!(unavailable.retry_after, Duration::from_secs(250));

@@ -317,7 +317,7 @@ async fn each_refusal_is_told_with_what_helps() {
         let found = match &error {
             Error::Access(_) => "access",
             Error::Refused(_) => "refused",
-            Error::Unavailable(_) => "unavailable",
+            Error::Unavailable(_) | Error::Untouched(_) => "unavailable",
             _ => "?",
         };
         assert_eq!(found, kind, "{words}: {error:?}");
@@ -607,7 +607,7 @@ async fn a_server_that_is_busy_is_waited_for_and_no_longer() {
         busy(60),
     );
     let error = hasty.create(&asked).await.unwrap_err();
-    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+    assert!(matches!(error, Error::Untouched(_)), "{error:?}");
 }
 
 #[tokio::test]

@@ -265,8 +265,8 @@ async fn who_was_away_too_long_hears_everything(store: Store) {
     put!(registry, put_application(&new));
     put!(registry, put_application(&application("client-3")));
     let removed_old = put!(registry, delete_application(old.id));
-    // A day ago, as far as the database knows.
-    store.sql("UPDATE gone SET at = at - 86400001").await;
+    // A month ago, as far as the database knows.
+    store.sql("UPDATE gone SET at = at - 2678400001").await;
     let last = put!(registry, delete_application(new.id));
     // Whoever comes tidies up.
     let next = store.open();
