@@ -1,7 +1,7 @@
 //! The operator's REST: Konnect's shapes over what a [`Portal`] can do.
 //!
 //! A file for each resource. What they share: [`request`] reads the head, [`body`] and [`query`]
-//! the rest; [`answer`] says yes, [`problem`] no; [`document`] tells it all as OpenAPI 3.1.
+//! the rest; `answer` says yes, [`problem`] no; [`document`] tells it all as OpenAPI 3.1.
 //!
 //! Always true: whoever reaches a route was let in before, since this router knows no token; an
 //! operation that has begun runs to its end, whoever goes away meanwhile; no answer may be stored.

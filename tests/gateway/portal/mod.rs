@@ -9,6 +9,7 @@ mod gateways;
 mod limits;
 mod lists;
 mod load;
+mod misuse;
 mod openapi;
 mod outages;
 mod products;
