@@ -26,6 +26,12 @@ have promtool || program_of_apt promtool prometheus ||
 postgresql() { [ -x "$1/usr/lib/postgresql/15/bin/initdb" ]; }
 postgresql "" || postgresql target/tools/postgresql || tree_of_apt postgresql postgresql-15 ||
     { echo "tests/run.sh: install PostgreSQL 15 (package postgresql-15)" >&2; exit 1; }
+# It does not run as root, but as somebody who may have no way into this directory.
+reaches() { setpriv --reuid=65534 --regid=65534 --clear-groups test -r "$1"; }
+if [ "$(id -u)" = 0 ] && ! postgresql "" && ! reaches "$PWD/target/tools/postgresql/usr"; then
+    place=$(mktemp -d) && chmod 755 "$place" && cp -r target/tools/postgresql/. "$place" &&
+        rm -rf target/tools/postgresql && ln -s "$place" target/tools/postgresql
+fi
 
 packages() { [ "$1/node_modules" -nt "$1/package.json" ] || (cd "$1" && npm install --silent && touch node_modules); }
 packages tests/idp/oidc-provider

@@ -241,15 +241,18 @@ impl Drop for Cluster {
 }
 
 /// Where the programs are, and below it their libraries.
-fn place() -> &'static Path {
-    let mut places = PLACES.iter().map(Path::new);
+fn place() -> PathBuf {
+    // A link leads to where who runs it has a way.
+    let mut places = PLACES
+        .iter()
+        .filter_map(|place| Path::new(place).canonicalize().ok());
     places
         .find(|place| program_in(place, "initdb").exists())
         .expect("PostgreSQL 15 is there: run tests/run.sh")
 }
 
 fn program(name: &str) -> PathBuf {
-    program_in(place(), name)
+    program_in(&place(), name)
 }
 
 fn program_in(place: &Path, name: &str) -> PathBuf {
