@@ -48,17 +48,28 @@ class Connections:
         try:
             connection.request(method, path, body and json.dumps(body), headers)
             answer = connection.getresponse()
-            return answer.status, answer.headers, answer.read()
+            told = answer.status, answer.headers, answer.read()
         except (OSError, http.client.HTTPException):
             del self.open[address]
             raise
+        # Who is told to wait may be told so before the body is read, and loses the connection.
+        if answer.status == 429:
+            connection.close()
+            del self.open[address]
+        return told
 
     def operate(self, address, method, path, key=None, body=None):
         """As the operator, until there is an answer: its body, and how often it had to wait."""
         headers = OPERATOR | ({"Idempotency-Key": key} if key else {})
         deadline = time.monotonic() + PATIENCE
         for waits in itertools.count():
-            status, fields, answer = self.ask(address, method, path, headers, body)
+            try:
+                status, fields, answer = self.ask(address, method, path, headers, body)
+            except (OSError, http.client.HTTPException):
+                # The key makes it safe to send it again.
+                if not key or time.monotonic() > deadline:
+                    raise
+                status, fields, answer = 429, {}, b""
             if status not in AGAIN:
                 break
             if time.monotonic() > deadline:
