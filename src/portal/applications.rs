@@ -264,7 +264,7 @@ impl Portal {
 
         let registered = match registrar.create(&request).await {
             Ok(registered) => registered,
-            Err(error) => return Err(self.not_registered(todo, error).await),
+            Err(error) => return Err(self.not_made(todo, error).await),
         };
         todo.left = Some(Left::new(&registered.client_id, &registered.management));
         application.client_id = Some(registered.client_id);
@@ -302,27 +302,6 @@ impl Portal {
         change.put_credential(&credential).await?;
         audit(&mut change, "application.create", None, Some(application)).await?;
         self.commit(change).await
-    }
-
-    /// What becomes of an application whose client was not made.
-    async fn not_registered(&self, mut todo: Todo, error: registration::Error) -> Error {
-        let error = match error {
-            registration::Error::LeftBehind {
-                client_id,
-                management,
-                cause,
-            } => {
-                todo.left = Some(Left::new(&client_id, &management));
-                *cause
-            }
-            other => other,
-        };
-        todo.nothing_made =
-            todo.left.is_none() && !matches!(error, registration::Error::Unavailable(_));
-        if self.finish(&mut todo).await.is_err() {
-            self.finish_later(todo);
-        }
-        error.into()
     }
 
     /// Changes one; a name is told to the IdP where that leaves the secret alone. One that replaces

@@ -85,7 +85,7 @@ impl Portal {
         let request = self.request(&before);
         let rotated = match registrar.rotate(&client_id, &management, &request).await {
             Ok(rotated) => rotated,
-            Err(error) => return Err(self.not_changed(todo, error).await),
+            Err(error) => return Err(self.not_made(todo, error).await),
         };
         todo.left = Some(Left::new(&rotated.client_id, &rotated.management));
         let valid_from = next_second();
@@ -154,27 +154,6 @@ impl Portal {
         Ok((after, replaced))
     }
 
-    /// What becomes of a change of secrets that the IdP has not made, or has left open.
-    async fn not_changed(&self, mut todo: Todo, error: registration::Error) -> Error {
-        let error = match error {
-            registration::Error::LeftBehind {
-                client_id,
-                management,
-                cause,
-            } => {
-                todo.left = Some(Left::new(&client_id, &management));
-                *cause
-            }
-            other => other,
-        };
-        todo.nothing_made =
-            todo.left.is_none() && !matches!(error, registration::Error::Unavailable(_));
-        if self.finish(&mut todo).await.is_err() {
-            self.finish_later(todo);
-        }
-        error.into()
-    }
-
     /// One more secret, where the IdP can.
     ///
     /// # Errors
@@ -210,7 +189,7 @@ impl Portal {
 
         let (issued, management) = match registrar.add_secret(&client_id, &management).await {
             Ok(added) => added,
-            Err(error) => return Err(self.not_changed(todo, error).await),
+            Err(error) => return Err(self.not_made(todo, error).await),
         };
         todo.secret_id.clone_from(&issued.id);
         let kept = async {

@@ -108,6 +108,27 @@ impl Portal {
         });
     }
 
+    /// What becomes of a change that the IdP has not made, or has left open; what is told then.
+    pub(super) async fn not_made(&self, mut todo: Todo, error: registration::Error) -> Error {
+        let error = match error {
+            registration::Error::LeftBehind {
+                client_id,
+                management,
+                cause,
+            } => {
+                todo.left = Some(Left::new(&client_id, &management));
+                *cause
+            }
+            other => other,
+        };
+        todo.nothing_made =
+            todo.left.is_none() && !matches!(error, registration::Error::Unavailable(_));
+        if self.finish(&mut todo).await.is_err() {
+            self.finish_later(todo);
+        }
+        error.into()
+    }
+
     /// Finishes what can be, and undoes what cannot.
     pub(super) async fn finish(&self, todo: &mut Todo) -> Result<(), Error> {
         let registry = self.registry()?;
