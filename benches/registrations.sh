@@ -3,7 +3,7 @@
 # REST of two gateways that share a PostgreSQL; meanwhile a caller with a known token measures how
 # long its requests take. See README.md here for how to read the table.
 #
-#   benches/registrations.sh               1,000 applications by 50 clients, three rounds, release build
+#   benches/registrations.sh               1,000 applications by 50 clients, five rounds, release build
 #   PROFILE=dev APPLICATIONS=50 CLIENTS=8 ROUNDS=1 SECONDS_EACH=2 RATIO=100 benches/registrations.sh
 #                                          does the script work?
 #
@@ -17,7 +17,7 @@ cd "$(dirname "$0")/.."
 PROFILE=${PROFILE:-release}
 APPLICATIONS=${APPLICATIONS:-1000}
 CLIENTS=${CLIENTS:-50}
-ROUNDS=${ROUNDS:-3}
+ROUNDS=${ROUNDS:-5}
 SECONDS_EACH=${SECONDS_EACH:-10}
 RATIO=${RATIO:-1.2}
 CONNECTIONS=${CONNECTIONS:-8}
@@ -190,17 +190,27 @@ end
 LUA
 }
 
-# call TIME FILE: the caller, for that time or until a signal.
+# call SECONDS FILE: the caller, a line of figures for each second, for so long or until FILE.enough is
+# there. What a shared machine takes away for a moment spoils the seconds that it fell in and no other.
 call() {
-    exec taskset -c "$GATEWAY_CORE" wrk -t 1 -c "$CONNECTIONS" -d "$1" -s "$work/pace.lua" \
-        -H "Authorization: Bearer $token" "http://${gateways[0]}/flights" -- "$PAUSE" >"$2"
+    local second
+    for ((second = 0; second < $1; second++)); do
+        taskset -c "$GATEWAY_CORE" wrk -t 1 -c "$CONNECTIONS" -d 1s -s "$work/pace.lua" \
+            -H "Authorization: Bearer $token" "http://${gateways[0]}/flights" -- "$PAUSE" >"$work/told" ||
+            die "wrk: $(cat "$work/told")"
+        # The second in which the creation ended is of neither kind.
+        [ ! -e "$2.enough" ] || break
+        grep ^figures "$work/told" >>"$2" || die "wrk tells no figures: $(cat "$work/told")"
+    done
 }
 
-# figures FILE: leaves $p50 and $p99 in microseconds, and $requests.
+# figures FILE: leaves $p50 and $p99 in microseconds, the medians of the seconds'.
 figures() {
     local failed
-    read -r _ p50 p99 requests failed < <(grep ^figures "$1") || die "wrk tells no figures: $(cat "$1")"
-    [ "$failed" = 0 ] || die "$failed of the caller's $requests requests failed"
+    failed=$(awk '{ failed += $5 } END { print failed + 0 }' "$1")
+    [ "$failed" = 0 ] || die "$failed of the caller's requests failed"
+    p50=$(median <(cut -d ' ' -f 2 "$1"))
+    p99=$(median <(cut -d ' ' -f 3 "$1"))
 }
 
 # clients COMMAND: what registrations.py says.
@@ -212,17 +222,16 @@ clients() {
 
 # One round: the caller alone, the caller while applications are made, and what became of them.
 play() {
-    (call 1s "$work/last")
-    (call "${SECONDS_EACH}s" "$work/before")
+    rm -f "$work"/{warm,before,during}*
+    call 1 "$work/warm"
+    call "$SECONDS_EACH" "$work/before"
     figures "$work/before"
     local p50_before=$p50 before=$p99 told lag caller
-    (call 600s "$work/during") &
+    call 600 "$work/during" &
     caller=$!
-    pids+=("$caller")
     told=$(clients make) || die "round $round: not all were made"
-    kill -INT "$caller"
-    wait "$caller" || true
-    unset 'pids[-1]'
+    touch "$work/during.enough"
+    wait "$caller"
     figures "$work/during"
     lag=$(clients check) || die "round $round: not all is as it has to be"
     # seconds, a creation's median and 99th percentile, and how often clients were told to wait

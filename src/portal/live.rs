@@ -146,7 +146,19 @@ impl Live {
     /// # Errors
     /// The registry cannot be read; what was in force stays.
     pub async fn catch_up(&self) -> Result<(), registry::Error> {
+        self.reach(i64::MAX).await
+    }
+
+    /// Puts everything to work up to a revision that is committed. Of many that ask at once, the
+    /// first reads for those whose changes were there by then.
+    ///
+    /// # Errors
+    /// As [`Live::catch_up`].
+    pub async fn reach(&self, revision: i64) -> Result<(), registry::Error> {
         let mut seen = self.0.seen.lock().await;
+        if *seen >= revision {
+            return Ok(());
+        }
         let caught_up = self.read(&mut seen).await;
         self.tell(caught_up.as_ref().err());
         caught_up
@@ -186,6 +198,7 @@ impl Live {
             }
         }
         *seen = changes.revision;
+        inner.registry.followed(changes.revision);
         inner.revision.store(changes.revision, Ordering::Relaxed);
         inner.metrics.registry_revision.set(changes.revision);
         Ok(())

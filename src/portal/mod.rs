@@ -358,9 +358,9 @@ impl Portal {
 
     /// Makes a transaction visible, and puts it to work here before anybody is answered.
     async fn commit(&self, change: Change) -> Result<(), Error> {
-        change.commit().await?;
+        let revision = change.commit().await?;
         match self.live() {
-            Some(live) => Ok(live.catch_up().await?),
+            Some(live) => Ok(live.reach(revision).await?),
             None => Ok(()),
         }
     }

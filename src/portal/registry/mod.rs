@@ -100,7 +100,7 @@ struct Inner {
     state: watch::Receiver<State>,
     /// One writer of this process at a time: the others would only wait in the database.
     turns: Arc<Semaphore>,
-    /// The revision that [`Registry::since`] told last.
+    /// See [`Registry::followed`].
     seen: AtomicI64,
     following: Mutex<Following>,
     keeper: Option<AbortHandle>,
@@ -121,10 +121,6 @@ impl Inner {
 
     fn seen(&self) -> i64 {
         self.seen.load(Ordering::Acquire)
-    }
-
-    fn followed(&self, revision: i64) {
-        self.seen.store(revision, Ordering::Release);
     }
 }
 
@@ -193,6 +189,12 @@ impl Registry {
     /// Other keys, first the one that seals: those of a configuration that was read anew.
     pub fn set_keys(&self, keys: &[Key]) {
         self.0.ring.store(Arc::new(Ring::new(keys)));
+    }
+
+    /// Says that what [`Registry::since`] told up to this revision is at work, so that
+    /// [`Registry::changed`] waits for what comes after it.
+    pub fn followed(&self, revision: i64) {
+        self.0.seen.store(revision, Ordering::Release);
     }
 
     /// What keeps the database from answering, as this process saw it last, within about a second;

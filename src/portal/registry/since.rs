@@ -55,7 +55,6 @@ impl super::Registry {
             .map_err(|_| Error::Unavailable(format!("not read within {} s", WHOLE.as_secs())))??;
         // Nothing was written, so how it ends is of no account; unended it would be undone later.
         let _ = tokio::time::timeout(DEADLINE, transaction.commit()).await;
-        self.0.followed(changes.revision);
         Ok(changes)
     }
 }
