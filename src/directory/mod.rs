@@ -12,6 +12,8 @@ use std::{
     },
 };
 
+use ahash::RandomState;
+
 use crate::model::{application::Application, credential::ClientId};
 
 pub mod file;
@@ -30,7 +32,7 @@ pub struct Entry {
 
 /// The applications of one strategy. Cheap to clone; all clones see the same entries.
 #[derive(Clone, Debug, Default)]
-pub struct Table(Arc<papaya::HashMap<ClientId, Arc<Application>>>);
+pub struct Table(Arc<papaya::HashMap<ClientId, Arc<Application>, RandomState>>);
 
 impl Table {
     /// The application to which the IdP gave this client id.

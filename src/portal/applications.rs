@@ -368,18 +368,37 @@ impl Portal {
         Ok(Created::now(self.application(id).await?, issued))
     }
 
-    /// Ends one: the gateway serves it no more, then the client is deleted at the IdP.
+    /// Ends one: the gateway serves it no more, then the client is deleted at the IdP. With `force`
+    /// the application goes even where the IdP does not delete the client, which then stays there;
+    /// log, metric and audit say so.
     ///
     /// # Errors
-    /// See [`Error`]. Where the IdP does not answer, the application is refused from now on, and its
-    /// client is deleted as soon as that is possible.
-    pub async fn delete_application(&self, caller: &Caller, id: Uuid) -> Result<(), Error> {
+    /// See [`Error`]. Where the IdP does not answer, the application is refused from now on, and
+    /// without `force` its client is deleted as soon as that is possible.
+    pub async fn delete_application(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+        force: bool,
+    ) -> Result<(), Error> {
+        match self.delete(caller, id, force).await {
+            Err(Error::Unfinished | Error::Idp(_) | Error::Conflict { .. }) if force => {
+                self.abandon(caller, id).await
+            }
+            told => told,
+        }
+    }
+
+    async fn delete(&self, caller: &Caller, id: Uuid, force: bool) -> Result<(), Error> {
         let registry = self.registry()?;
         let mut change = caller.change(registry).await?;
         let before = change.application(id).await?;
         let before = before.ok_or(Error::NotFound("application"))?;
-        if before.life != Life::Ready {
-            return Err(Error::Registry(registry::Error::Busy));
+        match before.life {
+            Life::Ready => {}
+            // It is being tried all the time.
+            Life::Deleting if force => return Err(Error::Unfinished),
+            _ => return Err(Error::Registry(registry::Error::Busy)),
         }
         caller.expects(before.revision)?;
         audit(&mut change, "application.delete", Some(&before), None).await?;
@@ -407,6 +426,26 @@ impl Portal {
             Ok(Ok(finished)) => finished,
             Ok(Err(_)) | Err(_) => Err(Error::Unfinished),
         }
+    }
+
+    /// Ends an application whose client the IdP does not delete, or has deleted unheard.
+    async fn abandon(&self, caller: &Caller, id: Uuid) -> Result<(), Error> {
+        let mut change = caller.change(self.registry()?).await?;
+        // Gone: it was done just now.
+        let Some(before) = change.application(id).await? else {
+            return Ok(());
+        };
+        if before.life != Life::Deleting {
+            return Err(Error::Registry(registry::Error::Busy));
+        }
+        audit(&mut change, "application.client_left", Some(&before), None).await?;
+        // With it goes what was begun, and whoever is at it stops.
+        change.delete_application(id).await?;
+        self.commit(change).await?;
+        if let Some(client) = &before.client_id {
+            self.orphan(&format!("client {:?}", client.as_str()));
+        }
+        Ok(())
     }
 
     /// What an IdP is told of an application.

@@ -238,7 +238,7 @@ impl Portal {
         self.commit(change).await
     }
 
-    fn orphan(&self, what: &str) {
+    pub(super) fn orphan(&self, what: &str) {
         self.0.metrics.orphans.inc();
         tracing::error!(
             what,

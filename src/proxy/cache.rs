@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use ahash::RandomState;
 use moka::{notification::RemovalCause, policy::EvictionPolicy, sync::Cache as Store};
 use prometheus::{IntCounter, IntGauge};
 
@@ -14,7 +15,7 @@ pub type Key = [u8; 32];
 /// newest credential must always find room, or each of its requests would cost a verification.
 #[derive(Debug)]
 pub struct Cache<V: Clone + Send + Sync + 'static> {
-    store: Store<Key, V>,
+    store: Store<Key, V, RandomState>,
     hits: IntCounter,
     misses: IntCounter,
     entries: IntGauge,
@@ -40,7 +41,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
                     evictions.inc();
                 }
             })
-            .build();
+            .build_with_hasher(RandomState::new());
         Self {
             store,
             hits: metrics.cache_hits.with_label_values(&labels),

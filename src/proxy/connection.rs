@@ -56,7 +56,10 @@ use pingora::{
     proxy::{HttpProxy, ProxyHttp},
     server::ShutdownWatch,
 };
-use tokio::{io::AsyncWriteExt, time::Instant};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, Sleep},
+};
 
 pub use count::Counters;
 use count::Permit;
@@ -281,7 +284,8 @@ where
         let shared = Arc::new(Shared::default());
         gate.tunnel().under(Arc::clone(&shared.terms));
         let mut patience = limits.header_timeout;
-        while has_bytes(&mut gate, patience, &mut stop).await {
+        let mut alarm = std::pin::pin!(tokio::time::sleep(patience));
+        while has_bytes(&mut gate, patience, &mut stop, &mut alarm).await {
             let _busy = self.http.counters.busy();
             limits = **self.limits.load();
             let mut searched = 0;
@@ -516,21 +520,30 @@ fn check(head: &[u8], limits: &Limits) -> Result<Body, Refusal> {
 }
 
 /// Waits for the first byte of a head. False: there will be none. `stop` is ready once, when the
-/// program begins to stop.
+/// program begins to stop. `alarm` is ready at the deadline or before it: set once for each request
+/// it would cost a lock each time, and most requests come long before.
 async fn has_bytes(
     gate: &mut Gate,
     patience: Duration,
     stop: &mut Pin<&mut Fuse<impl Future<Output = ()>>>,
+    alarm: &mut Pin<&mut Sleep>,
 ) -> bool {
     if !gate.ahead().is_empty() {
         return true;
     }
     let idle_since = Instant::now();
-    if !stop.is_terminated() {
+    while !stop.is_terminated() {
         tokio::select! {
             biased;
-            read = timeout(patience, gate.fill()) => return matches!(read, Ok(true)),
-            () = stop => {}
+            read = gate.fill() => return read,
+            () = &mut *stop => {}
+            () = &mut *alarm => {
+                let deadline = idle_since + patience;
+                if Instant::now() >= deadline {
+                    return false;
+                }
+                alarm.as_mut().reset(deadline);
+            }
         }
     }
     let left = LINGER.saturating_sub(idle_since.elapsed());

@@ -93,12 +93,9 @@ pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
         .get_all(header::COOKIE)
         .iter()
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
-        .filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='))
-        .map(|(name, value)| (name.trim_matches(WHITE), value.trim_matches(WHITE)))
+        .filter_map(|pair| std::str::from_utf8(pair.trim_ascii()).ok()?.split_once('='))
+        .map(|(name, value)| (name.trim_ascii_end(), value.trim_ascii_start()))
 }
-
-/// White space around the parts of a cookie.
-const WHITE: [char; 2] = [' ', '\t'];
 
 /// What a request without an Authorization line brings.
 #[derive(Debug)]

@@ -348,13 +348,11 @@ impl KeyRing {
             .iter()
             .filter(|ring| ring.hint == *hint)
             .find_map(|ring| {
-                let mut content = [0; SEALED_LIMIT];
-                let content = &mut content[..sealed.len()];
-                content.copy_from_slice(sealed);
+                let mut content = sealed.to_vec();
                 let nonce = Nonce::assume_unique_for_key(*nonce);
                 let content = ring
                     .key
-                    .open_in_place(nonce, Aad::from(cookie_name), content)
+                    .open_in_place(nonce, Aad::from(cookie_name), &mut content)
                     .ok()?;
                 Session::decode(content)
             })

@@ -413,21 +413,31 @@ pub(super) async fn patch(
     Ok(answer::changed(changed.value.revision, &told, &answer))
 }
 
-/// Deletes an application with its registrations and its client.
+/// Deletes an application with its registrations and its client. Where the identity provider does
+/// not delete the client within ten seconds, the answer is 503 `unfinished`: the gateway refuses the
+/// application already, and goes on trying. `force` ends that: the application goes, and its client
+/// may stay at the identity provider.
 #[utoipa::path(
     delete,
     path = "/v2/applications/{id}",
     operation_id = "delete-application",
     tag = TAG,
-    params(("id" = Uuid, Path, description = "Its id")),
+    params(
+        ("id" = Uuid, Path, description = "Its id"),
+        ("force" = Option<bool>, Query, description = "Whether it goes though its client may stay"),
+    ),
     responses((status = 204, description = "It is gone")),
 )]
 pub(super) async fn delete(
     State(portal): State<Portal>,
     Id(id): Id,
+    mut asked: Asked,
     asking: Asking,
 ) -> Result<StatusCode, Problem> {
-    portal.delete_application(&asking.caller(), id).await?;
+    let force = asked.flag("force");
+    asked.end()?;
+    let caller = asking.caller();
+    portal.delete_application(&caller, id, force).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

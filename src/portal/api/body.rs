@@ -272,8 +272,34 @@ fn told(error: &ValidationError<'_>, fixed: &[&str]) -> Vec<Fault> {
                 format!("expected not all of: {}", names.join(", ")),
             )
         }
+        ValidationErrorKind::Constant { expected_value } => {
+            one("const", format!("expected {expected_value}"))
+        }
+        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
+            let ways: Vec<_> = context.iter().filter_map(|way| missing(way)).collect();
+            if !ways.is_empty() {
+                return one("required", format!("expected {}", ways.join(", or ")));
+            }
+            // The one that the value comes closest to.
+            let closest = context.iter().min_by_key(|way| way.len());
+            let errors = closest.into_iter().flatten();
+            errors.flat_map(|error| told(error, fixed)).collect()
+        }
+        ValidationErrorKind::OneOfMultipleValid { .. } => {
+            one("exclusive", "expected one way only".to_owned())
+        }
         _ => one("schema", "does not fit its schema".to_owned()),
     }
+}
+
+/// What a value needs for one of several ways, where that is all that is wrong with it.
+fn missing(way: &[ValidationError<'_>]) -> Option<String> {
+    let names = way.iter().map(|error| match error.kind() {
+        ValidationErrorKind::Required { property } => property.as_str(),
+        _ => None,
+    });
+    let names: Vec<_> = names.collect::<Option<_>>()?;
+    Some(names.join(" and "))
 }
 
 fn types(kind: &TypeKind) -> String {

@@ -260,6 +260,18 @@ impl Asked {
         found.copied()
     }
 
+    /// `name=true` or `name=false`; false where it is not there.
+    pub(super) fn flag(&mut self, name: &str) -> bool {
+        match self.take(name).as_deref() {
+            Some("true") => true,
+            None | Some("false") => false,
+            Some(_) => {
+                self.fault(name, "type", "expected true or false".to_owned());
+                false
+            }
+        }
+    }
+
     /// A filter whose value is an id.
     pub(super) fn id(&mut self, field: &str) -> Option<Uuid> {
         let text = self.is(field)?;

@@ -32,7 +32,7 @@ const CONNECTIONS: u32 = 10;
 
 /// A connection that answered within this time is taken to be alive without being asked: one round
 /// trip less for each statement of a busy moment.
-const FRESH: Duration = Duration::from_secs(1);
+const FRESH: Duration = Duration::from_millis(100);
 
 /// What a connection is told. A writer of SQLite waits for another process's; whatever is committed
 /// is on the disk. At PostgreSQL a process that hangs in a transaction loses it, before those that

@@ -160,7 +160,11 @@ async fn admitted(
     let is_right = || admin.is_token(token);
     match guard.judge(visitor.address.ip(), is_right) {
         Verdict::Operator => {}
-        Verdict::Stranger => return Err(Problem::new(Kind::TokenRequired)),
+        Verdict::Stranger => {
+            // As often as an address may guess, and no oftener.
+            tracing::warn!(client = %visitor.address.ip(), "a wrong admin token");
+            return Err(Problem::new(Kind::TokenRequired));
+        }
         Verdict::Guesser(wait) => return Err(Problem::new(Kind::TooManyAttempts).after(wait)),
     }
     if let Err(not_until) = guard.requests.check() {

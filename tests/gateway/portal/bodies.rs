@@ -90,6 +90,41 @@ async fn all_faults_are_told_at_once_and_no_value_is() {
 }
 
 #[tokio::test]
+async fn of_several_ways_those_are_told_that_are_open() {
+    let portal = Portal::start().await;
+    for (config, field, wanted) in [
+        (
+            json!({}),
+            "dcr_config",
+            "expected initial_access_token, or initial_client_id and initial_client_secret, or open",
+        ),
+        (
+            json!({"initial_client_id": "a"}),
+            "dcr_config",
+            "expected initial_client_secret",
+        ),
+        (
+            json!({"open": true, "initial_access_token": "t"}),
+            "dcr_config.open",
+            "expected false",
+        ),
+    ] {
+        let body = json!({
+            "name": "idp", "provider_type": "generic", "issuer": "https://idp.example.com",
+            "dcr_config": config,
+        });
+        let told = portal.post(TARGET, &body).await;
+        let told = told.assert_status(400).json();
+        let fault = &told["invalid_parameters"][0];
+        assert_eq!(
+            (&fault["field"], &fault["reason"]),
+            (&json!(field), &json!(wanted)),
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_body_is_at_most_64_kib() {
     let portal = Portal::start().await;
     let of = |length: usize| {

@@ -1,7 +1,7 @@
 //! How often the token may be guessed, how much may be asked.
 
 use super::Portal;
-use crate::harness::{client::Call, gateway::ADMIN_TOKEN};
+use crate::harness::{client::Call, eventually, gateway::ADMIN_TOKEN};
 
 #[tokio::test]
 async fn a_stranger_guesses_ten_times_a_minute() {
@@ -17,6 +17,11 @@ async fn a_stranger_guesses_ten_times_a_minute() {
     }
     let response = call.clone().bearer("wrong").send().await;
     response.assert_problem(429, "too_many_attempts");
+    let gateway = &portal.world.gateway;
+    eventually!(
+        gateway.logged(&["a wrong admin token", "127.0.0.1"]),
+        "the operator sees it"
+    );
     let wait: u64 = response.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=6).contains(&wait), "{wait}");
     // Else guessing would have no limit.

@@ -102,6 +102,7 @@ async fn what_happened_while_the_connection_was_cut_is_heard() {
     put!(writer, put_application(&application("client-1")));
     timeout(PATIENCE, follower.changed()).await.unwrap();
     let seen = follower.since(seen).await.unwrap().revision;
+    follower.followed(seen);
 
     database.refuse().await;
     timeout(PATIENCE, follower.changed()).await.unwrap();

@@ -8,7 +8,13 @@ use super::{
     dialects::{Dialect, Moment, Operation},
 };
 use crate::{
-    harness::{eventually, http1::Answer, idp::Endpoint, portal::Store, postgres},
+    harness::{
+        eventually,
+        http1::Answer,
+        idp::Endpoint,
+        portal::{Made, Store},
+        postgres,
+    },
     vendors::{auth0::Auth0, generic::Generic},
 };
 
@@ -123,4 +129,48 @@ async fn a_client_that_cannot_be_deleted_is_told_and_holds_nothing_up() {
         .await;
     assert_eq!(kept["meta"]["page"]["total"], json!(3), "{kept}");
     world.ends_with(3).await;
+}
+
+/// What an identity provider refuses for ever need not be waited for for ever.
+#[tokio::test]
+async fn a_deletion_that_is_refused_can_be_forced() {
+    let world = World::<Auth0>::start(Store::Sqlite, "2s").await;
+    let operator = world.operator();
+    let (first, second) = (world.make("first").await, world.make("second").await);
+    let third = world.make("third").await;
+    let path = |made: &Made| format!("/v2/applications/{}", made.id);
+    let forced = |made: &Made| format!("/v2/applications/{}?force=true", made.id);
+    for wrong in ["force=maybe", "forced=true", "force=true&force=true"] {
+        let wrong = format!("{}?{wrong}", path(&first));
+        let told = operator.ask("DELETE", &wrong, Value::Null).await;
+        told.assert_problem(400, "invalid_parameters");
+    }
+    operator.delete(&forced(&third)).await;
+    assert!(!world.has(&third.client_id), "deleted as without force");
+
+    let no = Answer::json(403, &json!({"statusCode": 403, "error": "Forbidden"}));
+    world.idp.fault(Endpoint::Registration, no);
+    let refused = operator.ask("DELETE", &path(&first), Value::Null).await;
+    assert!(refused.status >= 500, "{}", refused.text());
+    let stays = operator.read(&path(&first)).await;
+    assert_eq!(stays["life"], "deleting", "{stays}");
+    operator.delete(&forced(&first)).await;
+    operator.delete(&forced(&second)).await;
+    for made in [&first, &second] {
+        let gone = operator.ask("DELETE", &forced(made), Value::Null).await;
+        gone.assert_problem(404, "not_found");
+        assert_ne!(world.basic(&made.client_id, &made.secret).await, 200);
+        let told = [LEFT, &made.client_id];
+        eventually!(world.gateway.logged(&told), "{} is told", made.client_id);
+    }
+    let kept = operator
+        .read("/v2/audit?filter[action]=application.client_left")
+        .await;
+    assert_eq!(kept["meta"]["page"]["total"], json!(2), "{kept}");
+    let counted = world.gateway.metric("dcr_registration_orphans_total", &[]);
+    assert_eq!(counted.await, 2.0);
+    world.idp.heal(Endpoint::Registration);
+    // Nobody goes on trying.
+    world.settled().await;
+    world.ends_with(2).await;
 }
