@@ -6,7 +6,7 @@
 install_peers() {
     missing=()
     if wants nginx; then
-        from_debian nginx nginx-light || missing+=(nginx)
+        from_debian nginx nginx || missing+=(nginx)
     fi
     if wants haproxy haproxy-jwt; then
         from_debian haproxy haproxy || missing+=(haproxy haproxy-jwt)
