@@ -61,7 +61,7 @@ fn main() {
     let now = clock::now();
     let token = Key::new(Algorithm::RS256);
     let world = World::new(&runtime, &token, now);
-    let token = token.token(now.secs());
+    let token = token.token(now.secs(), 0);
     let basic = format!(
         "Basic {}",
         BASE64_STANDARD.encode(format!("{CLIENT}:secret"))
@@ -209,7 +209,7 @@ impl World {
 /// An identity provider that knows one client, and its address.
 fn provider(runtime: &Runtime, key: &Key, now: Timestamp) -> String {
     let keys: Value = serde_json::from_str(&key.set()).unwrap();
-    let token = key.token(now.secs());
+    let token = key.token(now.secs(), 0);
     let granted = json!({"access_token": token, "token_type": "Bearer", "expires_in": 3600});
     let router = Router::new()
         .route("/keys", get(async || Json(keys)))

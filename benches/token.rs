@@ -66,14 +66,14 @@ fn verify(criterion: &mut Criterion) {
 
     let keys = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256].map(Key::new);
     for key in &keys {
-        let token = key.token(NOW);
+        let token = key.token(NOW, 0);
         let set = KeySet::parse(key.set().as_bytes()).unwrap();
         criterion.bench_function(&format!("verify/{}", key.algorithm()), |bencher| {
             bencher.iter(|| jwt::verify(black_box(&token), &set, &issuers, &rules, now).unwrap());
         });
     }
     let [.., rsa] = &keys;
-    let token = rsa.token(NOW);
+    let token = rsa.token(NOW, 0);
     signature_alone(criterion, rsa, &token);
     criterion.bench_function("issuer", |bencher| {
         bencher.iter(|| jwt::issuer(black_box(&token)).unwrap());

@@ -1,4 +1,4 @@
-//! A Pingora proxy that does nothing but forward: what `benches/cost.sh` measures the gateway
+//! A Pingora proxy that does nothing but forward: what `benches/compare.sh` measures the gateway
 //! beside. One worker thread, a pool as large as the gateway's, and otherwise as Pingora comes.
 //!
 //! ```text

@@ -1,5 +1,5 @@
 //! An upstream that costs next to nothing: it answers every request with the same few bytes and
-//! keeps the connection. It takes requests without a body only. For `benches/cost.sh`.
+//! keeps the connection. It takes requests without a body only. For `benches/compare.sh`.
 //!
 //! ```text
 //! cargo run --release --example fixed -- 127.0.0.1:9000 &

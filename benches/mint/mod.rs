@@ -1,4 +1,4 @@
-//! Keys and tokens for the benches: a 2,048-bit RSA key, a P-256 key or an Ed25519 key, made at
+//! Keys and tokens for the benches and `examples/tokens.rs`: a 2,048-bit RSA key, a P-256 key or an Ed25519 key, made at
 //! start, and access tokens as identity providers write them.
 
 use aws_lc_rs::{
@@ -13,13 +13,13 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
 /// The `iss` of every token.
-pub(crate) const ISSUER: &str = "http://127.0.0.1/issuer";
+pub(crate) const ISSUER: &str = "http://127.0.0.1";
 
 /// The `aud` of every token.
 pub(crate) const AUDIENCE: &str = "https://api.example.com";
 
-/// The `client_id` of every token.
-pub(crate) const CLIENT: &str = "6f2c1e9e-3c1b-4b55-9d3a-0f1f6a1f7a11";
+/// The `client_id` of every token, as long as Okta's are.
+pub(crate) const CLIENT: &str = "0oa6f2c1e9e3c1b4b555";
 
 /// Length of an RS256 token in bytes: what Auth0 and Okta send to a machine, give or take.
 pub(crate) const LENGTH: usize = 640;
@@ -87,24 +87,21 @@ impl Key {
     }
 
     /// An access token (RFC 9068) with as many bytes of claims as make an RS256 one [`LENGTH`]
-    /// bytes long, good for an hour from `now` in seconds.
-    pub(crate) fn token(&self, now: i64) -> String {
+    /// bytes long, good for an hour from `now` in seconds. Each `number`, of up to six digits, is a
+    /// token of its own.
+    pub(crate) fn token(&self, now: i64, number: usize) -> String {
         let header = json!({"alg": self.algorithm(), "kid": "this", "typ": "at+jwt"}).to_string();
         let payload = |id: &str| {
             json!({
-                "iss": ISSUER, "aud": AUDIENCE, "sub": CLIENT, "client_id": CLIENT,
-                "iat": now, "exp": now + 3600, "scope": "flights:read flights:list", "jti": id,
+                "iss": ISSUER, "aud": AUDIENCE, "client_id": CLIENT, "iat": now, "exp": now + 3600,
+                "scope": "flights:read flights:list", "jti": id,
             })
         };
         // Base64 of an RSA signature of 256 bytes, and the two dots.
         let others = base64(&header).len() + 342 + 2;
-        let room = (LENGTH - others) / 4 * 3;
-        let filler = "0".repeat(room.saturating_sub(payload("").to_string().len()));
-        let message = format!(
-            "{}.{}",
-            base64(header),
-            base64(payload(&filler).to_string())
-        );
+        let room = (LENGTH - others) * 3 / 4 - payload("").to_string().len();
+        let claims = payload(&format!("{number:0room$}")).to_string();
+        let message = format!("{}.{}", base64(header), base64(claims));
         format!("{message}.{}", base64(self.sign(message.as_bytes())))
     }
 

@@ -1,0 +1,511 @@
+#!/usr/bin/env bash
+# What does a request cost, beside a proxy that only forwards and beside other proxies? CPU time of
+# the proxy's process for one request: one worker thread on one core; load generator, upstream and
+# identity providers on another. See README.md here for the cases, and how to read the table.
+#
+#   benches/compare.sh                    all cases, release build
+#   benches/compare.sh bearer envoy-jwt   some of them
+#   PROFILE=dev ROUNDS=1 SECONDS_EACH=1 benches/compare.sh bare       does the script work?
+#
+# Ends with 0 only where no bound is broken; one that needs what was not measured is told as not
+# shown. PROXY_CORE and LOAD_CORE choose the cores, CONNECTIONS the load, TOKENS how many are in
+# rotation, TWO_CORES where two workers run, PORT the first of fifteen ports.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. .ci/install.sh
+. benches/peers.sh
+
+PROFILE=${PROFILE:-release}
+ROUNDS=${ROUNDS:-5}
+SECONDS_EACH=${SECONDS_EACH:-1}
+CONNECTIONS=${CONNECTIONS:-32}
+TOKENS=${TOKENS:-20000}
+PROXY_CORE=${PROXY_CORE:-0}
+LOAD_CORE=${LOAD_CORE:-1}
+TWO_CORES=${TWO_CORES:-$PROXY_CORE,$LOAD_CORE}
+PORT=${PORT:-18100}
+
+# More than any cache of the `first` case holds, so that a token is forgotten before it comes again.
+FIRST_CACHE=1000
+
+port() { echo "127.0.0.1:$((PORT + $1))"; }
+bare=$(port 0) gateway=$(port 1) logged=$(port 3) two=$(port 5)
+haproxy=$(port 7) haproxy_jwt=$(port 8) nginx=$(port 9) envoy=$(port 10) envoy_jwt=$(port 11)
+upstream=$(port 12) idp=$(port 13) issuer=$(port 14)
+
+ours=(bearer basic session earning logged rotation first anonymous expired garbage wrong forged two p99)
+peers=(nginx haproxy haproxy-jwt envoy envoy-jwt)
+cases=("$@")
+[ ${#cases[@]} -gt 0 ] || cases=(bare "${ours[@]}" "${peers[@]}")
+
+# wants CASE...: whether any of them was asked for.
+wants() {
+    local name of
+    for name in "$@"; do
+        for of in "${cases[@]}"; do
+            [ "$name" != "$of" ] || return 0
+        done
+    done
+    return 1
+}
+
+# bounds CASE: lines of what a figure is measured by, and how much of it is allowed.
+bounds() {
+    case $1 in
+    bearer | basic | session) printf '%s\n' 'bare 1.10' 'envoy-jwt 0.68' ;;
+    logged) echo bare 1.15 ;;
+    rotation) echo bare 1.12 ;;
+    first) echo signature 1.4 ;;
+    anonymous | expired | garbage | wrong) echo bare 0.5 ;;
+    # Two workers do 1.9 times the work of one where a request costs them no more than this.
+    two) echo one 1.053 ;;
+    p99) echo added 100 ;;
+    esac
+}
+
+work=$(mktemp -d)
+pids=()
+finish() {
+    # The last started ends first: the proxies before what they ask.
+    local index
+    for ((index = ${#pids[@]} - 1; index >= 0; index--)); do
+        kill "${pids[index]}" 2>/dev/null || true
+    done
+    wait "${pids[@]}" 2>/dev/null || true
+    rm -rf "$work"
+}
+trap finish EXIT
+
+die() {
+    echo "compare.sh: $*" >&2
+    exit 1
+}
+
+check_names() {
+    local name
+    for name in "${cases[@]}"; do
+        case " bare ${ours[*]} ${peers[*]} " in
+        *" $name "*) ;;
+        *) die "no such case: $name" ;;
+        esac
+    done
+}
+
+install() {
+    install_cmake
+    have wrk || from_apt wrk || die "install wrk"
+    have curl || from_apt curl || die "install curl"
+    PATH=$PATH:/usr/sbin
+    if wants "${ours[@]}"; then
+        have python3 || from_apt python3 || die "install Python 3"
+    fi
+    install_peers
+    local name left=()
+    for name in "${cases[@]}"; do
+        case " ${missing[*]-} " in
+        *" $name "*) echo "compare.sh: $name cannot be installed and is left out" >&2 ;;
+        *) left+=("$name") ;;
+        esac
+    done
+    cases=("${left[@]}")
+}
+
+build() {
+    local what=(--example bare --example fixed)
+    ! wants "${ours[@]}" "${peers[@]}" || what+=(--example tokens)
+    ! wants "${ours[@]}" || what+=(--bin dcr-gateway --example idp)
+    cargo build --quiet --locked --profile "$PROFILE" "${what[@]}"
+    binaries=${CARGO_TARGET_DIR:-target}/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")
+}
+
+# start CORES LOG COMMAND...: leaves the process id in $started.
+start() {
+    local cores=$1 log=$work/$2
+    shift 2
+    # Appending, so that a log may be emptied.
+    taskset -c "$cores" "$@" >>"$log" 2>&1 &
+    started=$!
+    pids+=("$started")
+}
+
+# wait_for URL LOG: until anything answers there.
+wait_for() {
+    for _ in $(seq 500); do
+        curl -s -o "$work/last" "$1" && return
+        sleep 0.02
+    done
+    cat "$work/$2" >&2
+    die "nothing answers at $1"
+}
+
+# member NAME: the value of a JSON object's member on standard input.
+member() { python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
+
+mint() {
+    mkdir "$work/tokens"
+    "$binaries/examples/tokens" mint "$work/tokens" "$(date +%s)" "$TOKENS"
+    token=$(head -n 1 "$work/tokens/valid")
+    local claims
+    claims=$(python3 -c 'import base64, sys
+print(base64.urlsafe_b64decode(sys.argv[1].split(".")[1] + "==").decode())' "$token")
+    iss=$(member iss <<<"$claims") aud=$(member aud <<<"$claims") client=$(member client_id <<<"$claims")
+    printf '{ "issuer": "%s", "jwks_uri": "http://%s/keys.json" }' "$iss" "$issuer" >"$work/tokens/metadata.json"
+}
+
+# A client for the pairs, at a provider that grants tokens.
+register() {
+    local answer
+    answer=$(curl -sf "http://$idp/register" -H 'Content-Type: application/json' -d '{ "client_name": "compare" }') ||
+        die "the identity provider does not register clients"
+    client_id=$(member client_id <<<"$answer")
+    client_secret=$(member client_secret <<<"$answer")
+    pair=$(printf '%s:%s' "$client_id" "$client_secret" | base64 -w0)
+    wrong=$(printf '%s:%s' "$client_id" "not-$client_secret" | base64 -w0)
+}
+
+# start_gateway NAME ADDRESS CORES THREADS ACCESS: leaves the process id in $started. The admin
+# address is the next one.
+start_gateway() {
+    local admin=127.0.0.1:$((${2##*:} + 1)) dir=$work/$1 name
+    mkdir "$dir"
+    {
+        cat <<YAML
+listeners: [{ address: "$2" }]
+admin: { address: "$admin" }
+threads: $4
+grace_period: 1s
+log: { level: warn, access: $5 }
+identity_providers:
+  - { name: issuer, issuer: "$iss", discovery_url: "http://$issuer/metadata.json" }
+  - { name: idp, issuer: "http://$idp" }
+auth_strategies:
+  - { name: known, identity_provider: issuer, auth_methods: [bearer], audience: ["$aud"] }
+  - { name: many, identity_provider: issuer, auth_methods: [bearer], audience: ["$aud"] }
+  - { name: first, identity_provider: issuer, auth_methods: [bearer], audience: ["$aud"], bearer: { cache_size: $FIRST_CACHE } }
+  - { name: cookies, identity_provider: issuer, auth_methods: [bearer, session], audience: ["$aud"] }
+  - { name: pairs, identity_provider: idp, auth_methods: [client_credentials], audience: ["$aud"],
+      client_credentials: { wrong_secret_time: 10m } }
+registry: { file: applications.yaml }
+apis:
+YAML
+        for name in known many first cookies pairs; do
+            cat <<YAML
+  - name: $name
+    auth_strategies: [$name]
+    routes: [{ paths: [/$name] }]
+    upstream: { targets: [{ address: "$upstream" }] }
+YAML
+        done
+    } >"$dir/gateway.yaml"
+    {
+        echo applications:
+        for name in known many first cookies pairs; do
+            cat <<YAML
+  - name: $name
+    developer: compare@example.com
+    auth_strategy: $name
+    client_id: "$([ "$name" = pairs ] && echo "$client_id" || echo "$client")"
+    registrations: { $name: approved }
+YAML
+        done
+    } >"$dir/applications.yaml"
+    start "$3" "$1.log" "$binaries/dcr-gateway" serve --config "$dir/gateway.yaml"
+    wait_for "http://$2/" "$1.log"
+}
+
+start_gateways() {
+    start "$LOAD_CORE" issuer.log python3 -m http.server --bind "${issuer%:*}" --directory "$work/tokens" "${issuer##*:}"
+    wait_for "http://$issuer/metadata.json" issuer.log
+    start "$LOAD_CORE" idp.log "$binaries/examples/idp" "$idp"
+    wait_for "http://$idp/.well-known/openid-configuration" idp.log
+    register
+    start_gateway gateway "$gateway" "$PROXY_CORE" 1 off
+    gateway_pid=$started
+    cookie=$(curl -s -o "$work/last" -D - "http://$gateway/cookies" -H "Authorization: Bearer $token" |
+        sed -n 's/^set-cookie: *\([^;]*\).*/\1/Ip' | tr -d '\r')
+    if wants logged; then
+        start_gateway logged "$logged" "$PROXY_CORE" 1 on
+        logged_pid=$started
+    fi
+    if wants two; then
+        start_gateway two "$two" "$TWO_CORES" 2 off
+        two_pid=$started
+    fi
+}
+
+write_scripts() {
+    # The tokens of a file, one after the other.
+    cat >"$work/rotate.lua" <<'LUA'
+local requests, last = {}, 0
+function init(arguments)
+    for token in io.lines(arguments[1]) do
+        requests[#requests + 1] = wrk.format("GET", nil, { Authorization = "Bearer " .. token })
+    end
+end
+function request()
+    last = last % #requests + 1
+    return requests[last]
+end
+LUA
+    # Random pauses of so many milliseconds in the mean, so that the connections do not march in step.
+    cat >"$work/pace.lua" <<'LUA'
+local mean
+function init(arguments) mean = tonumber(arguments[1]); math.randomseed(os.time()) end
+function delay() return math.floor(2 * mean * math.random() + math.random()) end
+function done(summary, latency)
+    io.write(string.format("figures %.0f %d\n", summary.requests / summary.duration * 1e6, latency:percentile(99)))
+end
+LUA
+}
+
+# aim CASE: leaves where its requests go, with what, and what they are answered.
+aim() {
+    address=$gateway pid=${gateway_pid:-} path=/known header=() script=() status=200
+    case $1 in
+    bare) address=$bare pid=$bare_pid ;;
+    bearer) header=(-H "Authorization: Bearer $token") ;;
+    basic) path=/pairs header=(-H "Authorization: Basic $pair") ;;
+    session) path=/cookies header=(-H "Cookie: $cookie") ;;
+    earning) path=/cookies header=(-H "Authorization: Bearer $token") ;;
+    logged) address=$logged pid=$logged_pid header=(-H "Authorization: Bearer $token") ;;
+    rotation) path=/many header=(-H "Authorization: Bearer $token") script=(-s "$work/rotate.lua") ;;
+    first) path=/first header=(-H "Authorization: Bearer $token") script=(-s "$work/rotate.lua") ;;
+    anonymous) status=401 ;;
+    expired) status=401 header=(-H "Authorization: Bearer $(cat "$work/tokens/expired")") ;;
+    garbage) status=401 header=(-H "Authorization: Bearer ${token//./-}") ;;
+    wrong) status=401 path=/pairs header=(-H "Authorization: Basic $wrong") ;;
+    forged) status=401 header=(-H "Authorization: Bearer $(cat "$work/tokens/forged")") ;;
+    two) address=$two pid=$two_pid header=(-H "Authorization: Bearer $token") ;;
+    nginx) address=$nginx pid=$nginx_pid ;;
+    haproxy) address=$haproxy pid=$haproxy_pid ;;
+    haproxy-jwt) address=$haproxy_jwt pid=$haproxy_pid header=(-H "Authorization: Bearer $token") ;;
+    envoy) address=$envoy pid=$envoy_pid ;;
+    envoy-jwt) address=$envoy_jwt pid=$envoy_pid header=(-H "Authorization: Bearer $token") ;;
+    esac
+}
+
+# Says whether a case is answered as it should be, before anything is measured.
+probe() {
+    aim "$1"
+    local got
+    got=$(curl -s -o "$work/last" -w '%{http_code}' "${header[@]}" "http://$address$path")
+    [ "$got" = "$status" ] || die "$1 answers $got, not $status"
+}
+
+# cpu PID: nanoseconds of CPU that the threads of a process and its children have used, as the
+# scheduler counts them; the clock ticks of /proc/PID/stat are too coarse for a second.
+cpu() {
+    local id
+    for id in "$1" $(cat "/proc/$1/task/$1/children"); do
+        cat "/proc/$id/task/"*/schedstat
+    done | awk '{ sum += $1 } END { printf "%.0f\n", sum }'
+}
+
+# measure CASE: leaves microseconds of CPU for each request in $cost.
+measure() {
+    local before after
+    aim "$1"
+    # A machine that gives its time to others for a whole second has measured nothing.
+    for _ in 1 2 3; do
+        before=$(cpu "$pid")
+        taskset -c "$LOAD_CORE" wrk -t 1 -c "$CONNECTIONS" -d "${SECONDS_EACH}s" "${script[@]}" "${header[@]}" \
+            "http://$address$path" -- "$work/tokens/valid" >"$work/wrk" || die "wrk: $(cat "$work/wrk")"
+        after=$(cpu "$pid")
+        grep -q '^ *0 requests in' "$work/wrk" || break
+        echo "$1: no answer at all, once more" >&2
+    done
+    [ "$1" != logged ] || : >"$work/logged.log"
+    # A refused request must not pass for a cheap one.
+    cost=$(awk -v used=$((after - before)) -v status="$status" '
+        /requests in/ { all = $1 }
+        /Non-2xx or 3xx responses:/ { refused = $NF }
+        /Socket errors:/ { print > "/dev/stderr"; exit 1 }
+        END {
+            if (!all || refused != (status == 200 ? 0 : all)) exit 1
+            printf "%.2f\n", used / 1e3 / all
+        }' "$work/wrk") || die "$1: $(cat "$work/wrk")"
+}
+
+# keep CASE COST BASE: of one round; BASE is what was measured beside it.
+keep() {
+    echo "$2" >>"$work/$1.cost"
+    echo "$3" >>"$work/$1.base"
+    echo "round $round: $1 $2 us" >&2
+}
+
+# One round. What disturbs the machine has to disturb both sides of a ratio, so bare is measured anew
+# before every second case.
+play() {
+    local name base count=0
+    if wants first; then
+        cost=$(taskset -c "$PROXY_CORE" "$binaries/examples/tokens" check "$work/tokens")
+        keep signature "$cost" 0
+    fi
+    for name in "${cases[@]}"; do
+        case $name in
+        p99 | bare) continue ;;
+        two)
+            measure bearer
+            base=$cost
+            measure two
+            keep two "$cost" "$base"
+            continue
+            ;;
+        esac
+        if ((count++ % 2 == 0)); then
+            measure bare
+            base=$cost
+            keep bare "$base" "$base"
+        fi
+        measure "$name"
+        keep "$name" "$cost" "$base"
+    done
+    if [ "$count" = 0 ]; then
+        measure bare
+        keep bare "$cost" "$cost"
+    fi
+}
+
+# pace CASE: a second at the pace of $mean; leaves $rate, requests a second, and $p99 in microseconds.
+pace() {
+    aim "$1"
+    taskset -c "$LOAD_CORE" wrk -t 1 -c 64 -d 1s -s "$work/pace.lua" "${header[@]}" "http://$address$path" -- "$mean" \
+        >"$work/wrk" || die "wrk: $(cat "$work/wrk")"
+    read -r _ rate p99 < <(grep ^figures "$work/wrk") || die "wrk tells no figures: $(cat "$work/wrk")"
+}
+
+# What the gateway adds to bare's 99th percentile where half of bare's peak comes in. Seconds of both
+# take turns, and each difference is of two neighbours: others' work spoils one and not the median.
+play_p99() {
+    local peak half base
+    for _ in 1 2 3; do
+        taskset -c "$LOAD_CORE" wrk -t 1 -c 64 -d 1s "http://$bare/" | awk '/^Requests\/sec:/ { printf "%d\n", $2 }'
+    done >"$work/peak"
+    peak=$(median <"$work/peak")
+    half=$((peak / 2))
+    # A connection's turn is its pause, the answer, and what timers of a millisecond add.
+    mean=$(awk -v half=$half 'BEGIN { print 64e3 / half }')
+    for _ in 1 2 3; do
+        pace bare
+        mean=$(awk -v mean="$mean" -v half=$half -v rate="$rate" \
+            'BEGIN { mean += 64e3 / half - 64e3 / rate; print (mean > 0 ? mean : 0) }')
+    done
+    for _ in $(seq $((2 * ROUNDS + 1))); do
+        pace bare
+        base=$p99
+        echo "$rate" >>"$work/rates"
+        pace bearer
+        echo "$((p99 - base))" >>"$work/added"
+        echo "$p99" >>"$work/p99.cost"
+        echo "p99: bare $base us, bearer $p99 us at $rate requests/s" >&2
+    done
+    echo "p99: paced to $(median <"$work/rates") requests/s, bare's peak is $peak" >&2
+}
+
+# cached STRATEGY KIND: how often its memory of tokens had an answer (hits) or not (misses).
+cached() {
+    curl -sf "http://127.0.0.1:$((${gateway##*:} + 1))/metrics" |
+        sed -n "s/^dcr_cache_$2_total{cache=\"tokens\",strategy=\"$1\"} //p"
+}
+
+# Whether `rotation` was remembered and `first` was not.
+check_caches() {
+    if wants rotation && [ "$(cached many misses)" -gt $((TOKENS * 101 / 100)) ]; then
+        die "rotation: $(cached many misses) tokens were not remembered"
+    fi
+    if wants first && [ "$(cached first hits)" -gt $(($(cached first misses) / 100)) ]; then
+        die "first: $(cached first hits) tokens were remembered"
+    fi
+}
+
+median() {
+    sort -n | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'
+}
+
+# figure CASE UNIT: the median of the rounds' own figures; fails where something is not measured.
+figure() {
+    local own=("$work/$1.cost" "$work/$1.base")
+    case $2 in
+    added) cat "$work/added" ;;
+    bare | one) paste "${own[@]}" | awk '{ printf "%.3f\n", $1 / $2 }' ;;
+    signature) paste "${own[@]}" "$work/signature.cost" | awk '{ printf "%.3f\n", ($1 - $2) / $3 }' ;;
+    *)
+        [ -e "$work/$2.cost" ] || return 1
+        paste "${own[@]}" "$work/$2.cost" "$work/$2.base" | awk 'NF == 4 { printf "%.3f\n", $1 / $2 / ($3 / $4) }'
+        ;;
+    esac | median
+}
+
+tell() {
+    local name times beside unit limit value bound verdict
+    echo "$PROFILE, median of $ROUNDS rounds; \`first\` is bare + so many bare checks of a signature"
+    printf '| %-11s | %8s | %7s | %11s | %-41s | %-18s |\n' case µs '× bare' '× envoy-jwt' 'bounds: measured, allowed' ''
+    printf '| %s | %s: | %s: | %s: | %s | %s |\n' ----------- ------- ------ ---------- \
+        ----------------------------------------- ------------------
+    for name in bare signature "${cases[@]}"; do
+        [ -e "$work/$name.cost" ] || continue
+        # Named twice, told once.
+        [ ! -e "$work/$name.told" ] || continue
+        : >"$work/$name.told"
+        times='' beside='' bound='' verdict=''
+        case $name in
+        signature | p99 | two) ;;
+        *)
+            times=$(figure "$name" bare)
+            [ ! -e "$work/envoy-jwt.cost" ] || beside=$(figure "$name" envoy-jwt)
+            ;;
+        esac
+        while read -r unit limit; do
+            [ -n "$unit" ] || continue
+            if [ "$unit" = bare ] || [ "$unit" = one ] || [ "$unit" = added ] || [ -e "$work/$unit.cost" ]; then
+                value=$(figure "$name" "$unit")
+                bound+="${bound:+; }$unit $value, $limit"
+                if awk -v value="$value" -v limit="$limit" 'BEGIN { exit value <= limit }'; then
+                    verdict+="${verdict:+, }BROKEN"
+                    broken+=("$name ($unit)")
+                else
+                    verdict+="${verdict:+, }holds"
+                fi
+            else
+                bound+="${bound:+; }$unit ?, $limit"
+                verdict+="${verdict:+, }not shown"
+            fi
+        done < <(bounds "$name")
+        printf '| %-11s | %7s | %6s | %11s | %-41s | %-18s |\n' "$name" "$(median <"$work/$name.cost")" \
+            "$times" "$beside" "$bound" "$verdict"
+    done
+}
+
+check_names
+install
+build
+write_scripts
+start "$LOAD_CORE" upstream.log "$binaries/examples/fixed" "$upstream"
+wait_for "http://$upstream/" upstream.log
+start "$PROXY_CORE" bare.log "$binaries/examples/bare" "$bare" "$upstream"
+bare_pid=$started
+wait_for "http://$bare/" bare.log
+! wants "${ours[@]}" "${peers[@]}" || mint
+! wants "${ours[@]}" || start_gateways
+! wants nginx || start_nginx
+! wants haproxy haproxy-jwt || start_haproxy
+! wants envoy envoy-jwt || start_envoy
+
+# Everything once, so that connections are open and what is known is known.
+for name in bare "${cases[@]}"; do
+    [ "$name" != p99 ] || name=bearer
+    probe "$name"
+    measure "$name"
+done
+for _ in $(seq 20); do
+    ! wants rotation || [ "$(cached many misses)" -ge "$TOKENS" ] || measure rotation
+done
+for round in $(seq "$ROUNDS"); do
+    play
+done
+! wants p99 || play_p99
+! wants "${ours[@]}" || check_caches
+
+broken=()
+tell
+[ ${#broken[@]} -eq 0 ] || die "broken: $(printf '%s, ' "${broken[@]}" | sed 's/, $//')"
