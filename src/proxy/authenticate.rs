@@ -178,7 +178,14 @@ pub fn caller(
     let application = strategy
         .applications
         .find(verified.facts.client_id.as_str());
-    let identity = verified.identity(strategy, method, application.as_ref());
+    let identity = match session {
+        None => verified.identity(strategy, method, application.as_ref()),
+        // Nothing of it is remembered.
+        Some(_) => {
+            let facts = &verified.facts;
+            Arc::new(Identity::new(strategy, method, facts, application.as_ref()))
+        }
+    };
     Caller {
         strategy: Arc::clone(strategy),
         method,

@@ -28,10 +28,10 @@ use crate::{
     token::{self, jwt},
 };
 
-/// How long an inactive token is remembered (design section 3.2).
-const INACTIVE_TIME: Duration = Duration::from_secs(10);
-/// Inactive tokens remembered: few, so that a spray of them costs little memory.
-const INACTIVE_SIZE: u64 = 10_000;
+/// How long a refused token is remembered (design section 3.2).
+const REFUSED_TIME: Duration = Duration::from_secs(10);
+/// Refused tokens remembered: few, so that a spray of them costs little memory.
+const REFUSED_SIZE: u64 = 10_000;
 /// Inactive tokens that one address may send in a minute.
 const INACTIVE_LIMIT: u32 = 30;
 /// Bounds how long a verified token is remembered, whatever its `exp` is: what nobody uses leaves
@@ -43,8 +43,9 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 pub struct Tokens {
     signed: Cache<Arc<Verified>>,
     introspected: Cache<Arc<Verified>>,
-    /// Tokens that introspection refused, with the reason where it called them active.
-    inactive: moka::sync::Cache<Key, Option<token::Error>>,
+    /// Tokens that were refused a moment ago and would be again: signed ones that have ended, and those
+    /// that introspection refused, with the reason where it called them active.
+    refused: moka::sync::Cache<Key, Option<token::Error>>,
     attempts: Inactive,
     asking: Flights<Key, Result<Arc<Verified>, Refusal>>,
 }
@@ -80,9 +81,9 @@ impl Tokens {
         Self {
             signed: cache("tokens", LONGEST),
             introspected: cache("introspections", config.tokens.introspection_time),
-            inactive: moka::sync::Cache::builder()
-                .max_capacity(INACTIVE_SIZE)
-                .time_to_live(INACTIVE_TIME)
+            refused: moka::sync::Cache::builder()
+                .max_capacity(REFUSED_SIZE)
+                .time_to_live(REFUSED_TIME)
                 .build(),
             attempts: Inactive::new(INACTIVE_LIMIT),
             asking: Flights::new(runtime.clone()),
@@ -286,9 +287,23 @@ async fn verify(
         return Ok(known);
     }
     strategy.tokens.signed.missed();
-    let verified = check_signature(strategy, token, request.now, request.checks).await?;
-    strategy.tokens.signed.keep(key, Arc::clone(&verified));
-    Ok(verified)
+    // Who asks why gets to see the signature checked again.
+    if !request.checks.is_on()
+        && let Some(Some(error)) = strategy.tokens.refused.get(&key)
+    {
+        return Err(Refusal::Token(error));
+    }
+    let result = check_signature(strategy, token, request.now, request.checks).await;
+    match &result {
+        Ok(verified) => strategy.tokens.signed.keep(key, Arc::clone(verified)),
+        // The time is looked at when everything else has passed, and it does not go back.
+        Err(Refusal::Token(token::Error::Expired)) => {
+            let refused = Some(token::Error::Expired);
+            strategy.tokens.refused.insert(key, refused);
+        }
+        Err(_) => {}
+    }
+    result
 }
 
 /// Verifies a JWT by the strategy's keys, fetching them anew where its key is not among them.
@@ -344,7 +359,7 @@ async fn introspect(
     }
     tokens.introspected.missed();
     let remembered = || {
-        let refused = tokens.inactive.get(&key)?;
+        let refused = tokens.refused.get(&key)?;
         Some(refused.map_or(Refusal::Inactive, Refusal::Token))
     };
     if let Some(refusal) = remembered() {
@@ -367,12 +382,12 @@ async fn introspect(
             let result = ask(&strategy, token.as_token(), &checks).await;
             match &result {
                 Ok(verified) => strategy.tokens.introspected.keep(key, Arc::clone(verified)),
-                Err(Refusal::Inactive) => strategy.tokens.inactive.insert(key, None),
+                Err(Refusal::Inactive) => strategy.tokens.refused.insert(key, None),
                 // An answer that says nothing of the token is not remembered against it.
                 Err(Refusal::Token(token::Error::AnswerWithoutActive)) => {}
                 // A program that goes on with a token for another API must not use up the calls.
                 Err(Refusal::Token(error)) => {
-                    strategy.tokens.inactive.insert(key, Some(*error));
+                    strategy.tokens.refused.insert(key, Some(*error));
                 }
                 Err(_) => {}
             }

@@ -15,7 +15,7 @@ use super::{
     cors::{self, Policy},
     hop::{Hop, is_forwarding, set_forwarding_fields},
     identity::IDENTITY,
-    session::cookies,
+    session::{cookies, pairs},
     state::State,
     strategy::Strategy,
 };
@@ -214,13 +214,10 @@ fn other_cookies(sent: &HeaderMap, owned: &Owned) -> Option<HeaderValue> {
     }
     let mut joined: Vec<u8> = Vec::new();
     for line in sent.get_all(header::COOKIE) {
-        for pair in line.as_bytes().split(|byte| *byte == b';') {
+        for pair in pairs(line.as_bytes()) {
             let pair = pair.trim_ascii();
-            let name = pair
-                .split(|byte| *byte == b'=')
-                .next()
-                .unwrap_or_default()
-                .trim_ascii();
+            let end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
+            let name = pair[..end].trim_ascii();
             if pair.is_empty() || std::str::from_utf8(name).is_ok_and(is_ours) {
                 continue;
             }

@@ -92,9 +92,25 @@ pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     headers
         .get_all(header::COOKIE)
         .iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
-        .filter_map(|pair| std::str::from_utf8(pair.trim_ascii()).ok()?.split_once('='))
-        .map(|(name, value)| (name.trim_ascii_end(), value.trim_ascii_start()))
+        .flat_map(|line| pairs(line.as_bytes()))
+        .filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='))
+        .map(|(name, value)| (name.trim_matches(WHITE), value.trim_matches(WHITE)))
+}
+
+/// White space around the parts of a cookie.
+const WHITE: [char; 2] = [' ', '\t'];
+
+/// The parts of a Cookie line. Most of it are values, and those are long.
+pub fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let Some(end) = memchr::memchr(b';', line) else {
+            return rest.take();
+        };
+        rest = Some(&line[end + 1..]);
+        Some(&line[..end])
+    })
 }
 
 /// What a request without an Authorization line brings.

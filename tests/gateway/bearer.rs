@@ -836,3 +836,32 @@ async fn thousand_at_once(world: &World, token: impl Fn(usize) -> String, status
     }
     world.idp.hits(Endpoint::Jwks) - before
 }
+
+/// What is remembered of it is that it has ended, not that it once held.
+#[tokio::test]
+async fn an_expired_token_stays_expired_and_others_are_not() {
+    let world = World::start().await;
+    let ended = world.idp.token(APP).claim("exp", now() - 3600).build();
+    let forged = {
+        let (_, signature) = ended.rsplit_once('.').unwrap();
+        format!("{}.{signature}", world.idp.token(APP).signing_input())
+    };
+    for _ in 0..3 {
+        world
+            .refuses(world.flights().bearer(&ended), 401, "invalid_token")
+            .await;
+        world
+            .refuses(world.flights().bearer(&forged), 401, "invalid_token")
+            .await;
+        let good = world.idp.token(APP).build();
+        world.passes(world.flights().bearer(&good)).await;
+    }
+    for reason in ["expired", "signature"] {
+        let lines = || {
+            let log = world.gateway.log();
+            let told = format!("\"reason\":\"{reason}\"");
+            log.iter().filter(|line| line.contains(&told)).count()
+        };
+        eventually!(lines() == 3, "{reason}: {}", lines());
+    }
+}

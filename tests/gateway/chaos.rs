@@ -1,8 +1,9 @@
-//! Everything is replaced, and everything around fails, while 64 callers go on: no verdict is wrong,
+//! Everything is replaced, and everything around fails, while 72 callers go on: no verdict is wrong,
 //! and no request is lost but those of the upstream that failed.
 //!
 //! One round of all disturbances takes part in every run of the tests. `benches/chaos.sh` repeats
-//! them for ten minutes (`CHAOS_SECONDS`).
+//! them for ten minutes (`CHAOS_SECONDS`); `benches/soak.sh` repeats them all but the last, for twenty
+//! (`SOAK_SECONDS`), and looks whether the process grows.
 
 mod callers;
 
@@ -29,6 +30,9 @@ use crate::harness::{
     pass, session_key,
 };
 use callers::{Fact, Field, GUESSED, SUSPENDED, TOGGLED, Tally};
+
+/// Resident memory in KiB, and open descriptors.
+type Footprint = (u64, usize);
 
 /// How long each fault lasts, and the peace after it.
 const FAULT: Duration = Duration::from_millis(700);
@@ -118,18 +122,44 @@ const ROUND: [&str; 13] = [
     "the binary is replaced",
 ];
 
+/// What a process may hold more at the end than once it was warm. What callers have under way at one
+/// moment or another differs by some connections, each with its buffers.
+const GROWTH: (u64, usize) = (8 * 1024, 32);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_verdict_is_wrong_and_no_request_lost_whatever_happens() {
-    let seconds = std::env::var("CHAOS_SECONDS").ok();
-    let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(0);
+    disturb_for(seconds("CHAOS_SECONDS").unwrap_or_default(), &ROUND).await;
+}
+
+/// One and the same process all the time: what it does not give back shows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "nothing can grow in a round, which is played above: benches/soak.sh"]
+async fn nothing_grows_whatever_happens() {
+    let time = seconds("SOAK_SECONDS").expect("SOAK_SECONDS is set");
+    let (last, others) = ROUND.split_last().unwrap();
+    assert_eq!(*last, "the binary is replaced");
+    let (warm, end) = disturb_for(time, others).await;
+    assert!(end.0 <= warm.0 + GROWTH.0, "KiB: {} and {}", warm.0, end.0);
+    let descriptors = (warm.1, end.1);
+    assert!(end.1 <= warm.1 + GROWTH.1, "descriptors: {descriptors:?}");
+}
+
+fn seconds(name: &str) -> Option<Duration> {
+    let text = std::env::var(name).ok()?;
+    Some(Duration::from_secs(text.parse().expect("seconds")))
+}
+
+/// Repeats the disturbances; the process's footprint when it was warm, after a tenth of the time or
+/// a round, and at the end.
+async fn disturb_for(time: Duration, disturbances: &[&str]) -> (Footprint, Footprint) {
     let (mut story, steady) = Story::begin().await;
     let callers = callers::start(&story.field);
     pass(FAULT).await;
-    let before = footprint(story.pid());
+    let mut warm = None;
     let started = Instant::now();
     let mut rounds = 0;
-    while rounds == 0 || started.elapsed() < Duration::from_secs(seconds) {
-        for disturbance in ROUND {
+    while rounds == 0 || started.elapsed() < time {
+        for disturbance in disturbances {
             story.disturb(disturbance).await;
             pass(FAULT).await;
             let wrong = story.field.tally.wrong();
@@ -141,25 +171,29 @@ async fn no_verdict_is_wrong_and_no_request_lost_whatever_happens() {
             assert!(lost.is_empty(), "round {rounds}, {disturbance}: {lost:#?}");
         }
         rounds += 1;
+        if started.elapsed() >= time / 10 {
+            warm.get_or_insert_with(|| footprint(story.pid()));
+        }
     }
-    let after = footprint(story.pid());
+    let (warm, end) = (warm.unwrap(), footprint(story.pid()));
     story.field.over.store(true, SeqCst);
     for caller in callers {
         caller.await.expect("a caller has not panicked");
     }
-    report(&story.field.tally, rounds, started.elapsed(), before, after);
+    let count = rounds * disturbances.len();
+    report(&story.field.tally, count, started.elapsed(), warm, end);
     let tally = &story.field.tally;
     assert!(tally.wrong().is_empty() && tally.lost().is_empty());
     drop(steady);
+    (warm, end)
 }
 
-fn report(tally: &Tally, rounds: usize, time: Duration, before: (u64, usize), after: (u64, usize)) {
+fn report(tally: &Tally, disturbances: usize, time: Duration, warm: Footprint, end: Footprint) {
     let counts = tally.counts();
     let requests: u64 = counts.values().sum();
     println!(
-        "{requests} requests from 64 callers in {} s, {} disturbances",
-        time.as_secs(),
-        rounds * ROUND.len()
+        "{requests} requests from 72 callers in {} s, {disturbances} disturbances",
+        time.as_secs()
     );
     for ((role, outcome), count) in &counts {
         println!("{count:>9}  {:<10} {outcome}", format!("{role:?}"));
@@ -171,8 +205,8 @@ fn report(tally: &Tally, rounds: usize, time: Duration, before: (u64, usize), af
         tally.refused_streams.load(SeqCst)
     );
     println!(
-        "memory {} KiB at first, {} KiB at last; descriptors {} and {}",
-        before.0, after.0, before.1, after.1
+        "memory {} KiB when warm, {} KiB at last; descriptors {} and {}",
+        warm.0, end.0, warm.1, end.1
     );
 }
 

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use crate::harness::{
     APP, SECRET, World,
     certificates::Authority,
-    client::{Call, Connection},
+    client::{Call, Connection, Response},
     h2c::H2c,
 };
 
@@ -26,7 +26,10 @@ pub(super) const SUSPENDED: &str = "suspended";
 /// A client whose secret somebody guesses at.
 pub(super) const GUESSED: &str = "guessed";
 
-/// Between two requests of one caller: 64 of them make some thousands in a second.
+/// Where sessions end.
+const LOGOUT: &str = "/-/logout";
+
+/// Between two requests of one caller: all of them make some thousands in a second.
 const PAUSE: Duration = Duration::from_millis(15);
 /// How long a credential is used before it is made anew.
 const USES: usize = 200;
@@ -46,12 +49,16 @@ pub(super) enum Role {
     Faulted,
     /// A token under another token's signature.
     Forged,
+    /// A cookie of a session that was logged out.
+    Gone,
     /// Wrong secrets.
     Guess,
     /// A good token, for the API of whose two targets one stops now and then.
     Pair,
     /// A good token, with a body to send.
     Post,
+    /// A good token, from a client that takes its time for each byte of the body.
+    Slow,
     /// A good token of [`SUSPENDED`].
     Suspended,
     /// A good token of [`TOGGLED`].
@@ -71,8 +78,8 @@ enum Wire {
     Tls,
 }
 
-/// Four callers of each line make 64.
-const CALLERS: [(Role, Wire); 16] = [
+/// Four callers of each line make 72.
+const CALLERS: [(Role, Wire); 18] = [
     (Role::Bearer, Wire::Plain),
     (Role::Bearer, Wire::Tls),
     (Role::Bearer, Wire::Http2),
@@ -85,7 +92,9 @@ const CALLERS: [(Role, Wire); 16] = [
     (Role::Pair, Wire::Plain),
     (Role::Expired, Wire::Plain),
     (Role::Forged, Wire::Tls),
+    (Role::Gone, Wire::Tls),
     (Role::Guess, Wire::Fresh),
+    (Role::Slow, Wire::Plain),
     (Role::Suspended, Wire::Http2),
     (Role::Toggled, Wire::Plain),
     (Role::Faulted, Wire::Plain),
@@ -247,7 +256,8 @@ fn is_right(
         "upstream_failed" | "upstream_timeout" | "upstream_unavailable"
     );
     match role {
-        Role::Basic | Role::Bearer | Role::Cookie | Role::Post => status == 200,
+        Role::Basic | Role::Bearer | Role::Cookie | Role::Post | Role::Slow => status == 200,
+        Role::Gone => code == "invalid_session",
         Role::Expired | Role::Forged => code == "invalid_token",
         Role::Faulted => matches!(status, 200 | 500) || upstream,
         Role::Guess => {
@@ -276,7 +286,9 @@ async fn credential(field: &Field, role: Role) -> Option<Vec<(String, String)>> 
     let token = |client: &str| field.world.idp.token(client);
     Some(match role {
         Role::Basic => vec![basic(APP, SECRET)],
-        Role::Bearer | Role::Faulted | Role::Pair | Role::Post => bearer(token(APP).build()),
+        Role::Bearer | Role::Faulted | Role::Pair | Role::Post | Role::Slow => {
+            bearer(token(APP).build())
+        }
         Role::Expired => {
             let ended = crate::harness::now() - 3600;
             bearer(token(APP).claim("exp", ended).build())
@@ -290,14 +302,18 @@ async fn credential(field: &Field, role: Role) -> Option<Vec<(String, String)>> 
         Role::Suspended => bearer(token(SUSPENDED).build()),
         Role::Toggled => bearer(token(TOGGLED).build()),
         Role::Guess => Vec::new(),
-        Role::Cookie => {
+        Role::Cookie | Role::Gone => {
             let stream = field
                 .authority
                 .connect(field.tls, "api.test", &["http/1.1"]);
             let mut connection = Connection::on(stream.await.ok()?);
             let call = Call::new(field.tls, "GET", "/steady").bearer(&token(APP).build());
-            let answer = call.send_on(&mut connection).await?;
-            vec![("cookie".to_owned(), answer.cookie()?)]
+            let cookie = call.send_on(&mut connection).await?.cookie()?;
+            if role == Role::Gone {
+                let call = Call::new(field.tls, "POST", LOGOUT).cookie(&cookie);
+                call.send_on(&mut connection).await?.assert_status(204);
+            }
+            vec![("cookie".to_owned(), cookie)]
         }
     })
 }
@@ -317,6 +333,7 @@ async fn ask(
         _ => "/steady",
     };
     let (method, body) = match role {
+        Role::Slow => ("POST", vec![b'x'; 16]),
         Role::Post => ("POST", vec![b'x'; 2048]),
         _ => ("GET", Vec::new()),
     };
@@ -334,10 +351,11 @@ async fn ask(
                 if !body.is_empty() {
                     call = call.body(body.clone());
                 }
-                let answer = call.send_on(connection).await;
-                let closes = |a: &crate::harness::client::Response| {
-                    a.headers("connection").contains(&"close")
+                let answer = match role {
+                    Role::Slow => drip(&call.bytes(), connection).await,
+                    _ => call.send_on(connection).await,
                 };
+                let closes = |a: &Response| a.headers("connection").contains(&"close");
                 if answer.as_ref().is_none_or(closes) {
                     *link = None;
                 }
@@ -367,6 +385,17 @@ async fn ask(
         }
     }
     None
+}
+
+/// Sends a request, and the end of it byte by byte.
+async fn drip(request: &[u8], connection: &mut Connection) -> Option<Response> {
+    let (begin, end) = request.split_at(request.len() - 16);
+    connection.send(begin).await;
+    for byte in end {
+        tokio::time::sleep(PAUSE).await;
+        connection.send([*byte]).await;
+    }
+    connection.response_to("POST").await
 }
 
 async fn connect(field: &Field, wire: Wire) -> Option<Link> {
