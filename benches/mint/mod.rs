@@ -89,6 +89,11 @@ impl Key {
     /// An access token (RFC 9068) with as many bytes of claims as make an RS256 one [`LENGTH`]
     /// bytes long, good for an hour from `now` in seconds.
     pub(crate) fn token(&self, now: i64) -> String {
+        self.numbered_token(now, 0)
+    }
+
+    /// As [`Key::token`], and another for each number.
+    pub(crate) fn numbered_token(&self, now: i64, number: usize) -> String {
         let header = json!({"alg": self.algorithm(), "kid": "this", "typ": "at+jwt"}).to_string();
         let payload = |id: &str| {
             json!({
@@ -99,7 +104,8 @@ impl Key {
         // Base64 of an RSA signature of 256 bytes, and the two dots.
         let others = base64(&header).len() + 342 + 2;
         let room = (LENGTH - others) / 4 * 3;
-        let filler = "0".repeat(room.saturating_sub(payload("").to_string().len()));
+        let width = room.saturating_sub(payload("").to_string().len());
+        let filler = format!("{number:0width$}");
         let message = format!(
             "{}.{}",
             base64(header),
