@@ -170,12 +170,18 @@ impl Caller {
             ("a request was refused", ours.refused == 0),
             ("the newest were not remembered", known == again.len()),
             ("more is remembered than configured", most <= self.cache),
-            ("memory grew by a tenth", tokens <= 2 * self.cache || grown < 0.1 * full as f64 / 1024.0),
+            (
+                "memory grew by a tenth",
+                tokens <= 2 * self.cache || grown < 0.1 * full as f64 / 1024.0,
+            ),
             (
                 "a round's longest request takes 10 ms more than bare's",
                 ours.usual() <= bare.usual() + STALL,
             ),
-            ("stalls beside bare's", ours.stalls <= 2 * bare.stalls + rounds / 10),
+            (
+                "stalls beside bare's",
+                ours.stalls <= 2 * bare.stalls + rounds / 10,
+            ),
         ];
         for (fault, _) in checks.iter().filter(|(_, sound)| !sound) {
             eprintln!("tokens: {fault}");
@@ -201,7 +207,12 @@ impl Caller {
     fn memory(&self) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        line.unwrap().split_whitespace().nth(1).unwrap().parse().unwrap()
+        line.unwrap()
+            .split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 }
 
@@ -223,7 +234,8 @@ struct Figures {
 
 impl Figures {
     fn add(&mut self, told: Told) {
-        self.longest.push(told.taken.iter().max().copied().unwrap_or_default());
+        self.longest
+            .push(told.taken.iter().max().copied().unwrap_or_default());
         self.stalls += told.taken.iter().filter(|taken| **taken > STALL).count();
         self.refused += told.refused;
     }
@@ -264,7 +276,10 @@ async fn send(to: SocketAddr, tokens: &[String]) -> Told {
                 answer.clear();
                 // Whoever refuses says why in JSON.
                 while !answer.ends_with(b"hello\n") && !answer.ends_with(b"}") {
-                    assert!(connection.read_buf(&mut answer).await.unwrap() > 0, "closed");
+                    assert!(
+                        connection.read_buf(&mut answer).await.unwrap() > 0,
+                        "closed"
+                    );
                 }
                 told.taken.push(begun.elapsed());
                 told.refused += usize::from(!answer.starts_with(b"HTTP/1.1 200 "));

@@ -224,7 +224,9 @@ async fn each_pair_costs_one_call_for_each_life_of_its_token() {
         });
         let asked: Vec<usize> = asked.collect();
         assert!(
-            asked.iter().all(|calls| (1..=most).contains(&(*calls as u128))),
+            asked
+                .iter()
+                .all(|calls| (1..=most).contains(&(*calls as u128))),
             "{asked:?} calls in {most} lives"
         );
         if asked.iter().all(|calls| *calls >= 3) {
