@@ -1,40 +1,71 @@
 #!/usr/bin/env bash
-# How many applications can a file hold? Time from the program's start to its first answer, time
-# from an edit to the moment that it is live, and memory, by the number of applications. Measures
-# and asserts nothing. See README.md here for how to read the table.
+# How many applications can there be, and how many tokens? See README.md here for how to read the
+# tables.
 #
-#   benches/scale.sh                   1,000, 20,000 and 200,000 applications, release build
-#   benches/scale.sh 50000             other numbers
-#   PROFILE=dev ROUNDS=1 benches/scale.sh 1000         does the script work?
+#   benches/scale.sh                   all that follows, release build
+#   benches/scale.sh file              applications.yaml of 1,000, 20,000 and 200,000 applications:
+#                                      start, edits, memory; asserts nothing
+#   benches/scale.sh registry          a registry in SQLite of 1,000,000 applications: start, memory,
+#                                      one change, a caller beside 10,000 changes at once
+#   benches/scale.sh tokens            1,000,000 new tokens through a memory of 100,000
+#   PROFILE=dev ROUNDS=1 SIZES=1000 APPLICATIONS=2000 CHANGES=100 SECONDS_EACH=2 RATIO=100 TOKENS=30000 \
+#       CACHE=10000 benches/scale.sh   does the script work?
 #
-# ROUNDS starts and ROUNDS edits are measured of each size; PORT is the first of three ports.
+# Of registry and tokens it ends with 0 only where every bound holds. ROUNDS starts and ROUNDS edits
+# are measured of each size; GATEWAY_CORE and OTHERS_CORE choose the cores; PORT is the first of six
+# ports.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 PROFILE=${PROFILE:-release}
 ROUNDS=${ROUNDS:-5}
+SIZES=${SIZES:-1000 20000 200000}
+APPLICATIONS=${APPLICATIONS:-1000000}
+CHANGES=${CHANGES:-10000}
+SECONDS_EACH=${SECONDS_EACH:-20}
+RATIO=${RATIO:-1.2}
+TOKENS=${TOKENS:-1000000}
+CACHE=${CACHE:-100000}
+GATEWAY_CORE=${GATEWAY_CORE:-0}
+OTHERS_CORE=${OTHERS_CORE:-1}
 PORT=${PORT:-18200}
+
+# The bounds of a registry: bytes of an application beyond its names, and milliseconds.
+MOST_BYTES=300
+MOST_START=5000
+MOST_CHANGE=10
 
 gateway=127.0.0.1:$PORT
 admin=127.0.0.1:$((PORT + 1))
 # Nobody listens here: neither start nor edit waits for an identity provider.
 nobody=127.0.0.1:$((PORT + 2))
+idp=127.0.0.1:$((PORT + 3))
+upstream=127.0.0.1:$((PORT + 4))
+bare=127.0.0.1:$((PORT + 5))
 
-sizes=("$@")
-[ ${#sizes[@]} -gt 0 ] || sizes=(1000 20000 200000)
+parts=("$@")
+[ ${#parts[@]} -gt 0 ] || parts=(file registry tokens)
 
 work=$(mktemp -d)
 # Edits are written outside the watched directory, so that writing starts no pause of the watch.
 mkdir "$work/edit"
 pid=
+others=()
 stop() {
     [ -n "$pid" ] || return 0
     kill "$pid" 2>/dev/null || true
     wait "$pid" 2>/dev/null || true
     pid=
 }
+stop_others() {
+    [ ${#others[@]} -gt 0 ] || return 0
+    kill "${others[@]}" 2>/dev/null || true
+    wait "${others[@]}" 2>/dev/null || true
+    others=()
+}
 finish() {
     stop
+    stop_others
     rm -rf "$work"
 }
 trap finish EXIT
@@ -45,11 +76,33 @@ die() {
 }
 
 build() {
-    cargo build --quiet --locked --profile "$PROFILE" --bin dcr-gateway
-    program=${CARGO_TARGET_DIR:-target}/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")/dcr-gateway
+    cargo build --quiet --locked --profile "$PROFILE" --bin dcr-gateway --example bare --example fixed --example idp
+    binaries=${CARGO_TARGET_DIR:-target}/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")
+    program=$binaries/dcr-gateway
 }
 
-configure() {
+# serve CORE LOG COMMAND...: runs one of the others.
+serve() {
+    local core=$1 log=$work/$2
+    shift 2
+    taskset -c "$core" "$@" >"$log" 2>&1 &
+    others+=("$!")
+}
+
+# wait_for LOG COMMAND...: until the command succeeds.
+wait_for() {
+    local log=$work/$1
+    shift
+    for _ in $(seq 1000); do
+        "$@" >"$work/last" 2>&1 && return
+        sleep 0.02
+    done
+    tail -n 20 "$log" "$work/last" >&2
+    die "$* does not succeed in 20 s"
+}
+
+# configure_file: for a list of applications in a file.
+configure_file() {
     cat >"$work/gateway.yaml" <<YAML
 listeners: [{ address: "$gateway" }]
 admin: { address: "$admin" }
@@ -131,29 +184,223 @@ most() {
     sort -n "$1" | tail -n 1
 }
 
-build
-configure
-printf '%12s %8s %18s %18s %12s %12s %12s   (%s, %s rounds)\n' applications 'file MB' 'start ms (most)' \
-    'edit ms (most)' 'started MiB' 'edited MiB' 'peak MiB' "$PROFILE" "$ROUNDS"
-for size in "${sizes[@]}"; do
-    { echo 'applications:'; applications 1 "$size"; } >"$work/base.yaml"
-    cp "$work/base.yaml" "$work/applications.yaml"
+measure_file() {
+    configure_file
+    printf '%12s %8s %18s %18s %12s %12s %12s   (%s, %s rounds)\n' applications 'file MB' 'start ms (most)' \
+        'edit ms (most)' 'started MiB' 'edited MiB' 'peak MiB' "$PROFILE" "$ROUNDS"
+    local size started
+    for size in $SIZES; do
+        { echo 'applications:'; applications 1 "$size"; } >"$work/base.yaml"
+        cp "$work/base.yaml" "$work/applications.yaml"
+        for _ in $(seq "$ROUNDS"); do
+            stop
+            start "$size"
+        done
+        until_live "$size"
+        sleep 1
+        started=$(memory VmRSS)
+        for round in $(seq "$ROUNDS"); do
+            { cat "$work/base.yaml"; applications $((size + 1)) $((size + round)); } >"$work/edit/applications.yaml"
+            edit $((size + round)) "$size"
+        done
+        sleep 1
+        printf '%12s %8s %18s %18s %12s %12s %12s\n' "$size" \
+            "$(awk -v b="$(stat -c %s "$work/base.yaml")" 'BEGIN { printf "%.1f", b / 1e6 }')" \
+            "$(median "$work/start.$size") ($(most "$work/start.$size"))" \
+            "$(median "$work/edit.$size") ($(most "$work/edit.$size"))" \
+            "$started" "$(memory VmRSS)" "$(memory VmHWM)"
+        stop
+    done
+}
+
+# configure_registry FILE: for applications in a database.
+configure_registry() {
+    cat >"$work/gateway.yaml" <<YAML
+listeners: [{ address: "$gateway" }]
+admin: { address: "$admin", token: { file: admin } }
+threads: 1
+grace_period: 1s
+log: { level: warn, access: off }
+identity_providers: [{ name: idp, issuer: "http://$idp" }]
+auth_strategies:
+  - { name: partners, identity_provider: idp, auth_methods: [client_credentials, bearer], audience: ["https://api.example.com"] }
+apis:
+  - name: flights
+    auth_strategies: [partners]
+    routes: [{ paths: [/flights] }]
+    upstream: { targets: [{ address: "$upstream" }] }
+  - name: hotels
+    auth_strategies: [partners]
+    routes: [{ paths: [/hotels] }]
+    upstream: { targets: [{ address: "$upstream" }] }
+registry: { sqlite: $1, keys: [{ file: key }] }
+YAML
+}
+
+# begin EXPECTED: runs the gateway, leaving $pid, until the caller is answered so; leaves the
+# milliseconds that it took in $took.
+begin() {
+    local before
+    before=$(now)
+    taskset -c "$GATEWAY_CORE" "$program" serve --config "$work/gateway.yaml" >"$work/log" 2>&1 &
+    pid=$!
+    until [ "$(curl -s -o "$work/last" -w '%{http_code}' "http://$gateway/flights" -H "Authorization: Bearer $token")" = "$1" ]; do
+        kill -0 "$pid" 2>/dev/null || die "the gateway does not run: $(cat "$work/log")"
+        [ $(($(now) - before)) -lt 120000000000 ] || die "no answer $1, but: $(cat "$work/last")"
+        sleep 0.005
+    done
+    took=$((($(now) - before) / 1000000))
+}
+
+# member NAME: the string value of a JSON object's first member on standard input.
+member() {
+    python3 -c 'import json, sys; print(json.loads(sys.stdin.read() or "{}").get(sys.argv[1], ""))' "$1"
+}
+
+# rested NAME: KiB as in memory, when what the start needed has been given back.
+rested() {
+    sleep 5
+    awk -v name="$1:" '$1 == name { print $2 }' "/proc/$pid/status"
+}
+
+# Random pauses, so that the connections do not march in step and leave the core free for most of
+# the time.
+write_pace() {
+    cat >"$work/pace.lua" <<'LUA'
+function init() math.randomseed(os.time()) end
+function delay() return math.random(0, 20) end
+function done(summary, latency)
+    local e = summary.errors
+    io.write(string.format("figures %d %d %d\n", latency:percentile(50), latency:percentile(99),
+        e.connect + e.read + e.write + e.status + e.timeout))
+end
+LUA
+}
+
+# call FILE: the caller, a line of figures for each second.
+call() {
+    for _ in $(seq "$SECONDS_EACH"); do
+        taskset -c "$GATEWAY_CORE" wrk -t 1 -c 8 -d 1s -s "$work/pace.lua" -H "Authorization: Bearer $token" \
+            "http://$gateway/flights" >"$work/told" || die "wrk: $(cat "$work/told")"
+        grep ^figures "$work/told" >>"$1" || die "wrk tells no figures: $(cat "$work/told")"
+    done
+    [ "$(awk '{ failed += $4 } END { print failed }' "$1")" = 0 ] || die "some of the caller's requests failed"
+}
+
+# column FILE NUMBER: the median of a column.
+column() {
+    median <(cut -d ' ' -f "$2" "$1")
+}
+
+# bound WHAT VALUE MOST UNIT: tells a figure, and remembers one that is too large.
+bound() {
+    local verdict=ok
+    awk -v value="$2" -v most="$3" 'BEGIN { exit value > most }' || { verdict=BROKEN; broken=1; }
+    printf '  %-60s %10s %-6s (bound %s) %s\n' "$1" "$2" "$4" "$3" "$verdict"
+}
+
+measure_registry() {
+    local name names empty full peak application secret changer
+    for name in admin key; do
+        head -c 32 /dev/urandom | base64 -w0 >"$work/$name"
+    done
+    write_pace
+    serve "$GATEWAY_CORE" upstream.log "$binaries/examples/fixed" "$upstream"
+    wait_for upstream.log curl -s "http://$upstream/"
+    serve "$OTHERS_CORE" idp.log "$binaries/examples/idp" "$idp"
+    wait_for idp.log curl -sf "http://$idp/.well-known/openid-configuration"
+    curl -sf "http://$idp/register" -H 'Content-Type: application/json' -d '{"client_name": "Caller"}' >"$work/client"
+    client=$(member client_id <"$work/client")
+    secret=$(member client_secret <"$work/client")
+    token=$(curl -sf "http://$idp/token" -d grant_type=client_credentials -d "client_id=$client" \
+        -d "client_secret=$secret" | member access_token)
+    configure_registry registry.db
+    # The gateway makes the database; nobody is known yet.
+    begin 403
+    empty=$(rested VmRSS)
+    stop
+    names=$(python3 benches/scale.py fill "$work/registry.db" "$APPLICATIONS" "$client")
+    echo "$APPLICATIONS applications in SQLite ($PROFILE, $(($(stat -c %s "$work/registry.db") / 1000000)) MB," \
+        "$((names / APPLICATIONS)) bytes of names each)"
     for _ in $(seq "$ROUNDS"); do
         stop
-        start "$size"
+        begin 200
+        echo "$took" >>"$work/starts"
     done
-    until_live "$size"
+    bound "start, to the first answer for an application" "$(median "$work/starts")" "$MOST_START" ms
+    full=$(rested VmRSS)
+    peak=$(awk '$1 == "VmHWM:" { print int($2 / 1024) }' "/proc/$pid/status")
+    bound "memory of an application beyond its names ($((full / 1024)) MiB, peak $peak)" \
+        "$((((full - empty) * 1024 - names) / APPLICATIONS))" "$MOST_BYTES" bytes
+    application=$(curl -sf "http://$admin/v2/applications?filter%5Bclient_id%5D=$client" \
+        -H "Authorization: Bearer $(cat "$work/admin")" | python3 -c 'import json, sys; print(json.load(sys.stdin)["data"][0]["id"])')
+    ADMIN=$admin GATEWAY=$gateway TOKEN=$token ADMIN_TOKEN=$(cat "$work/admin") APPLICATION=$application \
+        taskset -c "$OTHERS_CORE" python3 benches/scale.py patch 50 >"$work/patched" || die "$(cat "$work/patched")"
+    bound "one change, to its being live (longest $(most "$work/patched"))" "$(median "$work/patched")" "$MOST_CHANGE" ms
+    call "$work/before"
+    taskset -c "$OTHERS_CORE" python3 benches/scale.py change "$work/registry.db" "$CHANGES" >"$work/changed" 2>&1 &
+    changer=$!
+    others+=("$changer")
     sleep 1
-    started=$(memory VmRSS)
-    for round in $(seq "$ROUNDS"); do
-        { cat "$work/base.yaml"; applications $((size + 1)) $((size + round)); } >"$work/edit/applications.yaml"
-        edit $((size + round)) "$size"
-    done
-    sleep 1
-    printf '%12s %8s %18s %18s %12s %12s %12s\n' "$size" \
-        "$(awk -v b="$(stat -c %s "$work/base.yaml")" 'BEGIN { printf "%.1f", b / 1e6 }')" \
-        "$(median "$work/start.$size") ($(most "$work/start.$size"))" \
-        "$(median "$work/edit.$size") ($(most "$work/edit.$size"))" \
-        "$started" "$(memory VmRSS)" "$(memory VmHWM)"
+    call "$work/during"
+    kill -0 "$changer" 2>/dev/null || die "no changes: $(cat "$work/changed")"
+    bound "p99 beside $CHANGES changes a second ($(column "$work/before" 3), $(column "$work/during" 3) us)" \
+        "$(awk -v b="$(column "$work/before" 3)" -v d="$(column "$work/during" 3)" 'BEGIN { printf "%.2f", d / b }')" \
+        "$RATIO" "x"
     stop
+    stop_others
+}
+
+measure_tokens() {
+    cat >"$work/gateway.yaml" <<YAML
+listeners: [{ address: "$gateway" }]
+admin: { address: "$admin" }
+threads: 1
+grace_period: 1s
+log: { level: warn, access: off }
+identity_providers:
+  - { name: idp, issuer: "http://127.0.0.1/issuer", discovery_url: "http://$idp/metadata" }
+auth_strategies:
+  - name: partners
+    identity_provider: idp
+    auth_methods: [bearer]
+    audience: ["https://api.example.com"]
+    bearer: { cache_size: $CACHE }
+apis:
+  - name: flights
+    auth_strategies: [partners]
+    routes: [{ paths: [/flights] }]
+    upstream: { targets: [{ address: "$upstream" }] }
+registry: { file: applications.yaml }
+YAML
+    cat >"$work/applications.yaml" <<YAML
+applications:
+  - name: Caller
+    developer: caller@example.com
+    auth_strategy: partners
+    client_id: 6f2c1e9e-3c1b-4b55-9d3a-0f1f6a1f7a11
+    registrations: { flights: approved }
+YAML
+    serve "$OTHERS_CORE" upstream.log "$binaries/examples/fixed" "$upstream"
+    wait_for upstream.log curl -s "http://$upstream/"
+    serve "$GATEWAY_CORE" bare.log "$binaries/examples/bare" "$bare" "$upstream"
+    wait_for bare.log curl -s "http://$bare/"
+    token=none begin 401
+    echo "$TOKENS new tokens through a memory of $CACHE ($PROFILE)"
+    # The build is not pinned: it may take both cores.
+    cargo bench --quiet --locked --profile "$PROFILE" --bench tokens --no-run
+    taskset -c "$OTHERS_CORE" cargo bench --quiet --locked --profile "$PROFILE" --bench tokens -- \
+        "$idp" "$gateway" "$bare" "$admin" "$pid" "$TOKENS" "$CACHE" || broken=1
+    stop
+    stop_others
+}
+
+build
+broken=0
+for part in "${parts[@]}"; do
+    case $part in
+        file | registry | tokens) "measure_$part" ;;
+        *) die "$part: expected file, registry or tokens" ;;
+    esac
 done
+[ "$broken" = 0 ] || die "a bound is broken"

@@ -88,24 +88,15 @@ impl Directory {
     /// are equal stay untouched, so that reading goes on meanwhile; entries that are gone are
     /// removed first, so that no refusal waits for the rest.
     pub fn replace(&self, entries: Vec<Entry>) {
-        let mut kept: HashMap<Arc<str>, HashSet<ClientId>> = HashMap::new();
+        let mut counts: HashMap<&str, usize> = HashMap::new();
         for entry in &entries {
-            kept.entry(Arc::clone(&entry.strategy))
-                .or_default()
-                .insert(entry.client_id.clone());
+            *counts.entry(&entry.strategy).or_default() += 1;
         }
-        let tables = self
-            .0
-            .tables
-            .read()
-            .unwrap_or_else(|broken| broken.into_inner())
-            .clone();
-        for (strategy, table) in tables {
-            let kept = kept.get(&strategy);
-            table
-                .0
-                .pin()
-                .retain(|id, _| kept.is_some_and(|kept| kept.contains(id)));
+        self.keep_only(&entries);
+        for (strategy, count) in counts {
+            let table = self.table(strategy);
+            // One that grows while it is filled holds up whoever reads it meanwhile.
+            table.0.pin().reserve(count.saturating_sub(table.0.len()));
         }
         let mut last: Option<(Arc<str>, Table)> = None;
         for entry in entries {
@@ -124,6 +115,32 @@ impl Directory {
             last = Some((entry.strategy, table));
         }
         self.0.loaded.store(true, Ordering::Release);
+    }
+
+    /// Removes every entry whose key is not among these.
+    fn keep_only(&self, entries: &[Entry]) {
+        // At the start there is nothing to remove, and the most to look through.
+        if self.is_empty() {
+            return;
+        }
+        let mut kept: HashMap<&str, HashSet<&ClientId, RandomState>> = HashMap::new();
+        for entry in entries {
+            let ids = kept.entry(&entry.strategy).or_default();
+            ids.insert(&entry.client_id);
+        }
+        let tables = self
+            .0
+            .tables
+            .read()
+            .unwrap_or_else(|broken| broken.into_inner())
+            .clone();
+        for (strategy, table) in tables {
+            let kept = kept.get(&*strategy);
+            table
+                .0
+                .pin()
+                .retain(|id, _| kept.is_some_and(|kept| kept.contains(id)));
+        }
     }
 
     /// Makes the directory hold this entry, in place of one with its key.

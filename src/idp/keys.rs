@@ -88,13 +88,15 @@ impl Provider {
     /// # Errors
     /// [`Unavailable`] where the IdP could not be asked.
     pub async fn newer_keys(&self, seen: &Keys) -> Result<Newer, Unavailable> {
+        // Read before the keys: keys that arrive between the two would be taken for not there yet.
+        let last = self.last_refetch();
         // Compared by identity: two fetches may share a millisecond, and clocks are set back.
         let is_newer = |keys: &Arc<Keys>| !std::ptr::eq(&**keys, seen);
         if let Some(keys) = self.keys(clock::now()).filter(is_newer) {
             return Ok(Newer::Keys(keys));
         }
         let interval = self.0.config.jwks.unknown_kid_interval;
-        if let Some(last) = self.last_refetch() {
+        if let Some(last) = last {
             let wait = (last.began + interval).saturating_duration_since(clock::instant());
             if !wait.is_zero() {
                 return match last.failed {

@@ -17,7 +17,7 @@ pub enum Status {
 }
 
 /// How far an application's request to use one API has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Registration {
     /// May call the API.
     Approved,
@@ -40,8 +40,9 @@ pub struct Application {
     pub developer: Box<str>,
     /// Active or suspended.
     pub status: Status,
-    /// State of each registration, by API name; few, so a list.
-    pub registrations: Box<[(Arc<str>, Registration)]>,
+    /// State of each registration, by API name; few, so a list. Those of many applications are
+    /// alike, and may be shared.
+    pub registrations: Arc<[(Arc<str>, Registration)]>,
     /// Credentials, cookies and tokens made before this are refused. The epoch: none are.
     pub credentials_valid_from: Timestamp,
 }

@@ -80,7 +80,7 @@ impl Portal {
             if filter.application.is_some_and(|id| id != application.id) {
                 continue;
             }
-            for (api, state) in &application.registrations {
+            for (api, state) in &*application.registrations {
                 let is_wanted = filter.api.as_ref().is_none_or(|wanted| **wanted == **api)
                     && filter.state.is_none_or(|wanted| wanted == *state);
                 if is_wanted {

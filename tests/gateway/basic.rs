@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use base64::{Engine, prelude::BASE64_STANDARD, prelude::BASE64_STANDARD_NO_PAD};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::harness::{
     APP, SECRET, World, add, application, eventually,
     gateway::Setup,
-    http1::{Answer, Manner},
+    http1::{Answer, Manner, Request},
     idp::{Decoding, Endpoint, Format, Idp, Overlap},
     keys::Alg,
 };
@@ -184,6 +184,55 @@ async fn one_call_serves_many_requests_with_a_wrong_pair() {
         response.unwrap().assert_problem(401, "invalid_client");
     }
     assert_eq!(world.idp.hits(Endpoint::Token), 1);
+}
+
+#[tokio::test]
+async fn each_pair_costs_one_call_for_each_life_of_its_token() {
+    let ids: Vec<String> = (0..5).map(|n| format!("app-{n}")).collect();
+    let idp = Idp::start().await;
+    for id in &ids {
+        idp.client(id, SECRET);
+    }
+    // Five seconds less a fifth are kept; renewal may start after four fifths of that.
+    idp.turn(|k| k.expires_in = json!(5));
+    let life = Duration::from_millis(3_200);
+    let world = World::around(idp, |s| {
+        s.applications["applications"] = ids.iter().map(|id| application(id)).collect();
+    })
+    .await;
+    let begun = Instant::now();
+    world.idp.hold();
+    let mut calls = JoinSet::new();
+    loop {
+        for n in 0..200 {
+            let call = world.flights().basic(&ids[n % ids.len()], SECRET);
+            calls.spawn(async move { call.send().await });
+        }
+        eventually!(
+            world.idp.hits(Endpoint::Token) >= ids.len(),
+            "each pair is exchanged"
+        );
+        world.idp.release();
+        while let Some(response) = calls.join_next().await {
+            response.unwrap().assert_status(200);
+        }
+        let most = 1 + begun.elapsed().as_millis() / life.as_millis();
+        let asked = world.idp.requests(Endpoint::Token);
+        let asked = ids.iter().map(|id| {
+            let own = |request: &&Request| request.field("client_id").as_deref() == Some(id);
+            asked.iter().filter(own).count()
+        });
+        let asked: Vec<usize> = asked.collect();
+        assert!(
+            asked
+                .iter()
+                .all(|calls| (1..=most).contains(&(*calls as u128))),
+            "{asked:?} calls in {most} lives"
+        );
+        if asked.iter().all(|calls| *calls >= 3) {
+            break;
+        }
+    }
 }
 
 #[tokio::test]

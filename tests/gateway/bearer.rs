@@ -647,6 +647,19 @@ async fn one_fetch_serves_a_thousand_requests_under_a_new_key() {
 }
 
 #[tokio::test]
+async fn each_rotation_costs_one_fetch_whatever_tokens_come() {
+    let world = World::with(fast_refetch).await;
+    world.passes(world.flights().bearer(&world.token())).await;
+    for _ in 0..3 {
+        world.idp.rotate(Alg::Es256, Overlap::Keep);
+        crate::harness::pass(Duration::from_millis(120)).await;
+        let another = |n| world.idp.token(APP).claim("jti", n).build();
+        let fetches = thousand_at_once(&world, another, 200).await;
+        assert_eq!(fetches, 1);
+    }
+}
+
+#[tokio::test]
 async fn one_fetch_serves_a_thousand_unknown_kids() {
     let world = World::start().await;
     world.passes(world.flights().bearer(&world.token())).await;

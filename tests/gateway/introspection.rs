@@ -120,6 +120,25 @@ async fn one_question_serves_many_requests() {
 }
 
 #[tokio::test]
+async fn each_token_costs_one_question() {
+    let world = World::with(introspecting).await;
+    let tokens: Vec<String> = (0..20)
+        .map(|n| world.idp.opaque(APP, |t| t.claim("jti", n)))
+        .collect();
+    let mut calls = JoinSet::new();
+    for _ in 0..2 {
+        for n in 0..400 {
+            let call = world.flights().bearer(&tokens[n % tokens.len()]);
+            calls.spawn(async move { call.send().await });
+        }
+        while let Some(response) = calls.join_next().await {
+            response.unwrap().assert_status(200);
+        }
+        assert_eq!(world.idp.hits(Endpoint::Introspection), tokens.len());
+    }
+}
+
+#[tokio::test]
 async fn active_alone_is_not_enough() {
     let world = World::with(introspecting).await;
     let good = json!({

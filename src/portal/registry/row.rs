@@ -140,13 +140,11 @@ impl<'r> Columns<'r> {
     }
 
     pub(super) fn word<T: Word>(&mut self) -> Result<T, Error> {
-        let text = self.text()?;
-        T::of(text).ok_or_else(|| unreadable("word", text))
+        word(self.text()?)
     }
 
     pub(super) fn client_id(&mut self) -> Result<ClientId, Error> {
-        let text = self.text()?;
-        ClientId::new(text).ok_or_else(|| unreadable("client id", text))
+        client_id(self.text()?)
     }
 
     fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
@@ -165,6 +163,22 @@ impl<'r> Columns<'r> {
         let text = self.optional()?;
         text.map(|text| ring.open(text, place)).transpose()
     }
+}
+
+/// What a word of a column stands for.
+///
+/// # Errors
+/// It stands for nothing.
+pub(super) fn word<T: Word>(text: &str) -> Result<T, Error> {
+    T::of(text).ok_or_else(|| unreadable("word", text))
+}
+
+/// The client id of a column.
+///
+/// # Errors
+/// It can be none.
+pub(super) fn client_id(text: &str) -> Result<ClientId, Error> {
+    ClientId::new(text).ok_or_else(|| unreadable("client id", text))
 }
 
 fn unreadable(what: &str, text: &str) -> Error {

@@ -1,18 +1,22 @@
 //! What has changed since a revision, in the directory's form.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
+    hash::Hash,
     sync::Arc,
     time::Duration,
 };
 
+use ahash::RandomState;
 use futures_util::TryStreamExt;
-use sqlx::{AnyConnection, query::Query};
+use serde::Deserialize;
+use sqlx::{AnyConnection, AssertSqlSafe};
 use uuid::Uuid;
 
 use super::{
     Changes, Error,
-    database::{DEADLINE, unavailable, within},
+    database::{DEADLINE, Dialect, unavailable, within},
     read,
     row::{self, Columns},
 };
@@ -22,12 +26,17 @@ use crate::{
     model::{
         application::{Application, Registration},
         credential::ClientId,
+        time::Timestamp,
     },
     portal::record::{EndedSession, Life},
 };
 
 /// The longest that reading all of it may take. A million applications take seconds.
 const WHOLE: Duration = Duration::from_secs(60);
+
+/// So many rows come at once: of SQLite each is handed over by another thread, which takes ten times
+/// as long as reading it. What waits to be read is some megabytes.
+const PAGE: u32 = 250;
 
 /// Everything, or what changed after a revision.
 #[derive(Clone, Copy)]
@@ -50,7 +59,11 @@ impl super::Registry {
             begun.await.map_err(unavailable)
         });
         let mut transaction = begun.await?;
-        let changes = tokio::time::timeout(WHOLE, changes(&mut transaction, revision)).await;
+        let changes = tokio::time::timeout(
+            WHOLE,
+            changes((&mut transaction, database.dialect), revision),
+        )
+        .await;
         let changes = changes
             .map_err(|_| Error::Unavailable(format!("not read within {} s", WHOLE.as_secs())))??;
         // Nothing was written, so how it ends is of no account; unended it would be undone later.
@@ -59,7 +72,10 @@ impl super::Registry {
     }
 }
 
-async fn changes(connection: &mut AnyConnection, revision: i64) -> Result<Changes, Error> {
+async fn changes(
+    (connection, dialect): (&mut AnyConnection, Dialect),
+    revision: i64,
+) -> Result<Changes, Error> {
     let sql = "SELECT revision, configuration, gone_since FROM registry".to_owned();
     let now = read::one(connection, sql, Vec::new(), |row| {
         let mut columns = Columns::new(row);
@@ -73,8 +89,9 @@ async fn changes(connection: &mut AnyConnection, revision: i64) -> Result<Change
         true => Asked::Everything,
         false => Asked::After(revision),
     };
-    let registrations = registrations(connection, asked).await?;
-    let (entries, mut removed) = applications(connection, asked, registrations).await?;
+    let registrations = registrations((&mut *connection, dialect), asked).await?;
+    let database = (&mut *connection, dialect);
+    let (entries, mut removed) = applications(database, asked, registrations).await?;
     if let Asked::After(revision) = asked {
         removed.extend(gone(connection, revision).await?);
         // One application may have taken over another's client.
@@ -94,54 +111,159 @@ async fn changes(connection: &mut AnyConnection, revision: i64) -> Result<Change
     })
 }
 
-/// A statement of two: one for everything, one with `$1` for the revision.
-fn statement(
-    asked: Asked,
-    everything: &'static str,
-    after: &'static str,
-) -> Query<'static, sqlx::Any, sqlx::any::AnyArguments> {
-    match asked {
-        Asked::Everything => sqlx::query(everything),
-        Asked::After(revision) => sqlx::query(after).bind(revision),
+/// Where applications or registrations stand.
+struct Place {
+    columns: &'static str,
+    table: &'static str,
+    /// Which of all of them are asked for.
+    condition: &'static str,
+    /// Tables and condition for those that changed after `$1`.
+    changed: &'static str,
+}
+
+/// Columns as [`Listed`] reads them.
+const APPLICATIONS: Place = Place {
+    columns: "a.life, a.id, a.name, a.developer, a.strategy, a.client_id, a.status, \
+              a.credentials_valid_from",
+    table: "applications a",
+    condition: "a.life = 'ready' AND a.client_id IS NOT NULL",
+    changed: "applications a WHERE a.revision > $1 AND a.client_id IS NOT NULL",
+};
+
+/// Columns as [`Registered`] reads them.
+const REGISTRATIONS: Place = Place {
+    columns: "r.application, r.api, r.state",
+    table: "registrations r",
+    condition: "true",
+    changed: "registrations r JOIN applications a ON a.id = r.application WHERE a.revision > $1",
+};
+
+impl Place {
+    /// A statement whose every row is a text: a list of rows as JSON, [`PAGE`] of them where that
+    /// costs no sorting of them all.
+    fn statement(&self, dialect: Dialect, asked: Asked) -> String {
+        let Self {
+            columns,
+            table,
+            condition,
+            changed,
+        } = self;
+        let row = match dialect {
+            Dialect::Postgres => format!("CAST(json_build_array({columns}) AS TEXT)"),
+            Dialect::Sqlite => format!("json_array({columns})"),
+        };
+        match (dialect, asked) {
+            (_, Asked::After(_)) => format!(
+                "SELECT '[' || string_agg(changed, ',') || ']' FROM \
+                 (SELECT {row} AS changed, (row_number() OVER () - 1) / {PAGE} AS page \
+                 FROM {changed}) AS pages GROUP BY page"
+            ),
+            (Dialect::Postgres, Asked::Everything) => {
+                format!("SELECT '[' || {row} || ']' FROM {table} WHERE {condition}")
+            }
+            (Dialect::Sqlite, Asked::Everything) => format!(
+                "WITH RECURSIVE page(first) AS (SELECT 0 UNION ALL SELECT first + {PAGE} FROM page \
+                 WHERE first + {PAGE} <= (SELECT MAX(rowid) FROM {table})) \
+                 SELECT '[' || (SELECT string_agg({row}, ',') FROM {table} \
+                 WHERE rowid >= first AND rowid < first + {PAGE} AND {condition}) || ']' FROM page"
+            ),
+        }
+    }
+
+    /// Calls `read` with each text that the statement finds.
+    async fn each(
+        &self,
+        (connection, dialect): (&mut AnyConnection, Dialect),
+        asked: Asked,
+        mut read: impl FnMut(&str) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        // Put together from this module's own parts alone.
+        let mut query = sqlx::query(AssertSqlSafe(self.statement(dialect, asked)));
+        if let Asked::After(revision) = asked {
+            query = query.bind(revision);
+        }
+        let mut rows = query.fetch(connection);
+        while let Some(row) = rows.try_next().await.map_err(unavailable)? {
+            // A page of which all rows are gone has no text.
+            if let Some(text) = Columns::new(&row).optional()? {
+                read(text)?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// The names that occur again and again, each kept once.
-#[derive(Default)]
-struct Names(HashSet<Arc<str>>);
+/// Rows of a text.
+fn rows<'a, T: Deserialize<'a>>(text: &'a str) -> Result<Vec<T>, Error> {
+    serde_json::from_str(text).map_err(|error| Error::Unreadable(error.to_string()))
+}
 
-impl Names {
-    fn shared(&mut self, name: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(name) {
+/// An application.
+#[derive(Deserialize)]
+struct Listed<'a> {
+    life: &'a str,
+    id: Uuid,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    developer: Cow<'a, str>,
+    #[serde(borrow)]
+    strategy: Cow<'a, str>,
+    #[serde(borrow)]
+    client_id: Cow<'a, str>,
+    status: &'a str,
+    credentials_valid_from: i64,
+}
+
+/// A registration.
+#[derive(Deserialize)]
+struct Registered<'a> {
+    application: Uuid,
+    #[serde(borrow)]
+    api: Cow<'a, str>,
+    state: &'a str,
+}
+
+/// What occurs again and again, each kept once.
+struct Shared<T: ?Sized>(HashSet<Arc<T>, RandomState>);
+
+impl<T: ?Sized + Hash + Eq> Shared<T>
+where
+    for<'a> Arc<T>: From<&'a T>,
+{
+    fn new() -> Self {
+        Self(HashSet::default())
+    }
+
+    fn of(&mut self, value: &T) -> Arc<T> {
+        if let Some(known) = self.0.get(value) {
             return known.clone();
         }
-        let name: Arc<str> = name.into();
-        self.0.insert(name.clone());
-        name
+        let value: Arc<T> = value.into();
+        self.0.insert(value.clone());
+        value
     }
 }
 
-type Registrations = HashMap<Uuid, Vec<(Arc<str>, Registration)>>;
+type Registrations = HashMap<Uuid, Vec<(Arc<str>, Registration)>, RandomState>;
 
 /// The registrations of the applications that are asked for, of each by API.
 async fn registrations(
-    connection: &mut AnyConnection,
+    database: (&mut AnyConnection, Dialect),
     asked: Asked,
 ) -> Result<Registrations, Error> {
-    let query = statement(
-        asked,
-        "SELECT application, api, state FROM registrations",
-        "SELECT r.application, r.api, r.state FROM registrations r \
-         JOIN applications a ON a.id = r.application WHERE a.revision > $1",
-    );
-    let (mut found, mut names) = (Registrations::new(), Names::default());
-    let mut rows = query.fetch(connection);
-    while let Some(row) = rows.try_next().await.map_err(unavailable)? {
-        let mut columns = Columns::new(&row);
-        let of = found.entry(columns.id()?).or_default();
-        of.push((names.shared(columns.text()?), columns.word()?));
-    }
-    drop(rows);
+    let (mut found, mut names) = (Registrations::default(), Shared::new());
+    let read = |text: &str| {
+        for row in rows::<Registered<'_>>(text)? {
+            let state = row::word(row.state)?;
+            let of = found.entry(row.application);
+            // Few have more, and there may be a million.
+            let of = of.or_insert_with(|| Vec::with_capacity(2));
+            of.push((names.of(&row.api), state));
+        }
+        Ok(())
+    };
+    REGISTRATIONS.each(database, asked, read).await?;
     for of in found.values_mut() {
         of.sort_by(|(one, _), (other, _)| one.cmp(other));
     }
@@ -150,42 +272,37 @@ async fn registrations(
 
 /// The applications that are asked for: those of the directory, and the clients of the others.
 async fn applications(
-    connection: &mut AnyConnection,
+    database: (&mut AnyConnection, Dialect),
     asked: Asked,
     mut registrations: Registrations,
 ) -> Result<(Vec<Entry>, Vec<(String, ClientId)>), Error> {
-    let query = statement(
-        asked,
-        "SELECT life, id, name, developer, strategy, client_id, status, credentials_valid_from \
-         FROM applications WHERE life = 'ready' AND client_id IS NOT NULL",
-        "SELECT life, id, name, developer, strategy, client_id, status, credentials_valid_from \
-         FROM applications WHERE revision > $1 AND client_id IS NOT NULL",
-    );
-    let (mut entries, mut others) = (Vec::new(), Vec::new());
-    let mut names = Names::default();
-    let mut rows = query.fetch(connection);
-    while let Some(row) = rows.try_next().await.map_err(unavailable)? {
-        let mut columns = Columns::new(&row);
-        let life: Life = columns.word()?;
-        let (id, name, developer) = (columns.id()?, columns.text()?, columns.text()?);
-        let (strategy, client_id) = (columns.text()?, columns.client_id()?);
-        if life != Life::Ready {
-            others.push((strategy.to_owned(), client_id));
-            continue;
+    // As many have registrations.
+    let mut entries = Vec::with_capacity(registrations.len());
+    let (mut others, mut names, mut sets) = (Vec::new(), Shared::new(), Shared::new());
+    let read = |text: &str| {
+        for row in rows::<Listed<'_>>(text)? {
+            let client_id = row::client_id(&row.client_id)?;
+            if row::word::<Life>(row.life)? != Life::Ready {
+                others.push((row.strategy.into_owned(), client_id));
+                continue;
+            }
+            let own = registrations.remove(&row.id).unwrap_or_default();
+            entries.push(Entry {
+                strategy: names.of(&row.strategy),
+                client_id,
+                application: Application {
+                    id: row.id,
+                    name: row.name.into(),
+                    developer: row.developer.into(),
+                    status: row::word(row.status)?,
+                    registrations: sets.of(&own),
+                    credentials_valid_from: Timestamp::from_millis(row.credentials_valid_from),
+                },
+            });
         }
-        entries.push(Entry {
-            strategy: names.shared(strategy),
-            client_id,
-            application: Application {
-                id,
-                name: name.into(),
-                developer: developer.into(),
-                status: columns.word()?,
-                registrations: registrations.remove(&id).unwrap_or_default().into(),
-                credentials_valid_from: columns.time()?,
-            },
-        });
-    }
+        Ok(())
+    };
+    APPLICATIONS.each(database, asked, read).await?;
     Ok((entries, others))
 }
 

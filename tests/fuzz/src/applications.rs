@@ -47,7 +47,7 @@ pub(super) fn run(content: &[u8]) {
         assert!(seen.insert((&entry.strategy, &entry.client_id)), "twice");
         let registrations = &entry.application.registrations;
         let mut apis = HashSet::new();
-        for (api, _) in registrations {
+        for (api, _) in registrations.iter() {
             assert!(matches!(&**api, "flights" | "hotels"));
             assert!(apis.insert(api), "two states of one registration");
         }
