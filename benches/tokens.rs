@@ -79,7 +79,7 @@ async fn trial() {
     let router = Router::new().route("/flights", get(|| async { "hello\n" }));
     tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
     let key = Key::new(Algorithm::EdDSA);
-    let tokens = [key.token(now()), key.token(now(), 1)];
+    let tokens = [key.token(now(), 0), key.token(now(), 1)];
     assert_ne!(tokens[0], tokens[1]);
     let told = send(address, &tokens).await;
     assert_eq!((told.taken.len(), told.refused), (2, 0));
@@ -113,7 +113,7 @@ struct Caller {
 impl Caller {
     /// Sends so many new tokens, and tells of each tenth; whether all was as it has to be.
     async fn flood(&self, tokens: usize) -> bool {
-        let first = [self.key.token(now())];
+        let first = [self.key.token(now(), 0)];
         let begun = Instant::now();
         while send(self.gateway, &first).await.refused > 0 {
             assert!(begun.elapsed() < Duration::from_secs(20), "nothing passes");
