@@ -12,7 +12,7 @@ use std::{
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sqlx::{
-    AnyConnection, AnyPool, ConnectOptions, Connection,
+    AnyConnection, AnyPool, ConnectOptions,
     any::{AnyConnectOptions, AnyPoolOptions},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -29,10 +29,6 @@ const CONNECT: Duration = Duration::from_secs(3);
 
 /// Writers take turns and readers are quick; PostgreSQL gives 100 by default to all gateways.
 const CONNECTIONS: u32 = 10;
-
-/// A connection that answered within this time is taken to be alive without being asked: one round
-/// trip less for each statement of a busy moment.
-const FRESH: Duration = Duration::from_millis(100);
 
 /// What a connection is told. A writer of SQLite waits for another process's; whatever is committed
 /// is on the disk. At PostgreSQL a process that hangs in a transaction loses it, before those that
@@ -115,15 +111,6 @@ impl Database {
         let pool = AnyPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(CONNECT)
-            .test_before_acquire(false)
-            .before_acquire(|connection, pooled| {
-                Box::pin(async move {
-                    if pooled.idle_for >= FRESH {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
             .after_connect(move |connection, _| {
                 Box::pin(async move { set_up(connection, dialect).await })
             })
