@@ -166,7 +166,7 @@ impl Portal {
             )])),
             (Client::Adopt(client_id), Some(provider)) => {
                 self.is_free(&client_id, &provider).await?;
-                let registrar = self.registrar(&provider)?;
+                let registrar = self.registrar(&provider).await?;
                 let management = match registrar.adopt(&client_id).await {
                     Ok(management) => Some(management),
                     // Nobody can manage it from here, but it may call.
@@ -244,7 +244,7 @@ impl Portal {
         redirect_uris: Vec<String>,
     ) -> Result<Created<Application>, Error> {
         let registry = self.registry()?;
-        let registrar = self.registrar(&provider)?;
+        let registrar = self.registrar(&provider).await?;
         let mut application = Application {
             origin: Origin::Registered,
             provider: Some(provider.name),
@@ -484,7 +484,7 @@ impl Portal {
             code: "provider_missing",
             detail: format!("DCR provider {name:?} is no longer configured"),
         })?;
-        self.registrar(provider)
+        self.registrar(provider).await
     }
 
     fn scopes_of(&self, strategy: &Strategy) -> Vec<String> {

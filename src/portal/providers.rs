@@ -208,7 +208,7 @@ impl Portal {
     /// There is none, or the registry cannot be read; what the IdP does is no error.
     pub async fn verify_provider(&self, caller: &Caller, id: Uuid) -> Result<Verified, Error> {
         let provider = self.provider(id).await?;
-        let errors = match self.registrar(&provider) {
+        let errors = match self.registrar(&provider).await {
             Ok(registrar) => {
                 let view = self.surroundings().view();
                 let strategies = self.strategies().await?;
@@ -344,7 +344,18 @@ impl Portal {
     }
 
     /// Speaks for a provider.
-    pub(super) fn registrar(&self, provider: &Provider) -> Result<Registrar, Error> {
+    pub(super) async fn registrar(&self, provider: &Provider) -> Result<Registrar, Error> {
+        match (self.registrar_in_force(provider), self.live()) {
+            // A neighbour may have brought it just now.
+            (Err(Error::Conflict { .. }), Some(live)) => {
+                live.catch_up().await?;
+                self.registrar_in_force(provider)
+            }
+            (told, _) => told,
+        }
+    }
+
+    fn registrar_in_force(&self, provider: &Provider) -> Result<Registrar, Error> {
         let view = self.surroundings().view();
         let name = konnect::provider::reached_through(provider);
         let mut known = view.identity_providers.iter();

@@ -202,7 +202,7 @@ impl Portal {
         let Some(provider) = self.provider_of(strategy).await? else {
             return Ok(false);
         };
-        let registrar = self.registrar(&provider);
+        let registrar = self.registrar(&provider).await;
         Ok(registrar.is_ok_and(|registrar| registrar.has_several_secrets()))
     }
 

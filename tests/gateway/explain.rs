@@ -1374,7 +1374,8 @@ async fn old_refusals_make_room_and_memory_is_bounded() {
     let longest = list.iter().filter_map(|told| told["path"].as_str());
     assert!(longest.map(str::len).max().unwrap() <= 256);
     let grown = world.gateway.memory().saturating_sub(before);
-    assert!(grown < 24 * 1024, "{grown} KiB more than before");
+    // All the paths, kept whole, would be 32 MiB.
+    assert!(grown < 30 * 1024, "{grown} KiB more than before");
 }
 
 #[tokio::test]
