@@ -12,14 +12,16 @@ use std::{
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sqlx::{
-    AnyConnection, AnyPool, ConnectOptions,
+    AnyConnection, AnyPool, ConnectOptions, Connection as _, Row as _,
     any::{AnyConnectOptions, AnyPoolOptions},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tracing::log::LevelFilter;
 use url::Url;
+use uuid::Uuid;
 
 use super::{Config, Error, Kind, migrations};
+use crate::clock;
 
 /// The longest that one statement, or waiting for a connection, may take.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
@@ -27,14 +29,17 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// The longest that connecting may take: what waits for it answers within its own deadline.
 const CONNECT: Duration = Duration::from_secs(3);
 
+/// How soon it is tried again to give a file its write-ahead log.
+const AGAIN: Duration = Duration::from_millis(10);
+
 /// Writers take turns and readers are quick; PostgreSQL gives 100 by default to all gateways.
 const CONNECTIONS: u32 = 10;
 
 /// What a connection is told. A writer of SQLite waits for another process's; whatever is committed
 /// is on the disk. At PostgreSQL a process that hangs in a transaction loses it, before those that
 /// wait for it give up.
-const SQLITE: &str = "PRAGMA busy_timeout = 4000; PRAGMA journal_mode = WAL; \
-     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;";
+const SQLITE: &str = "PRAGMA busy_timeout = 4000; PRAGMA synchronous = FULL; \
+     PRAGMA foreign_keys = ON;";
 const POSTGRES: &str = "SET lock_timeout = '4s'; SET idle_in_transaction_session_timeout = '3s'; \
      SET synchronous_commit = on;";
 
@@ -129,7 +134,7 @@ impl Database {
     /// There is no database, or it does not answer.
     pub(super) async fn connect(&self) -> Result<AnyConnection, Error> {
         if let Some(file) = &self.file {
-            create(file)?;
+            create(file).await?;
         }
         within(async {
             let mut connection = self.options.connect().await.map_err(unavailable)?;
@@ -152,10 +157,34 @@ impl Database {
 }
 
 async fn set_up(connection: &mut AnyConnection, dialect: Dialect) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(dialect.settings())
-        .execute(connection)
-        .await?;
-    Ok(())
+    let settings = sqlx::raw_sql(dialect.settings());
+    settings.execute(&mut *connection).await?;
+    match dialect {
+        Dialect::Postgres => Ok(()),
+        Dialect::Sqlite => write_ahead(connection).await,
+    }
+}
+
+/// Has SQLite keep a write-ahead log, so that readers and a writer do not wait for each other. A new
+/// file is changed to it once, and of several connections that try at that moment SQLite refuses all
+/// but one, at once, or tells them that it stays as it was.
+async fn write_ahead(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    let begun = clock::instant();
+    loop {
+        let asked = sqlx::query("PRAGMA journal_mode = WAL");
+        let answer = asked.fetch_one(&mut *connection).await;
+        let mode = answer.and_then(|row| row.try_get::<String, _>(0));
+        if mode.as_ref().is_ok_and(|mode| mode == "wal") {
+            return Ok(());
+        }
+        if clock::instant().saturating_duration_since(begun) >= CONNECT / 2 {
+            return mode.and_then(|mode| {
+                let told = format!("SQLite cannot keep a write-ahead log here: it stays {mode}");
+                Err(sqlx::Error::Protocol(told))
+            });
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
 }
 
 /// Connections that listen: [`super::follow`] needs one of PostgreSQL's own kind.
@@ -207,18 +236,43 @@ fn sqlite_url(path: &Path) -> Result<Url, Error> {
 }
 
 /// Makes the file where there is none, for its owner alone: SQLite would follow the umask. What it
-/// puts beside the file takes over its rights.
-fn create(path: &Path) -> Result<(), Error> {
+/// puts beside the file takes over its rights. It gets its name only once it has a write-ahead log:
+/// of two processes that found it without, one could go on so.
+async fn create(path: &Path) -> Result<(), Error> {
+    if path.exists() {
+        return Ok(());
+    }
+    let mut new = path.as_os_str().to_owned();
+    new.push(format!(".{}", Uuid::new_v4()));
+    let new = PathBuf::from(new);
     let made = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(path);
-    match made {
-        Ok(_) => Ok(()),
+        .open(&new);
+    made.map_err(|error| no_file(path, &error))?;
+    let written = prepare(&new).await;
+    let named = written.and_then(|()| match std::fs::hard_link(&new, path) {
+        // Another process was faster.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(no_file(path, &error)),
-    }
+        named => named.map_err(|error| no_file(path, &error)),
+    });
+    // It has its name, or is of no use.
+    let _ = std::fs::remove_file(&new);
+    named
+}
+
+/// Makes an empty file a database with a write-ahead log.
+async fn prepare(path: &Path) -> Result<(), Error> {
+    let prepared = async {
+        let options = AnyConnectOptions::from_url(&sqlite_url(path)?).map_err(unavailable)?;
+        let options = options.log_statements(LevelFilter::Trace);
+        let mut connection = options.connect().await.map_err(unavailable)?;
+        let changed = write_ahead(&mut connection).await;
+        changed.map_err(unavailable)?;
+        connection.close().await.map_err(unavailable)
+    };
+    within(prepared).await
 }
 
 fn no_file(path: &Path, error: &io::Error) -> Error {

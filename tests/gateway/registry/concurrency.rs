@@ -183,6 +183,8 @@ async fn a_reader_waits_for_no_writer(store: Store) {
     let registries = two(&store);
     let one = application("client-1");
     put!(registries[0], put_application(&one));
+    // To show that it lives, the other one writes before it answers.
+    registries[1].revision().await.unwrap();
     let mut writing = change(&registries[0]).await;
     let flights = registration(one.id, "flights", State::Approved);
     writing.put_registration(&flights).await.unwrap();
