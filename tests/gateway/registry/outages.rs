@@ -42,6 +42,7 @@ async fn a_server_that_stops_and_starts_is_used_again() {
     assert_eq!(registry.trouble(), None);
     let told = registry.since(0).await.unwrap();
     assert_eq!(told.revision, revision);
+    registry.followed(revision);
     let waiting = {
         let registry = registry.clone();
         tokio::spawn(async move { registry.changed().await })
