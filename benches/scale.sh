@@ -378,7 +378,7 @@ applications:
   - name: Caller
     developer: caller@example.com
     auth_strategy: partners
-    client_id: 6f2c1e9e-3c1b-4b55-9d3a-0f1f6a1f7a11
+    client_id: 0oa6f2c1e9e3c1b4b555
     registrations: { flights: approved }
 YAML
     serve "$OTHERS_CORE" upstream.log "$binaries/examples/fixed" "$upstream"
