@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use super::{
     api::Api,
     authenticate::{self, Caller, Method, Request, caller as found, is_withdrawn},
-    cache::{Cache, Key},
+    cache::{Cache, Key, Memory},
     denial::{Code, Denial, Mismatch},
     details,
     guesses::Inactive,
@@ -45,7 +45,7 @@ pub struct Tokens {
     introspected: Cache<Arc<Verified>>,
     /// Tokens that were refused a moment ago and would be again: signed ones that have ended, and those
     /// that introspection refused, with the reason where it called them active.
-    refused: moka::sync::Cache<Key, Option<token::Error>>,
+    refused: Memory<Option<token::Error>>,
     attempts: Inactive,
     asking: Flights<Key, Result<Arc<Verified>, Refusal>>,
 }
@@ -77,23 +77,26 @@ impl Tokens {
     /// Nothing verified yet.
     pub fn new(config: &Config, metrics: &Metrics, runtime: &Handle) -> Self {
         let size = config.tokens.cache_size;
-        let cache = |name, longest| Cache::new(metrics, &config.name, name, size, longest);
+        let cache = |name| Cache::new(metrics, &config.name, name, size);
         Self {
-            signed: cache("tokens", LONGEST),
-            introspected: cache("introspections", config.tokens.introspection_time),
-            refused: moka::sync::Cache::builder()
-                .max_capacity(REFUSED_SIZE)
-                .time_to_live(REFUSED_TIME)
-                .build(),
+            signed: cache("tokens"),
+            introspected: cache("introspections"),
+            refused: Memory::new(REFUSED_SIZE),
             attempts: Inactive::new(INACTIVE_LIMIT),
             asking: Flights::new(runtime.clone()),
         }
     }
 
     /// Brings the gauges of entries up to date.
-    pub fn observe(&self) {
-        self.signed.observe();
-        self.introspected.observe();
+    pub fn observe(&self, now: Timestamp) {
+        self.signed.observe(now);
+        self.introspected.observe(now);
+        self.refused.tidy(now);
+    }
+
+    /// Remembers a token that was refused and why; `None` where it is not active.
+    fn refuse(&self, key: Key, error: Option<token::Error>, now: Timestamp) {
+        self.refused.keep(key, error, now.plus(REFUSED_TIME), now);
     }
 }
 
@@ -139,12 +142,12 @@ fn known(strategy: &Strategy, key: &Key, now: Timestamp) -> Option<Arc<Verified>
     let tokens = &strategy.tokens;
     let holds = |known: &Arc<Verified>| known.holds(strategy, now);
     match strategy.config.tokens.verify {
-        Verify::Introspection => tokens.introspected.find(key, holds),
-        Verify::Jwt => tokens.signed.find(key, holds),
-        Verify::Auto => tokens.signed.find(key, holds).or_else(|| {
+        Verify::Introspection => tokens.introspected.find(key, now, holds),
+        Verify::Jwt => tokens.signed.find(key, now, holds),
+        Verify::Auto => tokens.signed.find(key, now, holds).or_else(|| {
             strategy
                 .introspects()
-                .then(|| tokens.introspected.find(key, holds))
+                .then(|| tokens.introspected.find(key, now, holds))
                 .flatten()
         }),
     }
@@ -281,25 +284,29 @@ async fn verify(
     if strategy.config.tokens.verify == Verify::Introspection {
         return introspect(strategy, request, token, key).await;
     }
-    let holds = |known: &Arc<Verified>| known.holds(strategy, request.now);
-    if let Some(known) = strategy.tokens.signed.find(&key, holds) {
+    let now = request.now;
+    let tokens = &strategy.tokens;
+    let holds = |known: &Arc<Verified>| known.holds(strategy, now);
+    if let Some(known) = tokens.signed.find(&key, now, holds) {
         details::strategy::remembered(request.checks, strategy);
         return Ok(known);
     }
-    strategy.tokens.signed.missed();
+    tokens.signed.missed();
     // Who asks why gets to see the signature checked again.
     if !request.checks.is_on()
-        && let Some(Some(error)) = strategy.tokens.refused.get(&key)
+        && let Some(Some(error)) = tokens.refused.find(&key, now)
     {
         return Err(Refusal::Token(error));
     }
-    let result = check_signature(strategy, token, request.now, request.checks).await;
+    let result = check_signature(strategy, token, now, request.checks).await;
     match &result {
-        Ok(verified) => strategy.tokens.signed.keep(key, Arc::clone(verified)),
+        Ok(verified) => {
+            let until = verified.until.min(now.plus(LONGEST));
+            tokens.signed.keep(key, Arc::clone(verified), until, now);
+        }
         // The time is looked at when everything else has passed, and it does not go back.
         Err(Refusal::Token(token::Error::Expired)) => {
-            let refused = Some(token::Error::Expired);
-            strategy.tokens.refused.insert(key, refused);
+            tokens.refuse(key, Some(token::Error::Expired), now);
         }
         Err(_) => {}
     }
@@ -353,13 +360,13 @@ async fn introspect(
     let holds = |known: &Arc<Verified>| known.holds(strategy, now);
     let tokens = &strategy.tokens;
     let checks = request.checks;
-    if let Some(known) = tokens.introspected.find(&key, holds) {
+    if let Some(known) = tokens.introspected.find(&key, now, holds) {
         details::strategy::remembered(checks, strategy);
         return Ok(known);
     }
     tokens.introspected.missed();
     let remembered = || {
-        let refused = tokens.refused.get(&key)?;
+        let refused = tokens.refused.find(&key, now)?;
         Some(refused.map_or(Refusal::Inactive, Refusal::Token))
     };
     if let Some(refusal) = remembered() {
@@ -372,7 +379,7 @@ async fn introspect(
     details::strategy::attempts(checks, attempts.as_ref().err());
     attempts.map_err(Refusal::TooMany)?;
     let landed = || {
-        let known = tokens.introspected.find(&key, holds).map(Ok);
+        let known = tokens.introspected.find(&key, now, holds).map(Ok);
         known.or_else(|| remembered().map(Err))
     };
     let start = {
@@ -380,15 +387,17 @@ async fn introspect(
         let checks = checks.clone();
         || async move {
             let result = ask(&strategy, token.as_token(), &checks).await;
+            let (tokens, now) = (&strategy.tokens, clock::now());
             match &result {
-                Ok(verified) => strategy.tokens.introspected.keep(key, Arc::clone(verified)),
-                Err(Refusal::Inactive) => strategy.tokens.refused.insert(key, None),
+                Ok(verified) => {
+                    let known = Arc::clone(verified);
+                    tokens.introspected.keep(key, known, verified.until, now);
+                }
+                Err(Refusal::Inactive) => tokens.refuse(key, None, now),
                 // An answer that says nothing of the token is not remembered against it.
                 Err(Refusal::Token(token::Error::AnswerWithoutActive)) => {}
                 // A program that goes on with a token for another API must not use up the calls.
-                Err(Refusal::Token(error)) => {
-                    strategy.tokens.refused.insert(key, Some(*error));
-                }
+                Err(Refusal::Token(error)) => tokens.refuse(key, Some(*error), now),
                 Err(_) => {}
             }
             result

@@ -23,7 +23,7 @@ use super::{
     api::Api,
     authenticate::{self, Caller, Method, Request, valid_from},
     bearer,
-    cache::{Cache, Key},
+    cache::{Cache, Key, Memory},
     denial::{Code, Denial},
     details,
     guesses::Guesses,
@@ -70,7 +70,8 @@ pub struct Exchanges {
     key: hmac::Key,
     pairs: Cache<Arc<Pair>>,
     /// Wrong pairs, with the state of the credentials in which they were wrong, and what helps.
-    wrong: moka::sync::Cache<Key, (Timestamp, Cure)>,
+    wrong: Memory<(Timestamp, Cure)>,
+    wrong_time: Duration,
     guesses: Guesses,
     /// By pair and state of the credentials: who comes after a change never waits for an answer
     /// from before it.
@@ -99,22 +100,20 @@ impl Exchanges {
     /// Nothing exchanged yet.
     pub fn new(config: &Config, metrics: &Metrics, runtime: &Handle) -> Self {
         let numbers = &config.exchange;
-        let (size, longest) = (numbers.cache_size, numbers.cache_time);
         Self {
             key: process_key(),
-            pairs: Cache::new(metrics, &config.name, "pairs", size, longest),
-            wrong: moka::sync::Cache::builder()
-                .max_capacity(WRONG_SIZE)
-                .time_to_live(numbers.wrong_secret_time)
-                .build(),
+            pairs: Cache::new(metrics, &config.name, "pairs", numbers.cache_size),
+            wrong: Memory::new(WRONG_SIZE),
+            wrong_time: numbers.wrong_secret_time,
             guesses: Guesses::new(numbers.guesses_per_address, numbers.guesses_per_client),
             exchanging: Flights::new(runtime.clone()),
         }
     }
 
     /// Brings the gauge of entries up to date.
-    pub fn observe(&self) {
-        self.pairs.observe();
+    pub fn observe(&self, now: Timestamp) {
+        self.pairs.observe(now);
+        self.wrong.tidy(now);
     }
 
     /// The digest under which a pair is remembered. Each part is preceded by its length, so that
@@ -197,7 +196,7 @@ async fn exchange(
     let valid_from = valid_from(strategy, id);
     let holds =
         |pair: &Arc<Pair>| pair.verified.holds(strategy, now) && pair.verified.made >= valid_from;
-    if let Some(pair) = exchanges.pairs.find(&key, holds) {
+    if let Some(pair) = exchanges.pairs.find(&key, now, holds) {
         details::strategy::remembered(request.checks, strategy);
         (strategy.rules().judge(&pair.verified.facts, now))
             .map_err(|error| misfit(strategy, error.reason()))?;
@@ -235,14 +234,18 @@ async fn exchange_unknown(
     let exchanges = &strategy.exchanges;
     let (now, origin) = (request.now, request.origin());
     let known_wrong = || {
-        let (wrong_since, cure) = exchanges.wrong.get(&key)?;
+        let (wrong_since, cure) = exchanges.wrong.find(&key, now)?;
         (wrong_since == valid_from).then_some(Refusal::Wrong(cure))
     };
     let subject = (id.clone(), valid_from);
-    let attempts = exchanges.guesses.count(&subject, origin, &key, now);
-    details::strategy::attempts(request.checks, attempts.as_ref().err());
-    attempts.map_err(Refusal::TooMany)?;
-    if let Some(wrong) = known_wrong() {
+    let remembered = known_wrong();
+    // What is remembered was counted when it was asked about.
+    if remembered.is_none() || request.checks.is_on() {
+        let attempts = exchanges.guesses.count(&subject, origin, &key, now);
+        details::strategy::attempts(request.checks, attempts.as_ref().err());
+        attempts.map_err(Refusal::TooMany)?;
+    }
+    if let Some(wrong) = remembered {
         request.checks.failed(Check::Remembered, || {
             "the identity provider refused this pair a moment ago".to_owned()
         });
@@ -254,7 +257,7 @@ async fn exchange_unknown(
         };
         let pair = exchanges
             .pairs
-            .find(&key, holds)
+            .find(&key, now, holds)
             .map(|pair| Ok(Arc::clone(&pair.verified)));
         pair.or_else(|| known_wrong().map(Err))
     };
@@ -314,7 +317,10 @@ async fn ask(
         Ok(granted) => granted,
         Err(grant::Error::WrongSecret(refused)) => {
             exchanges.pairs.forget(&key);
-            exchanges.wrong.insert(key, (valid_from, refused.cure));
+            let now = clock::now();
+            let until = now.plus(exchanges.wrong_time);
+            let wrong = (valid_from, refused.cure);
+            exchanges.wrong.keep(key, wrong, until, now);
             return Err(Refusal::Wrong(refused.cure));
         }
         Err(grant::Error::Unavailable(unavailable)) => {
@@ -342,8 +348,9 @@ async fn ask(
         }
     })?;
     let verified = Arc::clone(&pair.verified);
-    if pair.verified.until > asked {
-        exchanges.pairs.keep(key, Arc::new(pair));
+    let until = verified.until;
+    if until > asked {
+        exchanges.pairs.keep(key, Arc::new(pair), until, asked);
     }
     Ok(verified)
 }

@@ -54,6 +54,7 @@ use http::HeaderValue;
 use pingora::{
     Error,
     http::{RequestHeader, ResponseHeader},
+    modules::http::HttpModules,
     protocols::Digest,
     proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
     upstreams::peer::HttpPeer,
@@ -132,6 +133,9 @@ impl ProxyHttp for Gateway {
     fn new_ctx(&self) -> Ctx {
         Ctx::new()
     }
+
+    /// None: Pingora's own choice is compression, switched off, and asked at each step.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     fn on_connection_reuse(
         &self,

@@ -261,12 +261,16 @@ pub fn renewal(
     let now = request.now;
     let name = strategy.cookies.name(request.secure);
     let facts = &caller.verified.facts;
+    let is_fresh = |session: &Session| now.since(session.sealed) < numbers.idle_timeout / 4;
+    if caller.session.as_ref().is_some_and(is_fresh) {
+        return Ok(None);
+    }
     let present = caller
         .session
         .clone()
         .or_else(|| brought(state, strategy, caller, request));
     let mut session = match present {
-        Some(session) if now.since(session.sealed) < numbers.idle_timeout / 4 => return Ok(None),
+        Some(session) if is_fresh(&session) => return Ok(None),
         Some(session) => session,
         None => {
             let Ok(id) = SessionId::random() else {

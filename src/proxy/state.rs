@@ -173,8 +173,8 @@ impl State {
     /// Brings the metrics that are looked at, not counted, up to date.
     pub fn observe(&self, metrics: &Metrics, now: Timestamp) {
         for strategy in self.strategies.values() {
-            strategy.exchanges.observe();
-            strategy.tokens.observe();
+            strategy.exchanges.observe(now);
+            strategy.tokens.observe(now);
         }
         metrics.certificate_not_after.reset();
         for listener in &self.config.listeners {

@@ -1,8 +1,6 @@
 //! A credential that was verified, as it is remembered between requests.
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwapOption;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{authenticate::Method, identity::Identity, strategy::Strategy};
 use crate::{
@@ -25,7 +23,7 @@ pub struct Verified {
     /// The access token, where an API forwards it.
     pub token: Option<Secret>,
     /// Headers for the application as it last was.
-    identity: ArcSwapOption<Identity>,
+    identity: RwLock<Option<Arc<Identity>>>,
 }
 
 impl Verified {
@@ -43,7 +41,7 @@ impl Verified {
             made,
             until,
             token,
-            identity: ArcSwapOption::empty(),
+            identity: RwLock::new(None),
         }
     }
 
@@ -62,13 +60,17 @@ impl Verified {
         method: Method,
         application: Option<&Arc<Application>>,
     ) -> Arc<Identity> {
-        if let Some(known) = self.identity.load_full()
-            && known.is_of(application)
         {
-            return known;
+            let known = self.identity.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(known) = &*known
+                && known.is_of(application)
+            {
+                return Arc::clone(known);
+            }
         }
         let made = Arc::new(Identity::new(strategy, method, &self.facts, application));
-        self.identity.store(Some(Arc::clone(&made)));
+        let mut known = (self.identity.write()).unwrap_or_else(PoisonError::into_inner);
+        *known = Some(Arc::clone(&made));
         made
     }
 }

@@ -27,12 +27,18 @@ pub const TOKEN_LIMIT: usize = 32 * 1024;
 /// perhaps empty. Says nothing about whether it is a good one; a bad one is refused as a JWT and
 /// not sent to introspection.
 pub fn looks_like_jwt(token: &str) -> bool {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    // Without a way out in the middle they are seen sixteen bytes at a time.
+    let legal = |part: &str| {
+        part.bytes().fold(true, |legal, byte| {
+            legal & (byte.is_ascii_alphanumeric() | (byte == b'-') | (byte == b'_'))
+        })
+    };
     let Some((header, payload, signature)) = parts(token) else {
         return false;
     };
     token.len() <= TOKEN_LIMIT
-        && payload.bytes().chain(signature.bytes()).all(legal)
+        && legal(payload)
+        && legal(signature)
         && BASE64_URL_SAFE_NO_PAD.decode(header).is_ok_and(|header| {
             header.trim_ascii_start().starts_with(b"{")
                 && serde_json::from_slice::<IgnoredAny>(&header).is_ok()
@@ -128,9 +134,14 @@ pub fn verify(
 }
 
 fn parts(token: &str) -> Option<(&str, &str, &str)> {
-    let mut parts = token.split('.');
-    let three = (parts.next()?, parts.next()?, parts.next()?);
-    parts.next().is_none().then_some(three)
+    let mut dots = memchr::memchr_iter(b'.', token.as_bytes());
+    let (first, second) = (dots.next()?, dots.next()?);
+    let three = (
+        &token[..first],
+        &token[first + 1..second],
+        &token[second + 1..],
+    );
+    dots.next().is_none().then_some(three)
 }
 
 /// Strict base64url (RFC 7515 section 2): no padding, no left-over bits, nothing else.
