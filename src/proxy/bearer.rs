@@ -94,6 +94,12 @@ impl Tokens {
         self.refused.tidy(now);
     }
 
+    /// Why a token was refused a moment ago.
+    fn refusal(&self, key: &Key, now: Timestamp) -> Option<Refusal> {
+        let refused = self.refused.find(key, now)?;
+        Some(refused.map_or(Refusal::Inactive, Refusal::Token))
+    }
+
     /// Remembers a token that was refused and why; `None` where it is not active.
     fn refuse(&self, key: Key, error: Option<token::Error>, now: Timestamp) {
         self.refused.keep(key, error, now.plus(REFUSED_TIME), now);
@@ -111,17 +117,23 @@ pub async fn caller(api: &Api, request: &Request<'_>, token: Token<'_>) -> Resul
         return Err(Denial::new(Code::CredentialsRequired, "bearer_not_enabled"));
     }
     let key = key(token);
-    // The ordinary case: one strategy, and a token that it knows.
+    // The ordinary case: one strategy, and a token that it knows, or has just refused.
     let mut strategies = api
         .strategies
         .iter()
         .filter(|strategy| strategy.config.bearer);
-    if let (Some(only), None) = (strategies.next(), strategies.next())
-        && let Some(known) = known(only, &key, request.now)
-    {
-        details::strategy::remembered(checks, only);
-        return judge(only, known, request.now, checks)
-            .map_err(|refusal| denial(only, &refusal, token));
+    if let (Some(only), None) = (strategies.next(), strategies.next()) {
+        let denied = |refusal| denial(only, &refusal, token);
+        if let Some(known) = known(only, &key, request.now) {
+            details::strategy::remembered(checks, only);
+            return judge(only, known, request.now, checks).map_err(denied);
+        }
+        // Who asks why gets to see each step again.
+        if !checks.is_on()
+            && let Some(refusal) = only.tokens.refusal(&key, request.now)
+        {
+            return Err(denied(refusal));
+        }
     }
     if jwt::looks_like_jwt(token.expose()) {
         signed(api, request, token, key).await
@@ -294,9 +306,9 @@ async fn verify(
     tokens.signed.missed();
     // Who asks why gets to see the signature checked again.
     if !request.checks.is_on()
-        && let Some(Some(error)) = tokens.refused.find(&key, now)
+        && let Some(refusal) = tokens.refusal(&key, now)
     {
-        return Err(Refusal::Token(error));
+        return Err(refusal);
     }
     let result = check_signature(strategy, token, now, request.checks).await;
     match &result {
@@ -365,10 +377,7 @@ async fn introspect(
         return Ok(known);
     }
     tokens.introspected.missed();
-    let remembered = || {
-        let refused = tokens.refused.find(&key, now)?;
-        Some(refused.map_or(Refusal::Inactive, Refusal::Token))
-    };
+    let remembered = || tokens.refusal(&key, now);
     if let Some(refusal) = remembered() {
         checks.failed(Check::Remembered, || {
             "refused by introspection a moment ago".to_owned()

@@ -111,9 +111,8 @@ pub fn to_upstream(
     state: &State,
     outgoing: &Outgoing<'_>,
 ) {
-    let Ok(blank) = RequestHeader::build(http::Method::GET, b"/", Some(0)) else {
-        return;
-    };
+    let (blank, ()) = http::Request::new(()).into_parts();
+    let blank = RequestHeader::from(blank);
     let mut parts: http::request::Parts = std::mem::replace(request, blank).into();
     set_upstream_fields(&mut parts.headers, permit, state, outgoing);
     parts.uri = upstream_uri(&parts.uri, outgoing);

@@ -31,7 +31,8 @@ pub(super) async fn send(session: &mut Session, ctx: &Ctx, answer: Answer) -> pi
         // A body that does not come costs the client its connection, nothing else.
         let _ = session.as_downstream_mut().drain_request_body().await;
     }
-    let mut response = ResponseHeader::build(answer.status, Some(answer.headers.len() + 3))?;
+    let size = answer.headers.len() + 3;
+    let mut response = ResponseHeader::build_no_case(answer.status, Some(size))?;
     for (name, value) in answer.headers {
         response.append_header(name, value)?;
     }

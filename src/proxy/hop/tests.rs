@@ -282,3 +282,18 @@ proptest! {
         prop_assert!(forwarded::parse(&told).is_some());
     }
 }
+
+#[test]
+fn addresses_are_written_as_ever() {
+    for address in [
+        "0.0.0.0",
+        "127.0.0.1",
+        "10.20.30.99",
+        "100.109.110.255",
+        "2001:db8::1",
+    ] {
+        let mut written = "a, ".to_owned();
+        push_address(&mut written, address.parse().unwrap());
+        assert_eq!(written, format!("a, {address}"));
+    }
+}
