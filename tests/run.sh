@@ -59,4 +59,12 @@ status=0
 cargo test --locked "$@" 2>&1 | tee "$log" || status=$?
 awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
     END { printf "total: %d passed, %d failed, %d ignored\n", passed, failed, ignored }' "$log"
+# Last, since some keep only the end of what is printed: what failed tests have said, some 200 lines
+# of all together, without the frames of backtraces; and their names.
+awk '/^test .* \.\.\. FAILED$/ { names = names $0 "\n"; failed++ }
+    /^failures:$/ { told = !told }
+    /^test result:/ { told = 0 }
+    /^---- .* stdout ----$/ { lines = 0 }
+    told && !/^ +([0-9]+:|at) / && lines++ < 200 / failed
+    END { printf "%s", names }' "$log"
 exit "$status"

@@ -26,6 +26,10 @@ pub const ANSWER_LIMIT: usize = 1024 * 1024;
 const FAILURES: u32 = 5;
 /// First and longest time for which it is.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// How long a connection is kept for the next call. Servers close one that is idle, gunicorn after
+/// two seconds, Node.js, Apache and uvicorn after five; one that is busy closes it when the next
+/// request is there already, and answers nothing. Whether that was done nobody knows then.
+const KEPT: Duration = Duration::from_secs(1);
 /// Longest `Retry-After` that is obeyed: an IdP that names a day must not switch an API off.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
@@ -173,7 +177,7 @@ impl Caller {
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(config.timeout)
             .timeout(config.timeout)
-            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_idle_timeout(KEPT)
             .user_agent(concat!("dcr-gateway/", env!("CARGO_PKG_VERSION")))
             .no_proxy();
         if let Some(proxy) = &config.proxy {

@@ -9,6 +9,8 @@ use crate::harness::{
     gateway::Wait,
     http1::{Answer, Manner},
     idp::{Endpoint, Idp},
+    pass,
+    stage::Stage,
 };
 
 #[tokio::test]
@@ -219,5 +221,30 @@ async fn calls_beyond_the_limit_are_refused_and_not_queued() {
     world.idp.release();
     for call in waiting {
         call.await.unwrap().assert_status(200);
+    }
+}
+
+/// The shortest that servers in common use keep an idle connection for (gunicorn); whoever sends
+/// on it later may meet its end.
+#[tokio::test]
+async fn a_connection_that_was_idle_for_two_seconds_is_not_used_again() {
+    let stage = Stage::start().await;
+    let endpoint = format!("http://{}/token", stage.address);
+    let world =
+        World::with(|s| s.config["identity_providers"][0]["token_endpoint"] = json!(endpoint))
+            .await;
+    let mut connections = Vec::new();
+    for (idle, secret) in [(0, "one"), (2, "another")] {
+        pass(Duration::from_secs(idle)).await;
+        let call = world.flights().basic(APP, secret);
+        let idp = async {
+            let mut connection = stage.accept().await;
+            connection.whole_head().await.expect("a token request");
+            let answer = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
+            connection.send(answer).await;
+            connections.push(connection);
+        };
+        let (response, ()) = tokio::join!(call.send(), idp);
+        response.assert_problem(401, "invalid_client");
     }
 }

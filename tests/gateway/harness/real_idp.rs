@@ -73,10 +73,12 @@ impl RealIdp {
         };
         let told = tokio::time::timeout(std::time::Duration::from_secs(30), told)
             .await
-            .unwrap();
+            .expect("the provider has started within 30 s");
         let text = |name: &str| told[name].as_str().unwrap().to_owned();
         let issuer = text("issuer");
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        // Node.js closes a connection that is idle for some seconds, even where a request is coming.
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0);
+        let http = http.no_proxy().build().unwrap();
         let mut place = url::Url::parse(&issuer).unwrap();
         let path = place.path().trim_end_matches('/');
         place.set_path(&format!("/.well-known/oauth-authorization-server{path}"));
