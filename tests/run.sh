@@ -56,7 +56,7 @@ case "$(target/schemathesis/bin/schemathesis --version 2>/dev/null)" in *" $sche
 
 log=target/tests.log
 status=0
-cargo test --locked "$@" 2>&1 | tee "$log" || status=$?
+cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
 awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
     END { printf "total: %d passed, %d failed, %d ignored\n", passed, failed, ignored }' "$log"
 # Last, since some keep only the end of what is printed: what failed tests have said, some 200 lines
