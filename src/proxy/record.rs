@@ -29,6 +29,8 @@ use crate::{
 /// Bytes shown of what a client chose. Lines wait in a queue that counts them and does not weigh
 /// them, and a head may have 32 KiB.
 const SHOWN: usize = 1_024;
+/// Bytes of an ordinary line, so that it does not grow bit by bit.
+const ROOM: usize = 1_024;
 
 /// The target of a guard's access log.
 pub const ACCESS: &str = "dcr_gateway::access";
@@ -257,11 +259,15 @@ fn count_verdict(ctx: &Ctx, caller: Option<&Caller>, metrics: &Metrics) {
     }
 }
 
-fn write(line: &Line<'_>, format: LogFormat) -> String {
+fn write(line: &Line<'_>, format: LogFormat) -> Vec<u8> {
     match format {
-        // Strings and numbers always serialise.
-        LogFormat::Json => serde_json::to_string(line).unwrap_or_default(),
-        LogFormat::Text => text(line),
+        LogFormat::Json => {
+            let mut text = Vec::with_capacity(ROOM);
+            // Strings and numbers always serialise.
+            let _ = serde_json::to_writer(&mut text, line);
+            text
+        }
+        LogFormat::Text => text(line).into_bytes(),
     }
 }
 

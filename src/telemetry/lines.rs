@@ -35,7 +35,7 @@ enum Line {
     /// For people and collectors that watch the program: standard error.
     Diagnostic(Vec<u8>),
     /// One request: standard output.
-    Request(String),
+    Request(Vec<u8>),
 }
 
 struct Shared {
@@ -94,7 +94,7 @@ impl Lines {
     }
 
     /// Puts an access-log line, without its line end, into the queue.
-    pub fn request(&self, line: String) {
+    pub fn request(&self, line: Vec<u8>) {
         self.push(Line::Request(line));
     }
 
@@ -116,7 +116,9 @@ impl Lines {
         for _ in 0..QUEUE {
             let written = match self.0.queue.pop() {
                 Some(Line::Diagnostic(line)) => err.write_all(&line),
-                Some(Line::Request(line)) => writeln!(out, "{line}"),
+                Some(Line::Request(line)) => {
+                    out.write_all(&line).and_then(|()| out.write_all(b"\n"))
+                }
                 None => break,
             };
             if written.is_err() {
