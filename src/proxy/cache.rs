@@ -3,14 +3,12 @@
 //! A request with a known credential passes here, so a look-up takes no lock that another look-up
 //! holds, allocates nothing and reads no clock; and the newest credential must always find room, or
 //! each of its requests would cost a verification. That is the clock algorithm: what was not used
-//! since the hand last passed goes first.
+//! since the hand last passed goes first. The hand goes by hash, not by age, so of credentials that
+//! are used once the newest third is there for certain, and older ones by chance.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    atomic::{AtomicBool, Ordering},
 };
 
 use ahash::RandomState;
@@ -25,38 +23,43 @@ pub type Key = [u8; 32];
 const SHARE: usize = 1024;
 /// Most locks, a power of two: more than cores that would wait for one another.
 const SHARDS: usize = 64;
-/// Entries that each new one looks at, so that what has ended does not stay until room is needed.
-const SWEPT: usize = 2;
+/// Slots that each new entry looks at, so that what has ended does not stay until room is needed.
+const SWEPT: usize = 4;
 
 /// Values by [`Key`], each until its end, bounded by count.
 #[derive(Debug)]
 pub struct Memory<V> {
     /// By the last byte of the key, which is a digest and so spreads evenly.
     shards: Box<[RwLock<Shard<V>>]>,
+    hasher: RandomState,
+}
+
+/// One part of a memory: a hash table with open addressing and linear probing, so that a look-up
+/// mostly touches one line of the processor's cache.
+#[derive(Debug)]
+struct Shard<V> {
+    /// A power of two of them, a quarter free at least.
+    slots: Box<[Slot<V>]>,
+    length: usize,
+    limit: usize,
+    /// The slot that is looked at next when room is needed.
+    hand: usize,
+    /// The slot that is looked at next for what has ended.
+    broom: usize,
 }
 
 #[derive(Debug)]
-struct Shard<V> {
-    /// The place of each key.
-    places: HashMap<Key, usize, RandomState>,
-    entries: Vec<Entry<V>>,
-    /// Places of entries that were forgotten.
-    free: Vec<usize>,
-    /// The place that is looked at next when room is needed.
-    hand: usize,
-    /// The place that is looked at next for what has ended.
-    broom: usize,
-    limit: usize,
-}
+#[repr(align(64))]
+struct Slot<V>(Option<Entry<V>>);
 
 #[derive(Debug)]
 struct Entry<V> {
     key: Key,
-    until: Timestamp,
-    /// Since the hand last passed.
+    hash: u32,
+    /// Since the hand last passed. New ones are, so that none goes before the hand has come round.
     used: AtomicBool,
-    /// `None` in a free place.
-    value: Option<V>,
+    until: Timestamp,
+    value: V,
 }
 
 impl<V: Clone> Memory<V> {
@@ -68,23 +71,24 @@ impl<V: Clone> Memory<V> {
         let count = 1 << count.ilog2();
         let shard = |index: usize| {
             RwLock::new(Shard {
-                places: HashMap::default(),
-                entries: Vec::new(),
-                free: Vec::new(),
+                slots: empty(4),
+                length: 0,
+                limit: size / count + usize::from(index < size % count),
                 hand: 0,
                 broom: 0,
-                limit: size / count + usize::from(index < size % count),
             })
         };
         Self {
             shards: (0..count).map(shard).collect(),
+            hasher: RandomState::new(),
         }
     }
 
     /// The value of a key, if it has not ended.
     pub fn find(&self, key: &Key, now: Timestamp) -> Option<V> {
         let shard = read(self.shard(key));
-        let entry = &shard.entries[*shard.places.get(key)?];
+        let place = shard.find(key, self.hash(key)).ok()?;
+        let entry = shard.slots[place].0.as_ref()?;
         if now >= entry.until {
             return None;
         }
@@ -92,7 +96,7 @@ impl<V: Clone> Memory<V> {
         if !entry.used.load(Ordering::Relaxed) {
             entry.used.store(true, Ordering::Relaxed);
         }
-        entry.value.clone()
+        Some(entry.value.clone())
     }
 
     /// Keeps a value until its end, in place of one of the same key, or of another one where the
@@ -100,9 +104,10 @@ impl<V: Clone> Memory<V> {
     pub fn keep(&self, key: Key, value: V, until: Timestamp, now: Timestamp) -> bool {
         let entry = Entry {
             key,
+            hash: self.hash(&key),
+            used: AtomicBool::new(true),
             until,
-            used: AtomicBool::new(false),
-            value: Some(value),
+            value,
         };
         let mut shard = write(self.shard(&key));
         let old = shard.keep(entry, now);
@@ -113,7 +118,11 @@ impl<V: Clone> Memory<V> {
 
     /// Forgets a value.
     pub fn forget(&self, key: &Key) {
-        let forgotten = write(self.shard(key)).forget(key);
+        let hash = self.hash(key);
+        let mut shard = write(self.shard(key));
+        let place = shard.find(key, hash).ok();
+        let forgotten = place.and_then(|place| shard.remove(place));
+        drop(shard);
         drop(forgotten);
     }
 
@@ -121,10 +130,10 @@ impl<V: Clone> Memory<V> {
     pub fn tidy(&self, now: Timestamp) -> usize {
         let tidy = |shard: &RwLock<Shard<V>>| {
             let mut shard = write(shard);
-            for place in 0..shard.entries.len() {
+            for place in 0..shard.slots.len() {
                 shard.sweep(place, now);
             }
-            shard.places.len()
+            shard.length
         };
         self.shards.iter().map(tidy).sum()
     }
@@ -132,62 +141,119 @@ impl<V: Clone> Memory<V> {
     fn shard(&self, key: &Key) -> &RwLock<Shard<V>> {
         &self.shards[usize::from(key[31]) & (self.shards.len() - 1)]
     }
+
+    /// Of a key's hash what tells slots apart. Tokens are chosen by others, hashes are not.
+    fn hash(&self, key: &Key) -> u32 {
+        self.hasher.hash_one(key) as u32
+    }
 }
 
 impl<V> Shard<V> {
-    /// Puts an entry in its place; gives back what stood there.
-    fn keep(&mut self, entry: Entry<V>, now: Timestamp) -> Option<Entry<V>> {
-        if let Some(&place) = self.places.get(&entry.key) {
-            return Some(std::mem::replace(&mut self.entries[place], entry));
-        }
-        for _ in 0..SWEPT.min(self.entries.len()) {
-            self.sweep(self.broom, now);
-            self.broom = self.after(self.broom);
-        }
-        if let Some(place) = self.free.pop() {
-            self.places.insert(entry.key, place);
-            self.entries[place] = entry;
-            return None;
-        }
-        if self.entries.len() < self.limit {
-            self.places.insert(entry.key, self.entries.len());
-            self.entries.push(entry);
-            return None;
-        }
-        // No place is free, so each holds a value, and after one round none of them counts as used.
-        let place = loop {
-            let place = self.hand;
-            self.hand = self.after(place);
-            let old = &mut self.entries[place];
-            if now >= old.until || !std::mem::take(old.used.get_mut()) {
-                break place;
+    /// The slot of a key, or the free one where it would stand.
+    fn find(&self, key: &Key, hash: u32) -> Result<usize, usize> {
+        let mut place = self.home(hash);
+        loop {
+            match &self.slots[place].0 {
+                None => return Err(place),
+                Some(entry) if entry.hash == hash && entry.key == *key => return Ok(place),
+                Some(_) => place = self.after(place),
             }
-        };
-        self.places.remove(&self.entries[place].key);
-        self.places.insert(entry.key, place);
-        Some(std::mem::replace(&mut self.entries[place], entry))
-    }
-
-    /// The next place, round and round.
-    fn after(&self, place: usize) -> usize {
-        let next = place + 1;
-        if next < self.entries.len() { next } else { 0 }
-    }
-
-    /// Frees a place whose value has ended.
-    fn sweep(&mut self, place: usize, now: Timestamp) {
-        let entry = &self.entries[place];
-        if entry.value.is_some() && now >= entry.until {
-            let key = entry.key;
-            self.forget(&key);
         }
     }
 
-    fn forget(&mut self, key: &Key) -> Option<V> {
-        let place = self.places.remove(key)?;
-        self.free.push(place);
-        self.entries[place].value.take()
+    /// Puts an entry in its place; gives back the one that had to go.
+    fn keep(&mut self, entry: Entry<V>, now: Timestamp) -> Option<Entry<V>> {
+        if let Ok(place) = self.find(&entry.key, entry.hash) {
+            return self.slots[place].0.replace(entry);
+        }
+        for _ in 0..SWEPT {
+            self.broom = self.after(self.broom);
+            self.sweep(self.broom, now);
+        }
+        let old = if self.length >= self.limit {
+            self.evict(now)
+        } else {
+            None
+        };
+        if (self.length + 1) * 4 > self.slots.len() * 3 {
+            self.grow();
+        }
+        self.put(entry);
+        old
     }
+
+    /// Takes out what has ended or was not used since the hand last passed.
+    fn evict(&mut self, now: Timestamp) -> Option<Entry<V>> {
+        // In the first round each that is used loses its mark, so the second finds one.
+        for _ in 0..=2 * self.slots.len() {
+            self.hand = self.after(self.hand);
+            if let Some(entry) = &mut self.slots[self.hand].0
+                && (now >= entry.until || !std::mem::take(entry.used.get_mut()))
+            {
+                return self.remove(self.hand);
+            }
+        }
+        None
+    }
+
+    /// Makes room for twice as many.
+    fn grow(&mut self) {
+        let slots = empty(2 * self.slots.len());
+        let old = std::mem::replace(&mut self.slots, slots);
+        self.length = 0;
+        for Slot(entry) in old {
+            entry.into_iter().for_each(|entry| self.put(entry));
+        }
+    }
+
+    /// Puts in an entry whose key is not there.
+    fn put(&mut self, entry: Entry<V>) {
+        let mut place = self.home(entry.hash);
+        while self.slots[place].0.is_some() {
+            place = self.after(place);
+        }
+        self.slots[place].0 = Some(entry);
+        self.length += 1;
+    }
+
+    /// Frees a slot, and moves up what stands behind only because it was taken.
+    fn remove(&mut self, place: usize) -> Option<Entry<V>> {
+        let removed = self.slots[place].0.take()?;
+        self.length -= 1;
+        let mask = self.slots.len() - 1;
+        let (mut free, mut next) = (place, self.after(place));
+        while let Some(entry) = &self.slots[next].0 {
+            let distance = next.wrapping_sub(self.home(entry.hash)) & mask;
+            if distance >= next.wrapping_sub(free) & mask {
+                self.slots.swap(free, next);
+                free = next;
+            }
+            next = self.after(next);
+        }
+        Some(removed)
+    }
+
+    /// Frees a slot whose value has ended, and again where what moves up has ended too.
+    fn sweep(&mut self, place: usize, now: Timestamp) {
+        let has_ended = |entry: &Entry<V>| now >= entry.until;
+        while self.slots[place].0.as_ref().is_some_and(has_ended) {
+            drop(self.remove(place));
+        }
+    }
+
+    /// Where a key of this hash would stand if the table were empty.
+    fn home(&self, hash: u32) -> usize {
+        hash as usize & (self.slots.len() - 1)
+    }
+
+    /// The next slot, round and round.
+    fn after(&self, place: usize) -> usize {
+        (place + 1) & (self.slots.len() - 1)
+    }
+}
+
+fn empty<V>(count: usize) -> Box<[Slot<V>]> {
+    (0..count).map(|_| Slot(None)).collect()
 }
 
 fn read<V>(shard: &RwLock<Shard<V>>) -> RwLockReadGuard<'_, Shard<V>> {

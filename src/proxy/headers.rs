@@ -182,8 +182,8 @@ fn set_upstream_fields(
         fields.insert(header::HOST, host);
     }
     if let Some(caller) = permit.caller() {
-        for (name, value) in &caller.identity.fields {
-            fields.insert(name, value.clone());
+        for (name, value) in caller.identity.fields() {
+            fields.insert(name, value);
         }
         if api.config.forward_access_token
             && let Some(token) = &caller.verified.token

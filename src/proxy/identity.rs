@@ -10,15 +10,16 @@ use uuid::Uuid;
 use super::{authenticate::Method, strategy::Strategy};
 use crate::model::{application::Application, claims::Facts};
 
-/// Headers that the gateway alone sets; `claim_headers` come on top.
+/// Headers that the gateway alone sets; `claim_headers` come on top. Without an application the
+/// first three are missing.
 pub const IDENTITY: [HeaderName; 7] = [
     HeaderName::from_static("x-application-id"),
     HeaderName::from_static("x-application-name"),
-    HeaderName::from_static("x-auth-method"),
+    HeaderName::from_static("x-developer-id"),
+    HeaderName::from_static("x-credential-identifier"),
     HeaderName::from_static("x-auth-strategy"),
     HeaderName::from_static("x-authenticated-scope"),
-    HeaderName::from_static("x-credential-identifier"),
-    HeaderName::from_static("x-developer-id"),
+    HeaderName::from_static("x-auth-method"),
 ];
 
 /// What a header value cannot carry as it stands. `%` is encoded too, so that decoding gives the
@@ -29,8 +30,10 @@ const VALUE: &AsciiSet = &CONTROLS.add(b'%');
 #[derive(Debug)]
 pub struct Identity {
     application: Option<Arc<Application>>,
-    /// The headers themselves.
-    pub fields: Vec<(HeaderName, HeaderValue)>,
+    /// Of the last so many of [`IDENTITY`]; parts of one buffer.
+    values: Vec<HeaderValue>,
+    /// Of `claim_headers`.
+    claims: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Identity {
@@ -41,47 +44,42 @@ impl Identity {
         facts: &Facts,
         application: Option<&Arc<Application>>,
     ) -> Self {
-        let [
-            id,
-            name,
-            auth_method,
-            auth_strategy,
-            scope,
-            credential,
-            developer,
-        ] = IDENTITY;
-        let mut fields = Vec::with_capacity(7 + facts.header_claims.len());
-        fields.push((auth_method, HeaderValue::from_static(method.name())));
-        // One buffer for all: values are parts of it.
         let mut buffer = BytesMut::with_capacity(256);
-        let mut set = |name, text: &str| {
+        let mut value = |text: &str| {
             write(&mut buffer, text);
-            let value = HeaderValue::from_maybe_shared(buffer.split().freeze());
-            fields.extend(value.ok().map(|value| (name, value)));
+            // Always legal, by what was written.
+            HeaderValue::from_maybe_shared(buffer.split().freeze())
+                .unwrap_or(HeaderValue::from_static(""))
         };
+        let mut values = Vec::with_capacity(IDENTITY.len());
         if let Some(application) = application {
             let mut digits = Uuid::encode_buffer();
-            set(id, application.id.hyphenated().encode_lower(&mut digits));
-            set(name, &application.name);
-            set(developer, &application.developer);
+            values.push(value(application.id.hyphenated().encode_lower(&mut digits)));
+            values.push(value(&application.name));
+            values.push(value(&application.developer));
         }
-        set(credential, facts.client_id.as_str());
-        set(auth_strategy, &strategy.config.name);
-        set(scope, facts.scopes.as_str());
-        for ((name, _), claim) in strategy
-            .config
-            .claim_headers
-            .iter()
+        values.push(value(facts.client_id.as_str()));
+        values.push(value(&strategy.config.name));
+        values.push(value(facts.scopes.as_str()));
+        values.push(HeaderValue::from_static(method.name()));
+        let names = strategy.config.claim_headers.iter();
+        let claims = names
             .zip(&facts.header_claims)
-        {
-            if let Some(claim) = claim {
-                set(name.clone(), claim);
-            }
-        }
+            .filter_map(|((name, _), claim)| Some((name.clone(), value(claim.as_ref()?))))
+            .collect();
         Self {
             application: application.cloned(),
-            fields,
+            values,
+            claims,
         }
+    }
+
+    /// The headers themselves.
+    pub fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let missing = IDENTITY.len() - self.values.len();
+        let names = IDENTITY.into_iter().skip(missing);
+        let values = self.values.iter().cloned();
+        names.zip(values).chain(self.claims.iter().cloned())
     }
 
     /// Whether these were made for this very state of the application.
