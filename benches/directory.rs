@@ -17,13 +17,13 @@
     reason = "a bench that cannot be set up has nothing to measure"
 )]
 
-use std::{env, fmt::Write, fs, hint::black_box, sync::Arc, time::Duration};
+mod applications;
 
+use std::{env, fs, hint::black_box, time::Duration};
+
+use applications::{known, text};
 use criterion::{BatchSize, Criterion};
-use dcr_gateway::directory::{
-    Directory, Entry,
-    file::{self, Known},
-};
+use dcr_gateway::directory::{Directory, Entry, file};
 
 /// What is measured.
 const SIZES: &[usize] = &[20_000, 200_000];
@@ -85,27 +85,4 @@ fn replace(criterion: &mut Criterion, entries: &[Entry]) {
             BatchSize::PerIteration,
         );
     });
-}
-
-fn known() -> Known {
-    let strategy: Arc<str> = "partners".into();
-    let apis = ["flights", "hotels"].map(|api| (api.into(), vec![Arc::clone(&strategy)]));
-    Known::new([Arc::clone(&strategy)], apis)
-}
-
-fn text(size: usize) -> String {
-    let mut text = "applications:\n".to_owned();
-    for number in 0..size {
-        // Ids of equal length that share neither start nor order.
-        let scattered = number.wrapping_mul(2_654_435_761) & 0xffff_ffff;
-        writeln!(
-            text,
-            "  - name: Application {number}\n    developer: developer-{}@example.com\n    \
-             auth_strategy: partners\n    client_id: {scattered:08x}-5c1e-4f6a-9d2b-{number:012x}\n    \
-             status: active\n    registrations:\n      flights: approved\n      hotels: pending",
-            number % 5000,
-        )
-        .unwrap();
-    }
-    text
 }
