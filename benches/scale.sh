@@ -8,8 +8,8 @@
 #   benches/scale.sh registry          a registry in SQLite of 1,000,000 applications: start, memory,
 #                                      one change, a caller beside 10,000 changes at once
 #   benches/scale.sh tokens            1,000,000 new tokens through a memory of 100,000
-#   PROFILE=dev ROUNDS=1 SIZES=1000 APPLICATIONS=2000 CHANGES=100 SECONDS_EACH=2 RATIO=100 TOKENS=30000 \
-#       CACHE=10000 benches/scale.sh   does the script work?
+#   PROFILE=dev ROUNDS=1 SIZES=1000 APPLICATIONS=2000 CHANGES=100 SECONDS_EACH=2 TOKENS=50000 CACHE=20000 \
+#       MOST_BYTES=10000 MOST_CHANGE=1000 RATIO=100 benches/scale.sh   does the script work?
 #
 # Of registry and tokens it ends with 0 only where every bound holds. ROUNDS starts and ROUNDS edits
 # are measured of each size; GATEWAY_CORE and OTHERS_CORE choose the cores; PORT is the first of six
@@ -31,9 +31,9 @@ OTHERS_CORE=${OTHERS_CORE:-1}
 PORT=${PORT:-18200}
 
 # The bounds of a registry: bytes of an application beyond its names, and milliseconds.
-MOST_BYTES=300
-MOST_START=5000
-MOST_CHANGE=10
+MOST_BYTES=${MOST_BYTES:-300}
+MOST_START=${MOST_START:-5000}
+MOST_CHANGE=${MOST_CHANGE:-10}
 
 gateway=127.0.0.1:$PORT
 admin=127.0.0.1:$((PORT + 1))
@@ -269,7 +269,7 @@ threads: 1
 grace_period: 1s
 log: { level: warn, access: off }
 identity_providers:
-  - { name: idp, issuer: "http://127.0.0.1/issuer", discovery_url: "http://$idp/metadata" }
+  - { name: idp, issuer: "http://127.0.0.1", discovery_url: "http://$idp/metadata" }
 auth_strategies:
   - name: partners
     identity_provider: idp
