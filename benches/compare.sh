@@ -12,10 +12,9 @@
 # rotation, TWO_CORES where two workers run, PORT the first of fifteen ports.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-. .ci/install.sh
+. benches/common.sh
 . benches/peers.sh
 
-PROFILE=${PROFILE:-release}
 ROUNDS=${ROUNDS:-5}
 SECONDS_EACH=${SECONDS_EACH:-1}
 CONNECTIONS=${CONNECTIONS:-32}
@@ -63,24 +62,6 @@ bounds() {
     esac
 }
 
-work=$(mktemp -d)
-pids=()
-finish() {
-    # The last started ends first: the proxies before what they ask.
-    local index
-    for ((index = ${#pids[@]} - 1; index >= 0; index--)); do
-        kill "${pids[index]}" 2>/dev/null || true
-    done
-    wait "${pids[@]}" 2>/dev/null || true
-    rm -rf "$work"
-}
-trap finish EXIT
-
-die() {
-    echo "compare.sh: $*" >&2
-    exit 1
-}
-
 check_names() {
     local name
     for name in "${cases[@]}"; do
@@ -93,12 +74,10 @@ check_names() {
 
 install() {
     install_cmake
-    have wrk || from_apt wrk || die "install wrk"
-    have curl || from_apt curl || die "install curl"
+    need wrk
+    need curl
     PATH=$PATH:/usr/sbin
-    if wants "${ours[@]}"; then
-        have python3 || from_apt python3 || die "install Python 3"
-    fi
+    ! wants "${ours[@]}" || need python3
     install_peers
     local name left=()
     for name in "${cases[@]}"; do
@@ -110,36 +89,12 @@ install() {
     cases=("${left[@]}")
 }
 
-build() {
+build_wanted() {
     local what=(--example bare --example fixed)
     ! wants "${ours[@]}" "${peers[@]}" || what+=(--example tokens)
     ! wants "${ours[@]}" || what+=(--bin dcr-gateway --example idp)
-    cargo build --quiet --locked --profile "$PROFILE" "${what[@]}"
-    binaries=${CARGO_TARGET_DIR:-target}/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")
+    build "${what[@]}"
 }
-
-# start CORES LOG COMMAND...: leaves the process id in $started.
-start() {
-    local cores=$1 log=$work/$2
-    shift 2
-    # Appending, so that a log may be emptied.
-    taskset -c "$cores" "$@" >>"$log" 2>&1 &
-    started=$!
-    pids+=("$started")
-}
-
-# wait_for URL LOG: until anything answers there.
-wait_for() {
-    for _ in $(seq 500); do
-        curl -s -o "$work/last" "$1" && return
-        sleep 0.02
-    done
-    cat "$work/$2" >&2
-    die "nothing answers at $1"
-}
-
-# member NAME: the value of a JSON object's member on standard input.
-member() { python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
 
 mint() {
     mkdir "$work/tokens"
@@ -210,14 +165,14 @@ YAML
         done
     } >"$dir/applications.yaml"
     start "$3" "$1.log" "$binaries/dcr-gateway" serve --config "$dir/gateway.yaml"
-    wait_for "http://$2/" "$1.log"
+    wait_for "$1.log" curl -s "http://$2/"
 }
 
 start_gateways() {
     start "$LOAD_CORE" issuer.log python3 -m http.server --bind "${issuer%:*}" --directory "$work/tokens" "${issuer##*:}"
-    wait_for "http://$issuer/metadata.json" issuer.log
+    wait_for issuer.log curl -s "http://$issuer/metadata.json"
     start "$LOAD_CORE" idp.log "$binaries/examples/idp" "$idp"
-    wait_for "http://$idp/.well-known/openid-configuration" idp.log
+    wait_for idp.log curl -s "http://$idp/.well-known/openid-configuration"
     register
     start_gateway gateway "$gateway" "$PROXY_CORE" 1 off
     gateway_pid=$started
@@ -233,7 +188,7 @@ start_gateways() {
     fi
 }
 
-write_scripts() {
+write_rotation() {
     # The tokens of a file, one after the other.
     cat >"$work/rotate.lua" <<'LUA'
 local requests, last = {}, 0
@@ -245,15 +200,6 @@ end
 function request()
     last = last % #requests + 1
     return requests[last]
-end
-LUA
-    # Random pauses of so many milliseconds in the mean, so that the connections do not march in step.
-    cat >"$work/pace.lua" <<'LUA'
-local mean
-function init(arguments) mean = tonumber(arguments[1]); math.randomseed(os.time()) end
-function delay() return math.floor(2 * mean * math.random() + math.random()) end
-function done(summary, latency)
-    io.write(string.format("figures %.0f %d\n", summary.requests / summary.duration * 1e6, latency:percentile(99)))
 end
 LUA
 }
@@ -366,12 +312,11 @@ play() {
     fi
 }
 
-# pace CASE: a second at the pace of $mean; leaves $rate, requests a second, and $p99 in microseconds.
-pace() {
+# paced CASE: a second at the pace of $pause; leaves $rate, requests a second, and $p99 in microseconds.
+paced() {
     aim "$1"
-    taskset -c "$LOAD_CORE" wrk -t 1 -c 64 -d 1s -s "$work/pace.lua" "${header[@]}" "http://$address$path" -- "$mean" \
-        >"$work/wrk" || die "wrk: $(cat "$work/wrk")"
-    read -r _ rate p99 < <(grep ^figures "$work/wrk") || die "wrk tells no figures: $(cat "$work/wrk")"
+    pace "$LOAD_CORE" 64 "$pause" "${header[@]}" "http://$address$path" >"$work/paced"
+    read -r _ p99 _ _ rate <"$work/paced"
 }
 
 # What the gateway adds to bare's 99th percentile where half of bare's peak comes in. Seconds of both
@@ -383,18 +328,18 @@ play_p99() {
     done >"$work/peak"
     peak=$(median <"$work/peak")
     half=$((peak / 2))
-    # A connection's turn is its pause, the answer, and what timers of a millisecond add.
-    mean=$(awk -v half=$half 'BEGIN { print 64e3 / half }')
+    # A connection's turn is its pause, half of $pause in the mean, the answer, and what timers of a millisecond add.
+    pause=$(awk -v half=$half 'BEGIN { print 128e3 / half }')
     for _ in 1 2 3; do
-        pace bare
-        mean=$(awk -v mean="$mean" -v half=$half -v rate="$rate" \
-            'BEGIN { mean += 64e3 / half - 64e3 / rate; print (mean > 0 ? mean : 0) }')
+        paced bare
+        pause=$(awk -v pause="$pause" -v half=$half -v rate="$rate" \
+            'BEGIN { pause += 128e3 / half - 128e3 / rate; print (pause > 0 ? pause : 0) }')
     done
     for _ in $(seq $((2 * ROUNDS + 1))); do
-        pace bare
+        paced bare
         base=$p99
         echo "$rate" >>"$work/rates"
-        pace bearer
+        paced bearer
         echo "$((p99 - base))" >>"$work/added"
         echo "$p99" >>"$work/p99.cost"
         echo "p99: bare $base us, bearer $p99 us at $rate requests/s" >&2
@@ -416,10 +361,6 @@ check_caches() {
     if wants first && [ "$(cached first hits)" -gt $(($(cached first misses) / 100)) ]; then
         die "first: $(cached first hits) tokens were remembered"
     fi
-}
-
-median() {
-    sort -n | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'
 }
 
 # figure CASE UNIT: the median of the rounds' own figures; fails where something is not measured.
@@ -478,13 +419,13 @@ tell() {
 
 check_names
 install
-build
-write_scripts
+build_wanted
+write_rotation
 start "$LOAD_CORE" upstream.log "$binaries/examples/fixed" "$upstream"
-wait_for "http://$upstream/" upstream.log
+wait_for upstream.log curl -s "http://$upstream/"
 start "$PROXY_CORE" bare.log "$binaries/examples/bare" "$bare" "$upstream"
 bare_pid=$started
-wait_for "http://$bare/" bare.log
+wait_for bare.log curl -s "http://$bare/"
 ! wants "${ours[@]}" "${peers[@]}" || mint
 ! wants "${ours[@]}" || start_gateways
 ! wants nginx || start_nginx

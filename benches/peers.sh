@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154
 # For compare.sh to source: other makers' proxies, each a plain one and, where it can, one that checks
 # tokens. Every one has one worker, keeps connections on both sides, writes no access log, and is
 # otherwise as it comes.
@@ -56,7 +57,7 @@ CONF
     debian nginx
     start "$PROXY_CORE" nginx.log "${command[@]}" -p "$work/nginx" -e stderr -c "$work/nginx.conf"
     nginx_pid=$started
-    wait_for "http://$nginx/" nginx.log
+    wait_for nginx.log curl -s "http://$nginx/"
 }
 
 start_haproxy() {
@@ -91,7 +92,7 @@ CONF
     debian haproxy
     start "$PROXY_CORE" haproxy.log "${command[@]}" -db -f "$work/haproxy.cfg"
     haproxy_pid=$started
-    wait_for "http://$haproxy/" haproxy.log
+    wait_for haproxy.log curl -s "http://$haproxy/"
 }
 
 # envoy_listener NAME ADDRESS FILTERS
@@ -147,5 +148,5 @@ YAML
     start "$PROXY_CORE" envoy.log "$envoy_program" -c "$work/envoy.yaml" --concurrency 1 --disable-hot-restart \
         --log-level warn
     envoy_pid=$started
-    wait_for "http://$envoy/" envoy.log
+    wait_for envoy.log curl -s "http://$envoy/"
 }

@@ -218,7 +218,7 @@ def check():
                 raise Wrong(f"{one['id']} at {address}: {status} {answer!r}")
 
     # The last round's: those before were tried in theirs.
-    together(passes, made[-int(os.environ["NEW"]) :])
+    together(passes, made[-int(os.environ["APPLICATIONS"]) :])
     print(f"{lag * 1000:.0f}")
 
 

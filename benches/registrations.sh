@@ -13,8 +13,8 @@
 # request of a connection; PORT is the first of six ports.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. benches/common.sh
 
-PROFILE=${PROFILE:-release}
 APPLICATIONS=${APPLICATIONS:-1000}
 CLIENTS=${CLIENTS:-50}
 ROUNDS=${ROUNDS:-5}
@@ -26,36 +26,15 @@ GATEWAY_CORE=${GATEWAY_CORE:-0}
 OTHERS_CORE=${OTHERS_CORE:-1}
 PORT=${PORT:-18300}
 
-gateways=(127.0.0.1:$PORT 127.0.0.1:$((PORT + 1)))
-admins=(127.0.0.1:$((PORT + 2)) 127.0.0.1:$((PORT + 3)))
+gateways=("127.0.0.1:$PORT" "127.0.0.1:$((PORT + 1))")
+admins=("127.0.0.1:$((PORT + 2))" "127.0.0.1:$((PORT + 3))")
 idp=127.0.0.1:$((PORT + 4))
 upstream=127.0.0.1:$((PORT + 5))
 
-work=$(mktemp -d)
-pids=()
-# The last started ends first: the gateways before what they ask.
-finish() {
-    local index
-    for ((index = ${#pids[@]} - 1; index >= 0; index--)); do
-        # PostgreSQL takes it for a stop without waiting for its clients.
-        kill -INT "${pids[index]}" 2>/dev/null || true
-        kill "${pids[index]}" 2>/dev/null || true
-    done
-    wait "${pids[@]}" 2>/dev/null || true
-    rm -rf "$work"
-}
-trap finish EXIT
-
-die() {
-    echo "registrations.sh: $*" >&2
-    exit 1
-}
-
 install() {
-    . .ci/install.sh
     install_cmake
-    have wrk || from_apt wrk || die "install wrk"
-    have python3 || from_apt python3 || die "install Python 3"
+    need wrk
+    need python3
     local place
     for place in "" target/tools/postgresql; do
         [ -x "$place/usr/lib/postgresql/15/bin/initdb" ] && break
@@ -70,31 +49,6 @@ install() {
     # PostgreSQL refuses to run as root; this is Debian's `nobody`.
     [ "$(id -u)" -ne 0 ] || postgresql+=(setpriv --reuid=65534 --regid=65534 --clear-groups)
     programs=$place/usr/lib/postgresql/15/bin
-}
-
-build() {
-    cargo build --quiet --locked --profile "$PROFILE" --bin dcr-gateway --example fixed --example idp
-    binaries=${CARGO_TARGET_DIR:-target}/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")
-}
-
-# start CORE LOG COMMAND...
-start() {
-    local core=$1 log=$work/$2
-    shift 2
-    taskset -c "$core" "$@" >"$log" 2>&1 &
-    pids+=("$!")
-}
-
-# wait_for LOG COMMAND...: until the command succeeds.
-wait_for() {
-    local log=$work/$1
-    shift
-    for _ in $(seq 1000); do
-        "$@" >"$work/last" 2>&1 && return
-        sleep 0.02
-    done
-    tail -n 20 "$log" "$work/last" >&2
-    die "$* does not succeed in 20 s"
 }
 
 start_postgresql() {
@@ -112,8 +66,6 @@ start_postgresql() {
     wait_for postgresql.log grep -q ready "$dir/data/postmaster.pid"
     export DATABASE_URL="postgres:///postgres?user=postgres&host=$dir"
 }
-
-key() { head -c 32 /dev/urandom | base64 -w0; }
 
 # start_gateway NUMBER CORE
 start_gateway() {
@@ -135,11 +87,6 @@ registry: { postgres: { env: DATABASE_URL }, keys: [{ file: secrets/registry }] 
 YAML
     start "$2" "gateway-$1.log" "$binaries/dcr-gateway" serve --config "$work/gateway-$1.yaml"
     wait_for "gateway-$1.log" curl -s "http://${admins[$1]}/livez"
-}
-
-# member NAME: the string value of a JSON object's first member on standard input.
-member() {
-    python3 -c 'import json, sys; print(json.loads(sys.stdin.read() or "{}").get(sys.argv[1], ""))' "$1"
 }
 
 # operate PATH BODY: makes something at the first gateway; its answer.
@@ -176,47 +123,30 @@ prepare() {
     wait_for gateway-0.log curl -sf "http://${gateways[0]}/flights" -H "Authorization: Bearer $token"
 }
 
-# Random pauses, so that the connections do not march in step.
-write_pace() {
-    cat >"$work/pace.lua" <<'LUA'
-local pause
-function init(arguments) pause = tonumber(arguments[1]); math.randomseed(os.time()) end
-function delay() return math.random(0, pause) end
-function done(summary, latency)
-    local e = summary.errors
-    io.write(string.format("figures %d %d %d %d\n", latency:percentile(50), latency:percentile(99),
-        summary.requests, e.connect + e.read + e.write + e.status + e.timeout))
-end
-LUA
-}
-
 # call SECONDS FILE: the caller, a line of figures for each second, for so long or until FILE.enough is
 # there. What a shared machine takes away for a moment spoils the seconds that it fell in and no other.
 call() {
     local second
     for ((second = 0; second < $1; second++)); do
-        taskset -c "$GATEWAY_CORE" wrk -t 1 -c "$CONNECTIONS" -d 1s -s "$work/pace.lua" \
-            -H "Authorization: Bearer $token" "http://${gateways[0]}/flights" -- "$PAUSE" >"$work/told" ||
-            die "wrk: $(cat "$work/told")"
+        pace "$GATEWAY_CORE" "$CONNECTIONS" "$PAUSE" -H "Authorization: Bearer $token" \
+            "http://${gateways[0]}/flights" >"$work/second"
         # The second in which the creation ended is of neither kind.
         [ ! -e "$2.enough" ] || break
-        grep ^figures "$work/told" >>"$2" || die "wrk tells no figures: $(cat "$work/told")"
+        cat "$work/second" >>"$2"
     done
 }
 
 # figures FILE: leaves $p50 and $p99 in microseconds, the medians of the seconds'.
 figures() {
-    local failed
-    failed=$(awk '{ failed += $5 } END { print failed + 0 }' "$1")
-    [ "$failed" = 0 ] || die "$failed of the caller's requests failed"
-    p50=$(median <(cut -d ' ' -f 2 "$1"))
-    p99=$(median <(cut -d ' ' -f 3 "$1"))
+    none_failed "$1"
+    p50=$(column "$1" 1)
+    p99=$(column "$1" 2)
 }
 
 # clients COMMAND: what registrations.py says.
 clients() {
     WORK=$work ADMINS="${admins[*]}" GATEWAYS="${gateways[*]}" IDP=$idp CLIENTS=$CLIENTS APPLICATIONS=$APPLICATIONS \
-        NEW=$APPLICATIONS STRATEGY=$strategy API=flights ROUND=$round \
+        STRATEGY=$strategy API=flights ROUND=$round \
         taskset -c "$OTHERS_CORE" python3 benches/registrations.py "$1"
 }
 
@@ -241,17 +171,12 @@ play() {
         "$(tail -n 1 "$work/ratio")" "$took" "$usual, $slow" "$waits" "$lag"
 }
 
-median() {
-    sort -n "$1" | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'
-}
-
 install
-build
+build --bin dcr-gateway --example fixed --example idp
 mkdir "$work/secrets"
 for name in admin registry session; do
     key >"$work/secrets/$name"
 done
-write_pace
 start_postgresql
 start "$GATEWAY_CORE" upstream.log "$binaries/examples/fixed" "$upstream"
 wait_for upstream.log curl -s "http://$upstream/"
@@ -267,6 +192,6 @@ printf '%5s %12s %12s %12s %12s %8s %10s %14s %8s %8s\n' round 'p50 before' 'p50
 for round in $(seq "$ROUNDS"); do
     play
 done
-ratio=$(median "$work/ratio")
+ratio=$(median <"$work/ratio")
 echo "none lost, none double, every one passes both gateways; p99 during is $ratio x before (median, bound $RATIO)"
 awk -v ratio="$ratio" -v bound="$RATIO" 'BEGIN { exit ratio > bound }' || die "the bound is broken"

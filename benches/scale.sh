@@ -8,16 +8,16 @@
 #   benches/scale.sh registry          a registry in SQLite of 1,000,000 applications: start, memory,
 #                                      one change, a caller beside 10,000 changes at once
 #   benches/scale.sh tokens            1,000,000 new tokens through a memory of 100,000
-#   PROFILE=dev ROUNDS=1 SIZES=1000 APPLICATIONS=2000 CHANGES=100 SECONDS_EACH=2 RATIO=100 TOKENS=30000 \
-#       CACHE=10000 benches/scale.sh   does the script work?
+#   PROFILE=dev ROUNDS=1 SIZES=1000 APPLICATIONS=2000 CHANGES=100 SECONDS_EACH=2 TOKENS=50000 CACHE=20000 \
+#       MOST_BYTES=10000 MOST_CHANGE=1000 RATIO=100 benches/scale.sh   does the script work?
 #
 # Of registry and tokens it ends with 0 only where every bound holds. ROUNDS starts and ROUNDS edits
 # are measured of each size; GATEWAY_CORE and OTHERS_CORE choose the cores; PORT is the first of six
 # ports.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. benches/common.sh
 
-PROFILE=${PROFILE:-release}
 ROUNDS=${ROUNDS:-5}
 SIZES=${SIZES:-1000 20000 200000}
 APPLICATIONS=${APPLICATIONS:-1000000}
@@ -31,9 +31,9 @@ OTHERS_CORE=${OTHERS_CORE:-1}
 PORT=${PORT:-18200}
 
 # The bounds of a registry: bytes of an application beyond its names, and milliseconds.
-MOST_BYTES=300
-MOST_START=5000
-MOST_CHANGE=10
+MOST_BYTES=${MOST_BYTES:-300}
+MOST_START=${MOST_START:-5000}
+MOST_CHANGE=${MOST_CHANGE:-10}
 
 gateway=127.0.0.1:$PORT
 admin=127.0.0.1:$((PORT + 1))
@@ -46,60 +46,8 @@ bare=127.0.0.1:$((PORT + 5))
 parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=(file registry tokens)
 
-work=$(mktemp -d)
 # Edits are written outside the watched directory, so that writing starts no pause of the watch.
 mkdir "$work/edit"
-pid=
-others=()
-stop() {
-    [ -n "$pid" ] || return 0
-    kill "$pid" 2>/dev/null || true
-    wait "$pid" 2>/dev/null || true
-    pid=
-}
-stop_others() {
-    [ ${#others[@]} -gt 0 ] || return 0
-    kill "${others[@]}" 2>/dev/null || true
-    wait "${others[@]}" 2>/dev/null || true
-    others=()
-}
-finish() {
-    stop
-    stop_others
-    rm -rf "$work"
-}
-trap finish EXIT
-
-die() {
-    echo "scale.sh: $*" >&2
-    exit 1
-}
-
-build() {
-    cargo build --quiet --locked --profile "$PROFILE" --bin dcr-gateway --example bare --example fixed --example idp
-    binaries=${CARGO_TARGET_DIR:-target}/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")
-    program=$binaries/dcr-gateway
-}
-
-# serve CORE LOG COMMAND...: runs one of the others.
-serve() {
-    local core=$1 log=$work/$2
-    shift 2
-    taskset -c "$core" "$@" >"$log" 2>&1 &
-    others+=("$!")
-}
-
-# wait_for LOG COMMAND...: until the command succeeds.
-wait_for() {
-    local log=$work/$1
-    shift
-    for _ in $(seq 1000); do
-        "$@" >"$work/last" 2>&1 && return
-        sleep 0.02
-    done
-    tail -n 20 "$log" "$work/last" >&2
-    die "$* does not succeed in 20 s"
-}
 
 # configure_file: for a list of applications in a file.
 configure_file() {
@@ -147,18 +95,26 @@ until_live() {
     done
 }
 
-# start: runs the gateway, leaving $pid, and adds the milliseconds to its first answer to a list.
-start() {
-    local before
+# begin CORES COMMAND...: runs the gateway, leaving $pid, until the command succeeds; leaves the
+# milliseconds that it took in $took.
+begin() {
+    local cores=$1 before
+    shift
+    : >"$work/log"
     before=$(now)
-    "$program" serve --config "$work/gateway.yaml" >"$work/log" 2>&1 &
-    pid=$!
-    # The address is bound before the applications are read, and served after that.
-    until curl -s -o "$work/last" "http://$gateway/flights"; do
+    start "$cores" log "$binaries/dcr-gateway" serve --config "$work/gateway.yaml"
+    pid=$started
+    until "$@"; do
         kill -0 "$pid" 2>/dev/null || die "the gateway does not run: $(cat "$work/log")"
+        [ $(($(now) - before)) -lt 120000000000 ] || die "not within two minutes: $*: $(cat "$work/last")"
         sleep 0.005
     done
-    echo $((($(now) - before) / 1000000)) >>"$work/start.$1"
+    took=$((($(now) - before) / 1000000))
+}
+
+# answered STATUS: whether the caller is, with $token.
+answered() {
+    [ "$(curl -s -o "$work/last" -w '%{http_code}' "http://$gateway/flights" -H "Authorization: Bearer $token")" = "$1" ]
 }
 
 # edit COUNT: renames a file with so many applications over the one in use, and adds the
@@ -176,10 +132,6 @@ memory() {
     awk -v name="$1:" '$1 == name { printf "%.0f", $2 / 1024 }' "/proc/$pid/status"
 }
 
-median() {
-    sort -n "$1" | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'
-}
-
 most() {
     sort -n "$1" | tail -n 1
 }
@@ -194,7 +146,9 @@ measure_file() {
         cp "$work/base.yaml" "$work/applications.yaml"
         for _ in $(seq "$ROUNDS"); do
             stop
-            start "$size"
+            # The address is bound before the applications are read, and served after that.
+            begin "$GATEWAY_CORE,$OTHERS_CORE" curl -s -o "$work/last" "http://$gateway/flights"
+            echo "$took" >>"$work/start.$size"
         done
         until_live "$size"
         sleep 1
@@ -206,8 +160,8 @@ measure_file() {
         sleep 1
         printf '%12s %8s %18s %18s %12s %12s %12s\n' "$size" \
             "$(awk -v b="$(stat -c %s "$work/base.yaml")" 'BEGIN { printf "%.1f", b / 1e6 }')" \
-            "$(median "$work/start.$size") ($(most "$work/start.$size"))" \
-            "$(median "$work/edit.$size") ($(most "$work/edit.$size"))" \
+            "$(median <"$work/start.$size") ($(most "$work/start.$size"))" \
+            "$(median <"$work/edit.$size") ($(most "$work/edit.$size"))" \
             "$started" "$(memory VmRSS)" "$(memory VmHWM)"
         stop
     done
@@ -237,59 +191,18 @@ registry: { sqlite: $1, keys: [{ file: key }] }
 YAML
 }
 
-# begin EXPECTED: runs the gateway, leaving $pid, until the caller is answered so; leaves the
-# milliseconds that it took in $took.
-begin() {
-    local before
-    before=$(now)
-    taskset -c "$GATEWAY_CORE" "$program" serve --config "$work/gateway.yaml" >"$work/log" 2>&1 &
-    pid=$!
-    until [ "$(curl -s -o "$work/last" -w '%{http_code}' "http://$gateway/flights" -H "Authorization: Bearer $token")" = "$1" ]; do
-        kill -0 "$pid" 2>/dev/null || die "the gateway does not run: $(cat "$work/log")"
-        [ $(($(now) - before)) -lt 120000000000 ] || die "no answer $1, but: $(cat "$work/last")"
-        sleep 0.005
-    done
-    took=$((($(now) - before) / 1000000))
-}
-
-# member NAME: the string value of a JSON object's first member on standard input.
-member() {
-    python3 -c 'import json, sys; print(json.loads(sys.stdin.read() or "{}").get(sys.argv[1], ""))' "$1"
-}
-
 # rested NAME: KiB as in memory, when what the start needed has been given back.
 rested() {
     sleep 5
     awk -v name="$1:" '$1 == name { print $2 }' "/proc/$pid/status"
 }
 
-# Random pauses, so that the connections do not march in step and leave the core free for most of
-# the time.
-write_pace() {
-    cat >"$work/pace.lua" <<'LUA'
-function init() math.randomseed(os.time()) end
-function delay() return math.random(0, 20) end
-function done(summary, latency)
-    local e = summary.errors
-    io.write(string.format("figures %d %d %d\n", latency:percentile(50), latency:percentile(99),
-        e.connect + e.read + e.write + e.status + e.timeout))
-end
-LUA
-}
-
 # call FILE: the caller, a line of figures for each second.
 call() {
     for _ in $(seq "$SECONDS_EACH"); do
-        taskset -c "$GATEWAY_CORE" wrk -t 1 -c 8 -d 1s -s "$work/pace.lua" -H "Authorization: Bearer $token" \
-            "http://$gateway/flights" >"$work/told" || die "wrk: $(cat "$work/told")"
-        grep ^figures "$work/told" >>"$1" || die "wrk tells no figures: $(cat "$work/told")"
+        pace "$GATEWAY_CORE" 8 20 -H "Authorization: Bearer $token" "http://$gateway/flights" >>"$1"
     done
-    [ "$(awk '{ failed += $4 } END { print failed }' "$1")" = 0 ] || die "some of the caller's requests failed"
-}
-
-# column FILE NUMBER: the median of a column.
-column() {
-    median <(cut -d ' ' -f "$2" "$1")
+    none_failed "$1"
 }
 
 # bound WHAT VALUE MOST UNIT: tells a figure, and remembers one that is too large.
@@ -300,14 +213,13 @@ bound() {
 }
 
 measure_registry() {
-    local name names empty full peak application secret changer
+    local name round names empty full peak application secret changer
     for name in admin key; do
-        head -c 32 /dev/urandom | base64 -w0 >"$work/$name"
+        key >"$work/$name"
     done
-    write_pace
-    serve "$GATEWAY_CORE" upstream.log "$binaries/examples/fixed" "$upstream"
+    start "$GATEWAY_CORE" upstream.log "$binaries/examples/fixed" "$upstream"
     wait_for upstream.log curl -s "http://$upstream/"
-    serve "$OTHERS_CORE" idp.log "$binaries/examples/idp" "$idp"
+    start "$OTHERS_CORE" idp.log "$binaries/examples/idp" "$idp"
     wait_for idp.log curl -sf "http://$idp/.well-known/openid-configuration"
     curl -sf "http://$idp/register" -H 'Content-Type: application/json' -d '{"client_name": "Caller"}' >"$work/client"
     client=$(member client_id <"$work/client")
@@ -316,18 +228,18 @@ measure_registry() {
         -d "client_secret=$secret" | member access_token)
     configure_registry registry.db
     # The gateway makes the database; nobody is known yet.
-    begin 403
+    begin "$GATEWAY_CORE" answered 403
     empty=$(rested VmRSS)
-    stop
+    stop_last
     names=$(python3 benches/scale.py fill "$work/registry.db" "$APPLICATIONS" "$client")
     echo "$APPLICATIONS applications in SQLite ($PROFILE, $(($(stat -c %s "$work/registry.db") / 1000000)) MB," \
         "$((names / APPLICATIONS)) bytes of names each)"
-    for _ in $(seq "$ROUNDS"); do
-        stop
-        begin 200
+    for round in $(seq "$ROUNDS"); do
+        [ "$round" = 1 ] || stop_last
+        begin "$GATEWAY_CORE" answered 200
         echo "$took" >>"$work/starts"
     done
-    bound "start, to the first answer for an application" "$(median "$work/starts")" "$MOST_START" ms
+    bound "start, to the first answer for an application" "$(median <"$work/starts")" "$MOST_START" ms
     full=$(rested VmRSS)
     peak=$(awk '$1 == "VmHWM:" { print int($2 / 1024) }' "/proc/$pid/status")
     bound "memory of an application beyond its names ($((full / 1024)) MiB, peak $peak)" \
@@ -336,19 +248,17 @@ measure_registry() {
         -H "Authorization: Bearer $(cat "$work/admin")" | python3 -c 'import json, sys; print(json.load(sys.stdin)["data"][0]["id"])')
     ADMIN=$admin GATEWAY=$gateway TOKEN=$token ADMIN_TOKEN=$(cat "$work/admin") APPLICATION=$application \
         taskset -c "$OTHERS_CORE" python3 benches/scale.py patch 50 >"$work/patched" || die "$(cat "$work/patched")"
-    bound "one change, to its being live (longest $(most "$work/patched"))" "$(median "$work/patched")" "$MOST_CHANGE" ms
+    bound "one change, to its being live (longest $(most "$work/patched"))" "$(median <"$work/patched")" "$MOST_CHANGE" ms
     call "$work/before"
-    taskset -c "$OTHERS_CORE" python3 benches/scale.py change "$work/registry.db" "$CHANGES" >"$work/changed" 2>&1 &
-    changer=$!
-    others+=("$changer")
+    start "$OTHERS_CORE" changed python3 benches/scale.py change "$work/registry.db" "$CHANGES"
+    changer=$started
     sleep 1
     call "$work/during"
     kill -0 "$changer" 2>/dev/null || die "no changes: $(cat "$work/changed")"
-    bound "p99 beside $CHANGES changes a second ($(column "$work/before" 3), $(column "$work/during" 3) us)" \
-        "$(awk -v b="$(column "$work/before" 3)" -v d="$(column "$work/during" 3)" 'BEGIN { printf "%.2f", d / b }')" \
+    bound "p99 beside $CHANGES changes a second ($(column "$work/before" 2), $(column "$work/during" 2) us)" \
+        "$(awk -v b="$(column "$work/before" 2)" -v d="$(column "$work/during" 2)" 'BEGIN { printf "%.2f", d / b }')" \
         "$RATIO" "x"
     stop
-    stop_others
 }
 
 measure_tokens() {
@@ -359,7 +269,7 @@ threads: 1
 grace_period: 1s
 log: { level: warn, access: off }
 identity_providers:
-  - { name: idp, issuer: "http://127.0.0.1/issuer", discovery_url: "http://$idp/metadata" }
+  - { name: idp, issuer: "http://127.0.0.1", discovery_url: "http://$idp/metadata" }
 auth_strategies:
   - name: partners
     identity_provider: idp
@@ -381,21 +291,21 @@ applications:
     client_id: 0oa6f2c1e9e3c1b4b555
     registrations: { flights: approved }
 YAML
-    serve "$OTHERS_CORE" upstream.log "$binaries/examples/fixed" "$upstream"
+    start "$OTHERS_CORE" upstream.log "$binaries/examples/fixed" "$upstream"
     wait_for upstream.log curl -s "http://$upstream/"
-    serve "$GATEWAY_CORE" bare.log "$binaries/examples/bare" "$bare" "$upstream"
+    start "$GATEWAY_CORE" bare.log "$binaries/examples/bare" "$bare" "$upstream"
     wait_for bare.log curl -s "http://$bare/"
-    token=none begin 401
+    token=none
+    begin "$GATEWAY_CORE" answered 401
     echo "$TOKENS new tokens through a memory of $CACHE ($PROFILE)"
     # The build is not pinned: it may take both cores.
     cargo bench --quiet --locked --profile "$PROFILE" --bench tokens --no-run
     taskset -c "$OTHERS_CORE" cargo bench --quiet --locked --profile "$PROFILE" --bench tokens -- \
         "$idp" "$gateway" "$bare" "$admin" "$pid" "$TOKENS" "$CACHE" || broken=1
     stop
-    stop_others
 }
 
-build
+build --bin dcr-gateway --example bare --example fixed --example idp
 broken=0
 for part in "${parts[@]}"; do
     case $part in

@@ -11,7 +11,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -122,6 +122,15 @@ const ROUND: [&str; 13] = [
     "the binary is replaced",
 ];
 
+/// The session keys: one that stays, and the newest three. A key goes with the third rotation after
+/// its own; callers use no cookie for so long.
+const KEYS: [&str; 4] = [
+    "secrets/session",
+    "secrets/newer-0",
+    "secrets/newer-1",
+    "secrets/newer-2",
+];
+
 /// What a process may hold more at the end than once it was warm. What callers have under way at one
 /// moment or another differs by some connections, each with its buffers.
 const GROWTH: (u64, usize) = (8 * 1024, 32);
@@ -198,6 +207,8 @@ fn report(tally: &Tally, disturbances: usize, time: Duration, warm: Footprint, e
     for ((role, outcome), count) in &counts {
         println!("{count:>9}  {:<10} {outcome}", format!("{role:?}"));
     }
+    let longest = tally.longest();
+    println!("longest answers: {longest:.1?}");
     println!(
         "wrong {}, lost {}, sent again after GOAWAY {}",
         tally.wrong().len(),
@@ -239,6 +250,7 @@ impl Story {
             suspended: Fact::default(),
             halved: Fact::default(),
             idp_down: Fact::default(),
+            rotations: AtomicUsize::new(0),
             over: AtomicBool::new(false),
             tally: Tally::default(),
         });
@@ -329,17 +341,16 @@ impl Story {
             }
             "the session keys are rotated" => {
                 let gateway = &self.field.world.gateway;
-                let byte = u8::try_from(turn % 200).unwrap();
-                gateway.overwrite("secrets/newer", &session_key(byte + 10));
-                let newer = json!([{"file": "secrets/newer"}, {"file": "secrets/session"}]);
-                gateway
-                    .reconfigure(|config| config["session_keys"] = newer)
-                    .await;
-                pass(FAULT).await;
-                let older = json!([{"file": "secrets/session"}, {"file": "secrets/newer"}]);
-                gateway
-                    .reconfigure(|config| config["session_keys"] = older)
-                    .await;
+                let rotation = field.rotations.fetch_add(1, SeqCst);
+                let newest = KEYS[1 + rotation % 3];
+                let byte = u8::try_from(10 + rotation % 200).unwrap();
+                gateway.overwrite(newest, &session_key(byte));
+                for sealing in [newest, KEYS[0]] {
+                    gateway
+                        .reconfigure(|config| config["session_keys"] = ring(sealing))
+                        .await;
+                    pass(FAULT).await;
+                }
             }
             "the configuration is broken" => {
                 let gateway = &self.field.world.gateway;
@@ -395,11 +406,22 @@ impl Story {
     }
 }
 
+/// All keys, the one that seals first.
+fn ring(sealing: &str) -> Value {
+    let mut files = KEYS;
+    files.sort_by_key(|file| *file != sealing);
+    files.iter().map(|file| json!({"file": file})).collect()
+}
+
 fn configure(setup: &mut Setup, pair: &Pair, [steady, half, faulted]: [&Site; 3]) {
     for (name, content) in [("0.crt", &pair.certificate), ("0.key", &pair.key)] {
         setup.files.push((name.to_owned(), content.clone()));
     }
+    for (byte, name) in (1..).zip(&KEYS[1..]) {
+        setup.files.push(((*name).to_owned(), session_key(byte)));
+    }
     let config = &mut setup.config;
+    config["session_keys"] = ring(KEYS[0]);
     config["listeners"] = json!([
         {"address": "127.0.0.1:0"},
         {"address": "127.0.0.1:0",

@@ -5,12 +5,12 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
 
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 
 use crate::harness::{
     APP, SECRET, World,
@@ -139,6 +139,8 @@ pub(super) struct Field {
     pub(super) halved: Fact,
     /// Whether the identity provider is down.
     pub(super) idp_down: Fact,
+    /// How often the session keys were rotated.
+    pub(super) rotations: AtomicUsize,
     pub(super) over: AtomicBool,
     pub(super) tally: Tally,
 }
@@ -149,6 +151,7 @@ pub(super) struct Tally {
     counts: Mutex<BTreeMap<(Role, String), u64>>,
     wrong: Mutex<Vec<String>>,
     lost: Mutex<Vec<String>>,
+    longest: Mutex<BTreeMap<Role, Duration>>,
     /// Sent again since the server had said, before it answered, that it would not.
     pub(super) refused_streams: AtomicU64,
 }
@@ -164,6 +167,17 @@ impl Tally {
 
     pub(super) fn lost(&self) -> Vec<String> {
         self.lost.lock().unwrap().clone()
+    }
+
+    /// The longest that each kind of caller waited for an answer.
+    pub(super) fn longest(&self) -> BTreeMap<Role, Duration> {
+        self.longest.lock().unwrap().clone()
+    }
+
+    fn took(&self, role: Role, time: Duration) {
+        let mut longest = self.longest.lock().unwrap();
+        let longest = longest.entry(role).or_default();
+        *longest = time.max(*longest);
     }
 
     fn count(&self, role: Role, outcome: String) {
@@ -194,9 +208,15 @@ async fn call(field: Arc<Field>, role: Role, wire: Wire) {
     let mut fields = Vec::new();
     let mut uses = 0;
     let mut turn = 0_u64;
+    let mut earned = (0, Instant::now());
     while !field.over.load(SeqCst) {
         tokio::time::sleep(PAUSE).await;
+        // A cookie that its key has left is refused, and rightly so.
+        if field.rotations.load(SeqCst) > earned.0 + 1 {
+            uses = 0;
+        }
         if uses == 0 {
+            earned = (field.rotations.load(SeqCst), Instant::now());
             fields = match credential(&field, role).await {
                 Some(fields) => fields,
                 None => continue,
@@ -216,8 +236,10 @@ async fn call(field: Arc<Field>, role: Role, wire: Wire) {
             )
         };
         let before = looks();
+        let asked = Instant::now();
         let answer = ask(&field, role, wire, &mut link, &fields).await;
         let after = looks();
+        field.tally.took(role, asked.elapsed());
         if wire == Wire::Fresh {
             link = None;
         }
@@ -235,7 +257,10 @@ async fn call(field: Arc<Field>, role: Role, wire: Wire) {
         let halved = Fact::between(before.1, after.1);
         let idp_down = Fact::between(before.2, after.2);
         if !is_right(role, status, &code, suspended, halved, idp_down) {
-            let wrong = format!("{role:?} over {wire:?}: {status} {code}, its request {turn}");
+            let (used, age) = (USES - uses, earned.1.elapsed());
+            let wrong = format!(
+                "{role:?} over {wire:?}: {status} {code}, its request {turn}, use {used} of what is {age:.1?} old"
+            );
             field.tally.wrong.lock().unwrap().push(wrong);
         }
         field.tally.count(role, format!("{status} {code}"));
