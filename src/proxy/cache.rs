@@ -1,14 +1,17 @@
 //! Bounded memories of what became of credentials.
 //!
-//! A request with a known credential passes here, so a look-up takes no lock that another look-up
-//! holds, allocates nothing and reads no clock; and the newest credential must always find room, or
+//! A request with a known credential passes here, so look-ups share their lock, and allocate nothing
+//! and read no clock; and the newest credential must always find room, or
 //! each of its requests would cost a verification. That is the clock algorithm: what was not used
 //! since the hand last passed goes first. The hand goes by hash, not by age, so of credentials that
 //! are used once the newest third is there for certain, and older ones by chance.
 
-use std::sync::{
-    PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use ahash::RandomState;
@@ -25,6 +28,11 @@ const SHARE: usize = 1024;
 const SHARDS: usize = 64;
 /// Slots that each new entry looks at, so that what has ended does not stay until room is needed.
 const SWEPT: usize = 4;
+/// Slots that are tidied before others get their turn.
+const TIDIED: usize = 1024;
+/// A request may be so much older than what another one has found meanwhile. What is from further
+/// ahead was found before somebody set the clock back, and would stay for as long as that was.
+const SLACK: Duration = Duration::from_secs(60);
 
 /// Values by [`Key`], each until its end, bounded by count.
 #[derive(Debug)]
@@ -38,7 +46,7 @@ pub struct Memory<V> {
 /// mostly touches one line of the processor's cache.
 #[derive(Debug)]
 struct Shard<V> {
-    /// A power of two of them, a quarter free at least.
+    /// A power of two of them, an eighth free at least.
     slots: Box<[Slot<V>]>,
     length: usize,
     limit: usize,
@@ -58,8 +66,15 @@ struct Entry<V> {
     hash: u32,
     /// Since the hand last passed. New ones are, so that none goes before the hand has come round.
     used: AtomicBool,
+    kept: Timestamp,
     until: Timestamp,
     value: V,
+}
+
+impl<V> Entry<V> {
+    fn has_ended(&self, now: Timestamp) -> bool {
+        now >= self.until || self.kept.since(now) > SLACK
+    }
 }
 
 impl<V: Clone> Memory<V> {
@@ -89,7 +104,7 @@ impl<V: Clone> Memory<V> {
         let shard = read(self.shard(key));
         let place = shard.find(key, self.hash(key)).ok()?;
         let entry = shard.slots[place].0.as_ref()?;
-        if now >= entry.until {
+        if entry.has_ended(now) {
             return None;
         }
         // Mostly it is set already, and to look does not take the line from other cores.
@@ -100,12 +115,18 @@ impl<V: Clone> Memory<V> {
     }
 
     /// Keeps a value until its end, in place of one of the same key, or of another one where the
-    /// memory is full. Says whether one that had not ended had to go.
+    /// memory is full. Says whether one that had not ended had to go. What has ended already only
+    /// ends what was kept before.
     pub fn keep(&self, key: Key, value: V, until: Timestamp, now: Timestamp) -> bool {
+        if now >= until {
+            self.forget(&key);
+            return false;
+        }
         let entry = Entry {
             key,
             hash: self.hash(&key),
             used: AtomicBool::new(true),
+            kept: now,
             until,
             value,
         };
@@ -113,7 +134,7 @@ impl<V: Clone> Memory<V> {
         let old = shard.keep(entry, now);
         // What goes is dropped when nobody waits for it.
         drop(shard);
-        old.is_some_and(|old| old.key != key && now < old.until)
+        old.is_some_and(|old| old.key != key && !old.has_ended(now))
     }
 
     /// Forgets a value.
@@ -129,11 +150,20 @@ impl<V: Clone> Memory<V> {
     /// Forgets what has ended, and counts what has not.
     pub fn tidy(&self, now: Timestamp) -> usize {
         let tidy = |shard: &RwLock<Shard<V>>| {
-            let mut shard = write(shard);
-            for place in 0..shard.slots.len() {
-                shard.sweep(place, now);
+            let mut begin = 0;
+            loop {
+                let mut ended = Vec::new();
+                let mut part = write(shard);
+                let (length, count) = (part.length, part.slots.len());
+                for place in begin..count.min(begin + TIDIED) {
+                    part.sweep(place, now, |entry| ended.push(entry));
+                }
+                drop(part);
+                begin += TIDIED;
+                if begin >= count {
+                    return length - ended.len();
+                }
             }
-            shard.length
         };
         self.shards.iter().map(tidy).sum()
     }
@@ -168,14 +198,14 @@ impl<V> Shard<V> {
         }
         for _ in 0..SWEPT {
             self.broom = self.after(self.broom);
-            self.sweep(self.broom, now);
+            self.sweep(self.broom, now, drop);
         }
         let old = if self.length >= self.limit {
             self.evict(now)
         } else {
             None
         };
-        if (self.length + 1) * 4 > self.slots.len() * 3 {
+        if (self.length + 1) * 8 > self.slots.len() * 7 {
             self.grow();
         }
         self.put(entry);
@@ -188,7 +218,7 @@ impl<V> Shard<V> {
         for _ in 0..=2 * self.slots.len() {
             self.hand = self.after(self.hand);
             if let Some(entry) = &mut self.slots[self.hand].0
-                && (now >= entry.until || !std::mem::take(entry.used.get_mut()))
+                && (entry.has_ended(now) || !std::mem::take(entry.used.get_mut()))
             {
                 return self.remove(self.hand);
             }
@@ -234,10 +264,10 @@ impl<V> Shard<V> {
     }
 
     /// Frees a slot whose value has ended, and again where what moves up has ended too.
-    fn sweep(&mut self, place: usize, now: Timestamp) {
-        let has_ended = |entry: &Entry<V>| now >= entry.until;
+    fn sweep(&mut self, place: usize, now: Timestamp, mut ended: impl FnMut(Entry<V>)) {
+        let has_ended = |entry: &Entry<V>| entry.has_ended(now);
         while self.slots[place].0.as_ref().is_some_and(has_ended) {
-            drop(self.remove(place));
+            self.remove(place).into_iter().for_each(&mut ended);
         }
     }
 

@@ -63,6 +63,27 @@ fn an_end_is_an_end_and_makes_room() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_ends_what_was_kept_before() {
+    let memory = Memory::new(100);
+    let ahead = NOW.plus(Duration::from_secs(3600));
+    memory.keep(key(1), 1, ahead.plus(Duration::from_secs(10)), ahead);
+    let a_little_older = ahead.minus(Duration::from_secs(5));
+    assert_eq!(memory.find(&key(1), a_little_older), Some(1));
+    assert_eq!(memory.find(&key(1), NOW), None);
+    assert_eq!(memory.tidy(NOW), 0);
+}
+
+#[test]
+fn what_has_ended_when_it_comes_takes_nobodys_place() {
+    let memory = Memory::new(1);
+    memory.keep(key(1), 1, END, NOW);
+    assert!(!memory.keep(key(2), 2, NOW, NOW));
+    assert_eq!(memory.find(&key(1), NOW), Some(1));
+    memory.keep(key(1), 3, NOW, NOW);
+    assert_eq!(memory.find(&key(1), NOW), None, "the newer one has ended");
+}
+
+#[test]
 fn what_has_ended_goes_with_the_next_that_come() {
     let memory = Memory::new(1_000);
     for number in 0..100 {

@@ -28,8 +28,6 @@ const CONNECTION_WINDOW: u32 = (STREAMS as u32 + 1) * STREAM_WINDOW;
 /// Pingora's pool does not tell connections apart by the authorities that vouched for them, so each
 /// upstream as started has a number of its own.
 static GROUPS: AtomicU64 = AtomicU64::new(1);
-/// Lower bits of a group, which tell threads apart.
-const THREAD_BITS: u32 = 16;
 
 /// Prepares one peer for each target.
 pub(super) fn templates(config: &Config) -> Vec<HttpPeer> {
@@ -45,7 +43,7 @@ pub(super) fn templates(config: &Config) -> Vec<HttpPeer> {
         let name = tls.map(|tls| tls.sni.clone().unwrap_or_else(|| target.host.clone()));
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut peer = HttpPeer::new(nowhere, name.is_some(), name.unwrap_or_default());
-        peer.group_key = group << THREAD_BITS;
+        peer.group_key = group;
         let options = &mut peer.options;
         options.ca.clone_from(&authorities);
         options.alpn = match config.protocol {
@@ -69,17 +67,5 @@ pub(super) fn templates(config: &Config) -> Vec<HttpPeer> {
 pub(super) fn at(template: &HttpPeer, address: SocketAddr) -> HttpPeer {
     let mut peer = template.clone();
     peer._address = address.into();
-    peer.group_key |= thread();
     peer
-}
-
-/// A number of the thread that asks, for the lower bits of a group. A kept connection stays with the
-/// thread that opened it: what comes over it wakes that one, which would have to wake another for
-/// each answer.
-fn thread() -> u64 {
-    static THREADS: AtomicU64 = AtomicU64::new(0);
-    thread_local! {
-        static NUMBER: u64 = THREADS.fetch_add(1, Ordering::Relaxed) % (1 << THREAD_BITS);
-    }
-    NUMBER.with(|number| *number)
 }
