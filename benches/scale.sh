@@ -8,7 +8,7 @@
 #   benches/scale.sh registry          a registry in SQLite of 1,000,000 applications: start, memory,
 #                                      one change, a caller beside 10,000 changes at once
 #   benches/scale.sh tokens            1,000,000 new tokens through a memory of 100,000
-#   PROFILE=dev ROUNDS=1 SIZES=1000 APPLICATIONS=2000 CHANGES=100 SECONDS_EACH=2 TOKENS=50000 CACHE=20000 \
+#   PROFILE=dev ROUNDS=1 SIZES=1000 APPLICATIONS=2000 CHANGES=100 SECONDS_EACH=2 TOKENS=70000 CACHE=30000 \
 #       MOST_BYTES=10000 MOST_CHANGE=1000 RATIO=100 benches/scale.sh   does the script work?
 #
 # Of registry and tokens it ends with 0 only where every bound holds. ROUNDS starts and ROUNDS edits

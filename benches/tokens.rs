@@ -74,8 +74,8 @@ async fn main() {
         cache: cache.parse().unwrap(),
     };
     assert!(
-        caller.cache >= 2 * ROUND,
-        "half of the memory is whole rounds"
+        caller.cache >= 3 * ROUND,
+        "a third of the memory is whole rounds"
     );
     let sound = caller.flood(tokens.parse().unwrap()).await;
     std::process::exit(i32::from(!sound));
@@ -156,7 +156,7 @@ impl Caller {
             turns.gateway.push(ours.longest());
             turns.bare.push(self.rest(&new, time).await);
             last.push(new);
-            if last.len() > self.cache / ROUND / 2 {
+            if last.len() > self.cache / ROUND / 3 {
                 last.remove(0);
             }
             if round * ROUND == 2 * self.cache {
