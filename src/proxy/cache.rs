@@ -1,10 +1,10 @@
 //! Bounded memories of what became of credentials.
 //!
 //! A request with a known credential passes here, so look-ups share their lock, and allocate nothing
-//! and read no clock; and the newest credential must always find room, or
-//! each of its requests would cost a verification. That is the clock algorithm: what was not used
-//! since the hand last passed goes first. The hand goes by hash, not by age, so of credentials that
-//! are used once the newest third is there for certain, and older ones by chance.
+//! and read no clock; and the newest credential must always find room, or each of its requests would
+//! cost a verification. That is the clock algorithm: what was not used since the hand last passed
+//! goes first. The hand goes by hash, not by age, so of credentials that are used once the newest
+//! third is there for certain, and older ones by chance.
 
 use std::{
     sync::{
@@ -102,7 +102,7 @@ impl<V: Clone> Memory<V> {
     /// The value of a key, if it has not ended.
     pub fn find(&self, key: &Key, now: Timestamp) -> Option<V> {
         let shard = read(self.shard(key));
-        let place = shard.find(key, self.hash(key)).ok()?;
+        let place = shard.find(key, self.hash(key))?;
         let entry = shard.slots[place].0.as_ref()?;
         if entry.has_ended(now) {
             return None;
@@ -141,7 +141,7 @@ impl<V: Clone> Memory<V> {
     pub fn forget(&self, key: &Key) {
         let hash = self.hash(key);
         let mut shard = write(self.shard(key));
-        let place = shard.find(key, hash).ok();
+        let place = shard.find(key, hash);
         let forgotten = place.and_then(|place| shard.remove(place));
         drop(shard);
         drop(forgotten);
@@ -154,14 +154,16 @@ impl<V: Clone> Memory<V> {
             loop {
                 let mut ended = Vec::new();
                 let mut part = write(shard);
-                let (length, count) = (part.length, part.slots.len());
+                let count = part.slots.len();
                 for place in begin..count.min(begin + TIDIED) {
                     part.sweep(place, now, |entry| ended.push(entry));
                 }
+                let length = part.length;
+                // What has ended is dropped when nobody waits for it.
                 drop(part);
                 begin += TIDIED;
                 if begin >= count {
-                    return length - ended.len();
+                    return length;
                 }
             }
         };
@@ -179,21 +181,21 @@ impl<V: Clone> Memory<V> {
 }
 
 impl<V> Shard<V> {
-    /// The slot of a key, or the free one where it would stand.
-    fn find(&self, key: &Key, hash: u32) -> Result<usize, usize> {
+    /// The slot of a key.
+    fn find(&self, key: &Key, hash: u32) -> Option<usize> {
         let mut place = self.home(hash);
-        loop {
-            match &self.slots[place].0 {
-                None => return Err(place),
-                Some(entry) if entry.hash == hash && entry.key == *key => return Ok(place),
-                Some(_) => place = self.after(place),
+        while let Some(entry) = &self.slots[place].0 {
+            if entry.hash == hash && entry.key == *key {
+                return Some(place);
             }
+            place = self.after(place);
         }
+        None
     }
 
     /// Puts an entry in its place; gives back the one that had to go.
     fn keep(&mut self, entry: Entry<V>, now: Timestamp) -> Option<Entry<V>> {
-        if let Ok(place) = self.find(&entry.key, entry.hash) {
+        if let Some(place) = self.find(&entry.key, entry.hash) {
             return self.slots[place].0.replace(entry);
         }
         for _ in 0..SWEPT {
