@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::{
-    document,
+    document, my,
     problem::{Kind, Problem, Source},
 };
 use crate::{portal::Fault, token};
@@ -158,9 +158,15 @@ pub(super) fn faults(schema: &str, body: &Value, fixed: &[&str]) -> Result<Vec<F
         .collect())
 }
 
-/// A validator for each schema of the document.
+/// A validator for each schema of the two documents. Of a name that stands in both, both say the
+/// same.
 static RULES: LazyLock<BTreeMap<String, Validator>> = LazyLock::new(|| {
-    let document = document::json();
+    let mut rules = compiled(my::document::json());
+    rules.append(&mut compiled(document::json()));
+    rules
+});
+
+fn compiled(document: &Value) -> BTreeMap<String, Validator> {
     let components = &document["components"];
     let Some(schemas) = components["schemas"].as_object() else {
         return BTreeMap::new();
@@ -176,7 +182,7 @@ static RULES: LazyLock<BTreeMap<String, Validator>> = LazyLock::new(|| {
         Some((name.clone(), options.build(&schema).ok()?))
     };
     schemas.keys().filter_map(compile).collect()
-});
+}
 
 /// The schemas that bodies can be held against.
 #[cfg(test)]
