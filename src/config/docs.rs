@@ -145,6 +145,16 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
                  loopback, or behind a proxy that ends TLS and is one of trusted_proxies.",
             ),
             ("accounts", "Accounts of developers, and their sessions."),
+            (
+                "public_url",
+                "Where browsers reach the portal: scheme and host, as in \
+                 https://portal.example.com. For oidc.",
+            ),
+            (
+                "oidc",
+                "Developers also sign in at the operator's own identity provider, by authorization \
+                 code and PKCE, with an e-mail address that it has verified (`email_verified`).",
+            ),
         ],
     ),
     (
@@ -162,6 +172,32 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
                 "key",
                 "A file with the PEM private key of the first certificate.",
             ),
+        ],
+    ),
+    (
+        "portal.oidc",
+        &[
+            (
+                "identity_provider",
+                "The name of one of identity_providers. It may be one that no strategy names.",
+            ),
+            (
+                "client",
+                "The portal's own client there, with the redirect URI \
+                 PUBLIC_URL/api/v2/developer/authenticate/sso/callback.",
+            ),
+            (
+                "registration",
+                "Who gets an account by signing in there. open: everybody. approval: everybody, \
+                 once the operator agrees. invited: whom the operator has invited.",
+            ),
+        ],
+    ),
+    (
+        "portal.oidc.client",
+        &[
+            ("id", "The client's id."),
+            ("secret", "The client's secret."),
         ],
     ),
     (

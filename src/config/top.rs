@@ -52,6 +52,9 @@ pub(crate) fn read(at: At<'_>, additions: Option<&Additions>) -> Config {
     let mut names = references::Names::default();
     let providers_at = entries(&mut section, "identity_providers");
     names.providers.read(&providers_at);
+    if let Some(at) = &portal_at {
+        portal::check(at, &names.providers);
+    }
     let identity_providers = providers_at.iter().cloned().filter_map(idp::read).collect();
     let strategies_at = entries(&mut section, "auth_strategies");
     names.strategies.read(&strategies_at);

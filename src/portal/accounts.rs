@@ -6,6 +6,7 @@
 //! provider has verified the address.
 
 mod attempts;
+pub mod oidc;
 mod password;
 mod session;
 

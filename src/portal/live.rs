@@ -40,6 +40,9 @@ pub trait Surroundings: fmt::Debug + Send + Sync {
     /// `portal.accounts` as it is in force.
     fn accounts(&self) -> accounts::Config;
 
+    /// Where developers sign in, if not here alone.
+    fn sign_in(&self) -> Option<accounts::oidc::Place>;
+
     /// Checks what would be added, without putting it to work: every fault of it, and of the file.
     async fn check(&self, additions: Additions) -> Result<(), Vec<Fault>>;
 }

@@ -148,6 +148,13 @@ impl Surroundings for Process {
         portal.map_or_else(accounts::Config::default, |portal| portal.accounts)
     }
 
+    fn sign_in(&self) -> Option<accounts::oidc::Place> {
+        let state = self.state.load();
+        let config = state.config.portal.as_ref()?.oidc.clone()?;
+        let provider = state.providers.get(&config.identity_provider)?.clone();
+        Some(accounts::oidc::Place { provider, config })
+    }
+
     async fn check(&self, additions: Additions) -> Result<(), Vec<Fault>> {
         let (path, role) = (self.path.clone(), self.role);
         let checked = tokio::task::spawn_blocking(move || {

@@ -136,15 +136,15 @@ async fn admitted(
     let visit = Visit {
         address: hop.client,
         secure: hop.secure,
-        session: session(head, hop.secure),
+        session: cookie(head, Visit::cookie_name(hop.secure)),
+        sign_in: cookie(head, Visit::sign_in_cookie_name(hop.secure)),
     };
     request.extensions_mut().insert(visit);
     door::arrived(request).await
 }
 
-/// The session's cookie of this scheme. One that comes twice is none: somebody else may have set it.
-fn session(head: &HeaderMap, secure: bool) -> Option<Secret> {
-    let name = Visit::cookie_name(secure);
+/// A cookie's value. One that comes twice is none: somebody else may have set it.
+fn cookie(head: &HeaderMap, name: &str) -> Option<Secret> {
     let mut found = cookies(head).filter(|(known, _)| *known == name);
     match (found.next(), found.next()) {
         (Some((_, value)), None) => Some(Secret::new(value)),

@@ -278,22 +278,22 @@ pub(super) async fn developers(
 /// The one that a condition finds.
 async fn developer_where(
     connection: &mut AnyConnection,
-    condition: &str,
-    values: &[&str],
+    condition: &'static str,
+    values: Vec<Value>,
 ) -> Result<Option<Developer>, Error> {
     let sql = format!(
         "SELECT {} FROM developers WHERE {condition}",
         row::DEVELOPER
     );
-    let values = values.iter().map(|value| Value::Text((*value).to_owned()));
-    one(connection, sql, values.collect(), row::developer).await
+    one(connection, sql, values, row::developer).await
 }
 
 pub(super) async fn developer(
     connection: &mut AnyConnection,
     id: Uuid,
 ) -> Result<Option<Developer>, Error> {
-    developer_where(connection, "id = $1", &[&id.to_string()]).await
+    let values = vec![Value::Text(id.to_string())];
+    developer_where(connection, "id = $1", values).await
 }
 
 /// By name, exactly.
@@ -301,7 +301,8 @@ pub(super) async fn developer_named(
     connection: &mut AnyConnection,
     name: &str,
 ) -> Result<Option<Developer>, Error> {
-    developer_where(connection, "name = $1", &[name]).await
+    let values = vec![Value::Text(name.to_owned())];
+    developer_where(connection, "name = $1", values).await
 }
 
 pub(super) async fn developer_at_idp(
@@ -309,12 +310,8 @@ pub(super) async fn developer_at_idp(
     identity: &Identity,
 ) -> Result<Option<Developer>, Error> {
     let Identity { issuer, subject } = identity;
-    developer_where(
-        connection,
-        "issuer = $1 AND subject = $2",
-        &[issuer, subject],
-    )
-    .await
+    let values = vec![Value::Text(issuer.clone()), Value::Text(subject.clone())];
+    developer_where(connection, "issuer = $1 AND subject = $2", values).await
 }
 
 /// The digest of an account's password.

@@ -84,7 +84,7 @@ pub struct ResetPassword {
 /// A password in place of another.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = ChangePasswordPayload, example = json!({
-    "old_password": "correct horse battery", "password": "battery horse correct",
+    "old_password": "the one of before", "password": "correct horse battery",
 }))]
 #[serde(deny_unknown_fields)]
 pub struct ChangePassword {

@@ -176,9 +176,9 @@ fn finish(path: &str, method: &str, operation: &mut Value) {
         }
     }
     for (status, response) in responses.as_object_mut().into_iter().flatten() {
-        if status.starts_with('2') {
+        if status.starts_with(['2', '3']) {
             let mut names = vec!["X-Request-Id"];
-            if status == "201" && creates {
+            if (status == "201" && creates) || status.starts_with('3') {
                 names.push("Location");
             }
             response["headers"] = document::named(&names);

@@ -11,6 +11,7 @@ pub mod credentials;
 pub mod document;
 pub mod products;
 pub mod registrations;
+pub mod sign_in;
 pub mod strategies;
 pub mod visit;
 
@@ -30,6 +31,8 @@ fn routes() -> OpenApiRouter<Portal> {
     OpenApiRouter::with_openapi(document::base())
         .routes(routes!(account::register))
         .routes(routes!(account::authenticate))
+        .routes(routes!(sign_in::begin))
+        .routes(routes!(sign_in::end))
         .routes(routes!(account::logout))
         .routes(routes!(account::refresh))
         .routes(routes!(account::me))

@@ -32,6 +32,8 @@ pub struct Visit {
     pub secure: bool,
     /// The cookie of this scheme.
     pub session: Option<Secret>,
+    /// The cookie of a sign-in at an identity provider that is under way.
+    pub sign_in: Option<Secret>,
 }
 
 impl Visit {
@@ -44,30 +46,50 @@ impl Visit {
         }
     }
 
+    /// The name of the cookie of a sign-in that is under way.
+    pub const fn sign_in_cookie_name(secure: bool) -> &'static str {
+        match secure {
+            true => "__Host-dcr_portal_sign_in",
+            false => "dcr_portal_sign_in",
+        }
+    }
+
     /// Answers 204 and sets the cookie of a session.
     pub(super) fn begin(&self, session: &SignedIn) -> Response {
-        let age = session.until.since(clock::now());
-        self.with_cookie(session.token.expose(), age)
+        answered(self.session_cookie(session))
     }
 
     /// Answers 204 and clears the cookie.
     pub(super) fn end(&self) -> Response {
-        self.with_cookie("", Duration::ZERO)
+        let name = Self::cookie_name(self.secure);
+        answered(self.cookie(name, "", Duration::ZERO))
     }
 
-    fn with_cookie(&self, value: &str, age: Duration) -> Response {
+    /// The cookie of a session.
+    pub(super) fn session_cookie(&self, session: &SignedIn) -> Option<HeaderValue> {
+        let age = session.until.since(clock::now());
+        let name = Self::cookie_name(self.secure);
+        self.cookie(name, session.token.expose(), age)
+    }
+
+    /// A cookie of this scheme; `None` where the value cannot be one.
+    pub(super) fn cookie(&self, name: &str, value: &str, age: Duration) -> Option<HeaderValue> {
         let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
-        let cookie = Cookie::build((Self::cookie_name(self.secure), value))
+        let cookie = Cookie::build((name, value))
             .path("/")
             .secure(self.secure)
             .http_only(true)
             .same_site(SameSite::Lax)
             .max_age(cookie::time::Duration::seconds(age));
-        // Base64 without what cookies forbid.
-        match HeaderValue::try_from(cookie.to_string()) {
-            Ok(line) => (StatusCode::NO_CONTENT, [(header::SET_COOKIE, line)]).into_response(),
-            Err(_) => Problem::new(Kind::Internal).into_response(),
-        }
+        HeaderValue::try_from(cookie.to_string()).ok()
+    }
+}
+
+/// 204 with a cookie.
+fn answered(cookie: Option<HeaderValue>) -> Response {
+    match cookie {
+        Some(line) => (StatusCode::NO_CONTENT, [(header::SET_COOKIE, line)]).into_response(),
+        None => Problem::new(Kind::Internal).into_response(),
     }
 }
 
