@@ -39,6 +39,13 @@ pub(crate) fn read(at: At<'_>, additions: Option<&Additions>) -> Config {
         .clone()
         .and_then(|at| portal::read(at, &mut addresses));
     let trusted_proxies = trusted_proxies(section.get("trusted_proxies"));
+    if let (Some(at), Some(portal)) = (&portal_at, &portal)
+        && portal.listener.certificates.is_none()
+        && !portal.listener.address.ip().is_loopback()
+        && trusted_proxies.is_empty()
+    {
+        at.warn("no tls: passwords and sessions cross the network as they are");
+    }
     let threads = value::number(section.gateways("threads"), 0, 0..=1024);
     let grace_period = value::duration(
         section.gateways("grace_period"),

@@ -344,10 +344,12 @@ impl Portal {
         let token = digest_of(token);
         // First, since making a digest of a password for nothing is what strangers would have us do.
         let mut change = registry.change(&Actor::Gateway, Some(request_id)).await?;
-        invited(&mut change, &token).await?;
+        let id = invited(&mut change, &token).await?;
+        let (developer, _) = with_account(&mut change, id).await?;
         drop(change);
         let digest = self.0.passwords.digest(password).await?;
-        let mut change = registry.change(&Actor::Gateway, Some(request_id)).await?;
+        let actor = Actor::Developer(developer.name);
+        let mut change = registry.change(&actor, Some(request_id)).await?;
         let id = invited(&mut change, &token).await?;
         let (developer, before) = with_account(&mut change, id).await?;
         self.put_password(&mut change, &developer, &before, digest)
@@ -399,6 +401,9 @@ impl Portal {
         if !self.0.passwords.verify(old, digest).await? {
             return Err(Error::WrongPassword);
         }
+        self.0
+            .attempts
+            .succeeded(Origin::from(from), &developer.name);
         let digest = self.0.passwords.digest(new).await?;
         let mut change = caller.change(registry).await?;
         let (developer, before) = with_account(&mut change, found.id).await?;

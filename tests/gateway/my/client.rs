@@ -181,7 +181,7 @@ async fn it_signs_in_makes_registers_refreshes_and_deletes() {
         .done(409, "CredentialsApi", "createCredential", own.clone())
         .await;
     assert_eq!(
-        more["code"], "not_supported",
+        more["code"], "single_credential",
         "the stand-in's clients have one secret"
     );
     let refreshed = client.done(

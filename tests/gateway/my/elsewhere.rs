@@ -56,20 +56,13 @@ impl Pair {
 
     /// Goes there and comes back, as far as the portal's callback, in a new browser.
     async fn go(&self) -> Browser {
-        let mut browser = Browser::default();
-        let begun = browser
-            .get(&format!("http://{}{BEGIN}", self.site.desk))
-            .await;
-        begun.assert_status(302);
-        let mut place = begun.header("location").unwrap().to_owned();
-        while !place.contains("/callback?") {
-            let response = browser.get(&place).await;
-            let next = response.header("location");
-            let next = next.unwrap_or_else(|| panic!("{place}: {response:?}"));
-            let base = url::Url::parse(&place).unwrap();
-            place = base.join(next).unwrap().to_string();
+        let mut browser = Browser {
+            place: format!("http://{}{BEGIN}", self.site.desk),
+            ..Browser::default()
+        };
+        while !browser.place.contains("/callback?") {
+            browser.follow().await;
         }
-        browser.place = place;
         browser
     }
 
@@ -115,23 +108,51 @@ struct Browser {
 }
 
 impl Browser {
-    async fn get(&mut self, place: &str) -> Response {
-        let url = url::Url::parse(place).unwrap();
-        let address = url.socket_addrs(|| None).unwrap()[0];
-        let target = match url.query() {
-            Some(query) => format!("{}?{query}", url.path()),
-            None => url.path().to_owned(),
+    /// Goes where it is, and is sent on.
+    async fn follow(&mut self) {
+        let place = url::Url::parse(&self.place).unwrap();
+        let http = reqwest::Client::builder().no_proxy();
+        let http = http.redirect(reqwest::redirect::Policy::none());
+        let request = http.build().unwrap().get(place.clone());
+        let request = match self.line(address(&place)) {
+            Some(line) => request.header("Cookie", line),
+            None => request,
         };
+        let response = request.send().await.unwrap();
+        let text = |value: &reqwest::header::HeaderValue| value.to_str().unwrap().to_owned();
+        let lines = response.headers().get_all("set-cookie").iter().map(text);
+        let lines: Vec<String> = lines.collect();
+        self.keep(address(&place), lines.iter().map(String::as_str));
+        let next = response.headers().get("location").map(text);
+        let next = next.unwrap_or_else(|| panic!("{place}: {response:?}"));
+        self.place = place.join(&next).unwrap().to_string();
+    }
+
+    /// Asks the portal.
+    async fn get(&mut self, place: &str) -> Response {
+        let place = url::Url::parse(place).unwrap();
+        let target = format!("{}?{}", place.path(), place.query().unwrap_or_default());
+        let address = address(&place);
+        let call = Call::new(address, "GET", &target).host(&address.to_string());
+        let response = match self.line(address) {
+            Some(line) => call.cookie(&line).send().await,
+            None => call.send().await,
+        };
+        self.keep(address, response.headers("set-cookie").into_iter());
+        response
+    }
+
+    /// The cookies for an address, as they are sent.
+    fn line(&self, address: SocketAddr) -> Option<String> {
         let own = self.cookies.iter().filter(|(known, ..)| *known == address);
         let own: Vec<_> = own
             .map(|(_, name, value)| format!("{name}={value}"))
             .collect();
-        let call = Call::new(address, "GET", &target).host(&address.to_string());
-        let response = match own.is_empty() {
-            true => call.send().await,
-            false => call.cookie(&own.join("; ")).send().await,
-        };
-        for line in response.headers("set-cookie") {
+        (!own.is_empty()).then(|| own.join("; "))
+    }
+
+    fn keep<'l>(&mut self, address: SocketAddr, lines: impl Iterator<Item = &'l str>) {
+        for line in lines {
             let (name, value) = line.split(';').next().unwrap().split_once('=').unwrap();
             self.cookies
                 .retain(|(known, other, _)| (*known, other.as_str()) != (address, name));
@@ -140,7 +161,6 @@ impl Browser {
                 self.cookies.push(cookie);
             }
         }
-        response
     }
 
     /// A cookie as `name=value`.
@@ -149,6 +169,10 @@ impl Browser {
         let found = all.find(|(known, other, _)| (*known, other.as_str()) == (address, name));
         found.map(|(_, name, value)| format!("{name}={value}"))
     }
+}
+
+fn address(place: &url::Url) -> SocketAddr {
+    place.socket_addrs(|| None).unwrap()[0]
 }
 
 fn dana() -> Value {

@@ -10,6 +10,9 @@ use super::Site;
 /// Which answers to a request that fits the schemas are right beside those that schemathesis expects
 /// itself: 400 where a body names another thing, 409 and 422 depend on what was before.
 const SETTINGS: &str = r#"
+[auth.openapi.session]
+api_key = "SESSION"
+
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "3xx", "400", "401", "403", "404", "409", "410", "422", "429", "5xx"]
 "#;
@@ -27,14 +30,20 @@ async fn schemathesis_finds_no_failure() {
     made.assert_status(201);
     let directory = site.world.gateway.directory.path();
     let settings = directory.join("schemathesis.toml");
-    std::fs::write(&settings, SETTINGS).unwrap();
+    let (name, session) = dana.cookie.as_ref().unwrap().split_once('=').unwrap();
+    std::fs::write(&settings, SETTINGS.replace("SESSION", session)).unwrap();
+    // Over plain http the cookie has no prefix.
+    let mut document = dana.get("/api/v2/openapi.json").await.json();
+    document["components"]["securitySchemes"]["session"]["name"] = json!(name);
+    let place = directory.join("openapi.json");
+    std::fs::write(&place, document.to_string()).unwrap();
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/schemathesis/bin/schemathesis");
-    let document = format!("http://{}/api/v2/openapi.json", site.desk);
     let run = Command::new(own)
         .arg("--config-file")
         .arg(&settings)
-        .args(["run", &document, "--header"])
-        .arg(format!("Cookie: {}", dana.cookie.as_ref().unwrap()))
+        .arg("run")
+        .arg(&place)
+        .args(["--url", &format!("http://{}", site.desk)])
         .args([
             "--phases",
             "examples,fuzzing",
