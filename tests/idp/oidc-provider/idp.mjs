@@ -5,6 +5,9 @@ import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import http from 'node:http';
 import Provider, { errors } from 'oidc-provider';
 
+// Nobody reads stdout after its first line, where the provider's notices would go.
+console.info = console.error;
+
 const HOST = '127.0.0.1';
 // The resource that a token request names decides the kind of token (RFC 8707).
 const FORMATS = { 'https://api.test/jwt': 'jwt', 'https://api.test/opaque': 'opaque' };
