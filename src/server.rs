@@ -1,10 +1,12 @@
 //! The running program: everything loaded, then everything bound, then served, until the stop.
 //!
 //! [`socket`] binds, [`service`] runs the proxy on what was bound, [`admin`] answers operators,
-//! [`follow`] lets it all follow an edited configuration, [`shutdown`] ends it without losing a
+//! [`desk`] developers, [`follow`] lets it all follow an edited configuration, [`shutdown`] ends it without losing a
 //! request, [`upgrade`] hands it to another process.
 
 pub mod admin;
+mod desk;
+mod door;
 pub mod explain;
 pub mod follow;
 pub mod register;
@@ -26,6 +28,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Notify, oneshot},
 };
+use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
 
 use crate::{
@@ -51,6 +54,7 @@ use crate::{
     token::session::SessionKey,
 };
 use admin::Admin;
+use desk::Desk;
 use follow::Follow;
 use service::{Live, Settings};
 use shutdown::{Shutdown, Stops};
@@ -199,6 +203,15 @@ fn serve(
         .status
         .map(|address| bind(Listener::Status, address))
         .transpose()?;
+    let desk = config
+        .portal
+        .as_ref()
+        .map(|portal| bind(Listener::Portal, portal.listener.address))
+        .transpose()?;
+    let shown = config.portal.as_ref();
+    let shown = shown.and_then(|portal| portal.listener.certificates.clone());
+    let shown = shown.map(Certificates::new);
+    let desk_tls = shown.as_ref().map(tls::server_config).transpose()?;
     let certificates: Vec<Option<Arc<Certificates>>> = config
         .listeners
         .iter()
@@ -222,7 +235,11 @@ fn serve(
     let shutdown = Shutdown::new();
     let live = Arc::clone(&settings.live);
     let Files { path, watch, logs } = files;
-    let follow = Box::new(Follow { live, logs });
+    let follow = Box::new(Follow {
+        live,
+        portal: shown,
+        logs,
+    });
     let kept = Lasting {
         runtime: operations.handle().clone(),
         ..lasting.clone()
@@ -252,6 +269,14 @@ fn serve(
             .collect(),
     };
     operations.spawn(operators.clone().serve(admin, admin::Surface::Whole));
+    if let Some(socket) = desk {
+        let desk = Desk {
+            state: Arc::clone(&state),
+            portal: operators.portal.clone(),
+        };
+        let tls = desk_tls.map(|config| TlsAcceptor::from(Arc::new(config)));
+        operations.spawn(desk.serve(socket, tls, shutdown.clone()));
+    }
     if let Some(status) = status {
         runtime.spawn(operators.serve(status, admin::Surface::Status));
     }

@@ -29,6 +29,11 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
                 "The operator's address. Not reloaded but for its token.",
             ),
             (
+                "portal",
+                "Where developers sign in and manage their own applications. Its address and \
+                 whether it speaks TLS are not reloaded; the registry must be sqlite or postgres.",
+            ),
+            (
                 "trusted_proxies",
                 "Networks or addresses of proxies in front of the gateway whose X-Forwarded-* and \
                  X-Real-IP count, or Forwarded where they send none of them. Each must overwrite \
@@ -128,6 +133,88 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
                 "Bearer token for everything there but /livez, /readyz and /metrics. Without it \
                  all of that is refused.",
             ),
+        ],
+    ),
+    (
+        "portal",
+        &[
+            ("address", "Where it is bound."),
+            (
+                "tls",
+                "Serves TLS. Without it passwords and sessions cross the network as they are: for \
+                 loopback, or behind a proxy that ends TLS and is one of trusted_proxies.",
+            ),
+            ("accounts", "Accounts of developers, and their sessions."),
+            (
+                "public_url",
+                "Where browsers reach the portal: scheme and host, as in \
+                 https://portal.example.com. For oidc.",
+            ),
+            (
+                "oidc",
+                "Developers also sign in at the operator's own identity provider, by authorization \
+                 code and PKCE, with an e-mail address that it has verified (`email_verified`).",
+            ),
+        ],
+    ),
+    (
+        "portal.tls",
+        &[(
+            "certificates",
+            "As those of listeners; read again when the files change.",
+        )],
+    ),
+    (
+        "portal.tls.certificates[]",
+        &[
+            ("certificate", "A file of PEM certificates."),
+            (
+                "key",
+                "A file with the PEM private key of the first certificate.",
+            ),
+        ],
+    ),
+    (
+        "portal.oidc",
+        &[
+            (
+                "identity_provider",
+                "The name of one of identity_providers. It may be one that no strategy names.",
+            ),
+            (
+                "client",
+                "The portal's own client there, with the redirect URI \
+                 PUBLIC_URL/api/v2/developer/authenticate/sso/callback.",
+            ),
+            (
+                "registration",
+                "Who gets an account by signing in there. open: everybody. approval: everybody, \
+                 once the operator agrees. invited: whom the operator has invited.",
+            ),
+        ],
+    ),
+    (
+        "portal.oidc.client",
+        &[
+            ("id", "The client's id."),
+            ("secret", "The client's secret."),
+        ],
+    ),
+    (
+        "portal.accounts",
+        &[
+            (
+                "registration",
+                "invited: the operator makes every account. approval: whoever asks gets one once \
+                 the operator agrees; then the operator sends the invitation to the e-mail address, \
+                 which shows whose it is.",
+            ),
+            (
+                "idle_timeout",
+                "A session that is unused for so long ends. Too short signs people out while they \
+                 read.",
+            ),
+            ("absolute_timeout", "A session ends after this anyway."),
         ],
     ),
     (

@@ -183,7 +183,8 @@ pub(super) fn endpoint(at: &At<'_>, plain: Plain) -> Option<Url> {
     }
 }
 
-fn client(at: At<'_>) -> Option<(ClientId, Secret)> {
+/// Reads a client id and its secret.
+pub(super) fn client(at: At<'_>) -> Option<(ClientId, Secret)> {
     let mut section: Section<'_> = at.section();
     let id = section.required("id", "the gateway's own client id");
     let id = id.and_then(|at| at.parse(|text| ClientId::new(text), "a client id"));

@@ -38,7 +38,8 @@ pub(crate) fn all(section: &mut Section<'_>, addresses: &mut Addresses) -> Vec<L
     listeners
 }
 
-fn tls(at: At<'_>) -> Vec<Certificate> {
+/// Reads `tls`.
+pub(crate) fn tls(at: At<'_>) -> Vec<Certificate> {
     const EXPECTED: &str =
         "at least one certificate, as in [{certificate: tls/server.crt, key: tls/server.key}]";
     let mut section = at.section();

@@ -14,6 +14,7 @@ mod document;
 mod idp;
 mod listener;
 mod mistakes;
+mod portal;
 mod references;
 mod registration;
 mod route;
@@ -43,7 +44,7 @@ use crate::{
         credential::Secret,
         fault::{Fault, Warning},
     },
-    portal::registry,
+    portal::{accounts, registry},
     proxy::{
         api::Config as ApiConfig, connection::tls::Certificate, strategy::Config as StrategyConfig,
     },
@@ -74,6 +75,8 @@ pub struct Config {
     pub admin_address: SocketAddr,
     /// Token for everything there but the three status paths; `None`: all else is refused.
     pub admin_token: Option<Secret>,
+    /// Where developers sign in; `None`: they do not.
+    pub portal: Option<Portal>,
     /// Peers whose `X-Forwarded-*` and `X-Real-IP` count, or `Forwarded` where they send none of
     /// them. Each must overwrite or drop all of these that its own clients send. Default none.
     pub trusted_proxies: Vec<IpNet>,
@@ -207,6 +210,17 @@ pub struct Listener {
     pub address: SocketAddr,
     /// What clients are shown, at least one certificate, the default first; `None`: no TLS.
     pub certificates: Option<Vec<Certificate>>,
+}
+
+/// `portal`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Portal {
+    /// Where it is bound, and what browsers are shown there.
+    pub listener: Listener,
+    /// Accounts and their sessions.
+    pub accounts: accounts::Config,
+    /// How developers sign in at an identity provider; `None`: they do not.
+    pub oidc: Option<accounts::oidc::Config>,
 }
 
 /// `limits`.

@@ -53,12 +53,12 @@ impl Set {
         }
     }
 
-    fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
     /// The end of a message that says which names there are.
-    fn list(&self) -> String {
+    pub(crate) fn list(&self) -> String {
         let mut names: Vec<&str> = self.0.keys().map(String::as_str).collect();
         names.sort_unstable();
         match names.as_slice() {

@@ -26,7 +26,8 @@ use crate::model::fault::Fault;
 const EVERY_KEY: &str = include_str!("../../conf/gateway.yaml");
 
 /// What it cannot set beside what it does.
-const OTHERS: [&str; 2] = [
+const OTHERS: [&str; 3] = [
+    "portal: { address: 127.0.0.1:8002, tls: { certificates: [{ certificate: portal.crt, key: portal.key }] }, accounts: { registration: approval, idle_timeout: 1h, absolute_timeout: 12h }, public_url: https://portal.example.com, oidc: { identity_provider: keycloak, client: { id: portal, secret: { env: PORTAL_SECRET } }, registration: approval } }",
     "registry: { sqlite: data/registry.db, keys: [{ env: REGISTRY_KEY }] }",
     "registry: { postgres: { env: DATABASE_URL } }",
 ];

@@ -402,16 +402,6 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A key that a later version brings: refused, never ignored.
-    pub(crate) fn later(&mut self, key: &'static str, what: &str) {
-        self.known.push(key);
-        if let Some(entry) = self.entries.iter().find(|entry| entry.key == key) {
-            self.at
-                .below(entry)
-                .fault(format_args!("not available in this version: {what}"));
-        }
-    }
-
     /// Reports the keys that nobody asked for.
     pub(crate) fn end(self) {
         for entry in self

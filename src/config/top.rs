@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use tracing::Level;
 
 use super::{
-    Additions, Config, Limits, LogConfig, LogFormat, Registry, Role, api, idp, listener,
+    Additions, Config, Limits, LogConfig, LogFormat, Registry, Role, api, idp, listener, portal,
     references,
     route::Routes,
     schema::Asked,
@@ -34,8 +34,18 @@ pub(crate) fn read(at: At<'_>, additions: Option<&Additions>) -> Config {
     let status_at = section.gateways("status");
     let (admin_address, admin_token) = admin(&mut section, &mut addresses);
     let status = status_at.and_then(|at| status(at, admin_address, &mut addresses));
-    section.later("portal", "the developer portal");
+    let portal_at = section.gateways("portal");
+    let portal = portal_at
+        .clone()
+        .and_then(|at| portal::read(at, &mut addresses));
     let trusted_proxies = trusted_proxies(section.get("trusted_proxies"));
+    if let (Some(at), Some(portal)) = (&portal_at, &portal)
+        && portal.listener.certificates.is_none()
+        && !portal.listener.address.ip().is_loopback()
+        && trusted_proxies.is_empty()
+    {
+        at.warn("no tls: passwords and sessions cross the network as they are");
+    }
     let threads = value::number(section.gateways("threads"), 0, 0..=1024);
     let grace_period = value::duration(
         section.gateways("grace_period"),
@@ -49,6 +59,9 @@ pub(crate) fn read(at: At<'_>, additions: Option<&Additions>) -> Config {
     let mut names = references::Names::default();
     let providers_at = entries(&mut section, "identity_providers");
     names.providers.read(&providers_at);
+    if let Some(at) = &portal_at {
+        portal::check(at, &names.providers);
+    }
     let identity_providers = providers_at.iter().cloned().filter_map(idp::read).collect();
     let strategies_at = entries(&mut section, "auth_strategies");
     names.strategies.read(&strategies_at);
@@ -62,6 +75,9 @@ pub(crate) fn read(at: At<'_>, additions: Option<&Additions>) -> Config {
         SessionKey::from_base64,
     );
     let registry = registry(&mut section);
+    if let (Some(at), Some(Registry::File(_))) = (&portal_at, &registry) {
+        portal::without_store(at);
+    }
     let others = match (&registry, additions) {
         (Some(Registry::Store(_)), None) => Others::Unknown,
         (Some(Registry::Store(_)), Some(_)) => Others::Known,
@@ -85,6 +101,7 @@ pub(crate) fn read(at: At<'_>, additions: Option<&Additions>) -> Config {
         status,
         admin_address,
         admin_token,
+        portal: portal.filter(|_| role == Role::Gateway),
         trusted_proxies,
         threads: usize::try_from(threads).unwrap_or_default(),
         grace_period,

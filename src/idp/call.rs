@@ -36,6 +36,8 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// What the gateway asks an IdP for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
+    /// Where browsers are sent (RFC 6749). The gateway itself never asks there.
+    Authorization,
     /// Metadata (RFC 8414, OIDC Discovery).
     Discovery,
     /// Introspection (RFC 7662).
@@ -46,17 +48,21 @@ pub enum Endpoint {
     Registration,
     /// The token endpoint (RFC 6749).
     Token,
+    /// What is known of a person (OpenID Connect Core).
+    Userinfo,
 }
 
 impl Endpoint {
     /// The name in logs and metrics.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Authorization => "authorization",
             Self::Discovery => "discovery",
             Self::Introspection => "introspection",
             Self::Jwks => "jwks",
             Self::Registration => "registration",
             Self::Token => "token",
+            Self::Userinfo => "userinfo",
         }
     }
 }
@@ -163,7 +169,7 @@ pub struct Caller {
     timeout: Duration,
     /// Where the vendor tells when to come back, if not in `Retry-After`.
     reset_field: Option<&'static str>,
-    breakers: [Mutex<Breaker>; 5],
+    breakers: [Mutex<Breaker>; 7],
     calls: IntCounterVec,
 }
 
@@ -207,6 +213,7 @@ impl Caller {
             Endpoint::Jwks,
             Endpoint::Registration,
             Endpoint::Token,
+            Endpoint::Userinfo,
         ];
         all.into_iter().find_map(|endpoint| {
             let trouble = lock(&self.breakers[endpoint as usize]).last.clone();
@@ -254,7 +261,11 @@ impl Caller {
         let breaker = &self.breakers[endpoint as usize];
         lock(breaker).admit(clock::instant())?;
         let slot = match endpoint {
-            Endpoint::Introspection | Endpoint::Registration | Endpoint::Token => Some(
+            Endpoint::Authorization
+            | Endpoint::Introspection
+            | Endpoint::Registration
+            | Endpoint::Token
+            | Endpoint::Userinfo => Some(
                 self.slots
                     .try_acquire()
                     .map_err(|_| Trouble::Busy.after(PAUSE.0))?,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use url::Url;
 
 use super::{
@@ -33,12 +34,18 @@ pub struct Metadata {
     /// The token endpoint that the document names, whatever is configured: the tenant's other
     /// document lies beside it.
     pub named_token_endpoint: Option<Url>,
+    /// Where browsers are sent to sign in.
+    pub authorization_endpoint: Option<Url>,
     /// Where tokens come from.
     pub token_endpoint: Option<Url>,
     /// Where the keys are.
     pub jwks_uri: Option<Url>,
     /// Where tokens are introspected.
     pub introspection_endpoint: Option<Url>,
+    /// What is known of a person.
+    pub userinfo_endpoint: Option<Url>,
+    /// Whether answers of the authorization endpoint carry `iss` (RFC 9207 section 3).
+    pub names_issuer: bool,
     /// Where clients are registered (RFC 7591).
     pub registration_endpoint: Option<Url>,
     /// How a client's pair is sent to the token endpoint.
@@ -81,6 +88,11 @@ impl Metadata {
                 mine.clone_from(known);
             }
         };
+        take(
+            &mut self.authorization_endpoint,
+            &known.authorization_endpoint,
+        );
+        take(&mut self.userinfo_endpoint, &known.userinfo_endpoint);
         take(&mut self.token_endpoint, &known.token_endpoint);
         take(&mut self.jwks_uri, &known.jwks_uri);
         take(
@@ -91,6 +103,7 @@ impl Metadata {
             &mut self.registration_endpoint,
             &known.registration_endpoint,
         );
+        self.names_issuer |= known.names_issuer;
         self.token_auth = self.token_auth.or(known.token_auth);
         self.introspection_auth = self.introspection_auth.or(known.introspection_auth);
         if self.lacks_issuer && known.other_issuer.is_some() {
@@ -162,6 +175,12 @@ impl Metadata {
         self.named_token_endpoint = named.or_else(|| url("token_endpoint"));
         let configured = self.token_endpoint.take();
         self.token_endpoint = configured.or_else(|| self.named_token_endpoint.clone());
+        let asked = self.authorization_endpoint.take();
+        self.authorization_endpoint = asked.or_else(|| url("authorization_endpoint"));
+        let person = self.userinfo_endpoint.take();
+        self.userinfo_endpoint = person.or_else(|| url("userinfo_endpoint"));
+        let names = claims.get("authorization_response_iss_parameter_supported");
+        self.names_issuer |= names == Some(&Value::Bool(true));
         self.jwks_uri = self.jwks_uri.take().or_else(|| url("jwks_uri"));
         self.introspection_endpoint = self
             .introspection_endpoint

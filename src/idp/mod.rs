@@ -34,6 +34,7 @@ pub mod grant;
 pub mod introspection;
 pub mod keys;
 pub mod registration;
+pub mod sign_in;
 mod told;
 pub mod vendor;
 pub mod webfinger;
@@ -351,11 +352,13 @@ impl Provider {
 
     fn address(&self, metadata: &Metadata, endpoint: Endpoint) -> Result<Url, Unavailable> {
         let url = match endpoint {
+            Endpoint::Authorization => metadata.authorization_endpoint.clone(),
             Endpoint::Discovery => None,
             Endpoint::Introspection => metadata.introspection_endpoint.clone(),
             Endpoint::Jwks => metadata.jwks_uri.clone(),
             Endpoint::Registration => metadata.registration_endpoint.clone(),
             Endpoint::Token => metadata.token_endpoint.clone(),
+            Endpoint::Userinfo => metadata.userinfo_endpoint.clone(),
         };
         url.ok_or(Trouble::UnknownAddress(endpoint).after(Duration::from_secs(10)))
     }

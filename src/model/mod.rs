@@ -8,5 +8,6 @@ pub mod check;
 pub mod claims;
 pub mod credential;
 pub mod fault;
+pub mod origin;
 pub mod scope;
 pub mod time;

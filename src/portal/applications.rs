@@ -10,8 +10,8 @@ use super::{
     label,
     lifecycle::{Left, Todo, next_second},
     record::{
-        Application, ApplicationFilter, Credential, Developer, Life, Listed, Origin, Page,
-        Provider, Step, Strategy,
+        Application, ApplicationFilter, Credential, Developer, DeveloperFilter, Life, Listed,
+        Origin, Page, Provider, Step, Strategy,
     },
     registry::{self, Change},
 };
@@ -59,13 +59,17 @@ impl Portal {
         found.ok_or(Error::NotFound("application"))
     }
 
-    /// Who has applications, by name.
+    /// Who has applications or an account, by name.
     ///
     /// # Errors
     /// The registry cannot be read.
-    pub async fn developers(&self, page: Page) -> Result<Listed<Developer>, Error> {
+    pub async fn developers(
+        &self,
+        filter: &DeveloperFilter,
+        page: Page,
+    ) -> Result<Listed<Developer>, Error> {
         match &self.0.kept {
-            Kept::Registry(live) => Ok(live.registry().developers(page).await?),
+            Kept::Registry(live) => Ok(live.registry().developers(filter, page).await?),
             Kept::File { directory, .. } => {
                 let entries = directory.entries();
                 let mut names: Vec<_> = entries
@@ -74,10 +78,14 @@ impl Portal {
                     .collect();
                 names.sort_unstable();
                 names.dedup();
+                let is_wanted = |name: &str| filter.name.as_ref().is_none_or(|is| is == name);
+                // Nobody in a file has an account.
+                names.retain(|name| filter.status.is_none() && is_wanted(name));
                 let developer = |name: Box<str>| Developer {
                     id: file_id("developer", &name),
                     name: name.into(),
                     created_at: Timestamp::default(),
+                    account: None,
                 };
                 Ok(page.of(names.into_iter().map(developer).collect()))
             }

@@ -61,6 +61,31 @@ impl Portal {
         }
     }
 
+    /// Another name for one secret.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn rename_credential(
+        &self,
+        caller: &Caller,
+        application: Uuid,
+        id: Uuid,
+        name: &str,
+    ) -> Result<Credential, Error> {
+        let registry = self.registry()?;
+        let known = self.credentials(application).await?;
+        let found = known.into_iter().find(|known| known.id == id);
+        let mut credential = found.ok_or(Error::NotFound("credential"))?;
+        name.clone_into(&mut credential.name);
+        let mut change = caller.change(registry).await?;
+        let application = ready(&mut change, application).await?;
+        change.put_credential(&credential).await?;
+        let same = Some(&application);
+        audit(&mut change, "credential.rename", same, same).await?;
+        self.commit(change).await?;
+        Ok(credential)
+    }
+
     /// A new secret in place of all others.
     ///
     /// # Errors

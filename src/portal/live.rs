@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 
 use super::{
-    konnect,
+    accounts, konnect,
     record::EndedSession,
     registry::{self, Registry},
 };
@@ -36,6 +36,12 @@ pub trait Surroundings: fmt::Debug + Send + Sync {
 
     /// What is in force.
     fn view(&self) -> View;
+
+    /// `portal.accounts` as it is in force.
+    fn accounts(&self) -> accounts::Config;
+
+    /// Where developers sign in, if not here alone.
+    fn sign_in(&self) -> Option<accounts::oidc::Place>;
 
     /// Checks what would be added, without putting it to work: every fault of it, and of the file.
     async fn check(&self, additions: Additions) -> Result<(), Vec<Fault>>;

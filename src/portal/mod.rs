@@ -1,9 +1,10 @@
 //! The portal: which applications there are, where they are registered, and what they may call.
 //!
-//! [`Portal`] is what operators (and later developers) can do, whatever the protocol in front of
+//! [`Portal`] is what operators and developers can do, whatever the protocol in front of
 //! it. It keeps the registry and the IdPs in step, and has every change in the directory before it
 //! answers.
 
+pub mod accounts;
 pub mod api;
 mod applications;
 mod credentials;
@@ -54,6 +55,26 @@ pub enum Error {
     /// Values that cannot be used.
     #[error("{} of the request cannot be used", .0.len())]
     Invalid(Vec<Fault>),
+    /// Who asks may not; a stable code, and why.
+    #[error("{detail}")]
+    Forbidden {
+        /// For programs: `registration_closed`, `too_many_applications`.
+        code: &'static str,
+        /// For people.
+        detail: String,
+    },
+    /// The invitation can no longer be used.
+    #[error("the invitation is over")]
+    InvitationOver,
+    /// More passwords are to be checked than there is room for.
+    #[error("too much is asked at once")]
+    Overloaded,
+    /// Too many were tried; how long to wait.
+    #[error("too many attempts")]
+    TooManyAttempts(std::time::Duration),
+    /// Password and account do not go together, or there is no open account.
+    #[error("wrong e-mail address or password")]
+    WrongPassword,
     /// The thing has changed since it was read (`If-Match`).
     #[error("it has changed since it was read")]
     Changed,
@@ -283,6 +304,8 @@ struct Inner {
     /// Those that were asked for, each with its provider's revision: they remember tokens.
     registrars: Mutex<HashMap<Uuid, Registrar>>,
     at_work: AtWork,
+    attempts: accounts::Attempts,
+    passwords: accounts::Passwords,
 }
 
 /// Where applications are kept.
@@ -325,6 +348,8 @@ impl Portal {
             metrics,
             registrars: Mutex::default(),
             at_work: AtWork::default(),
+            attempts: accounts::Attempts::default(),
+            passwords: accounts::Passwords::default(),
         }))
     }
 

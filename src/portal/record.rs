@@ -85,8 +85,60 @@ pub struct Developer {
     pub id: Uuid,
     /// What identifies the developer to people and upstreams, often an e-mail address; unique.
     pub name: String,
-    /// When the first application came.
+    /// When the first application came, or the account.
     pub created_at: Timestamp,
+    /// How they sign in; `None`: they do not, an operator named them with an application.
+    pub account: Option<Account>,
+}
+
+/// A developer who may sign in. The name is an e-mail address then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// For people.
+    pub full_name: String,
+    /// Whether it is open.
+    pub status: AccountStatus,
+    /// Whether there is a password.
+    pub has_password: bool,
+    /// Who they are at the operator's own identity provider, once they came from there.
+    pub identity: Option<Identity>,
+    /// When it was changed last.
+    pub updated_at: Timestamp,
+    /// As [`Provider::revision`].
+    pub revision: i64,
+}
+
+/// Whether an account is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccountStatus {
+    /// Its developer may sign in.
+    Approved,
+    /// It waits for the operator.
+    Pending,
+    /// The operator said no.
+    Rejected,
+    /// It was open, and is no longer.
+    Revoked,
+}
+
+/// Somebody as an identity provider knows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// `iss`.
+    pub issuer: String,
+    /// `sub`: never given to somebody else.
+    pub subject: String,
+}
+
+/// A developer's session in a browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeveloperSession {
+    /// The developer's id.
+    pub developer: Uuid,
+    /// It ends then unless it is used before.
+    pub idle_until: Timestamp,
+    /// It ends then at the latest.
+    pub until: Timestamp,
 }
 
 /// Where an application's client comes from.
@@ -342,8 +394,12 @@ pub struct Listed<T> {
 /// Which applications are asked for. Every field narrows; empty asks for all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApplicationFilter {
+    /// The name, exactly.
+    pub name: Option<String>,
     /// Part of the name, without case.
     pub name_contains: Option<String>,
+    /// The developer's e-mail address in lower case, whatever the case of its letters.
+    pub owner: Option<String>,
     /// The developer's name, exactly.
     pub developer: Option<String>,
     /// The strategy's name, exactly.
@@ -362,7 +418,10 @@ impl ApplicationFilter {
         };
         let client_id = application.client_id.as_ref();
         let part = self.name_contains.as_ref().map(|part| part.to_lowercase());
+        let owner = self.owner.as_ref();
         part.is_none_or(|part| application.name.to_lowercase().contains(&part))
+            && owner.is_none_or(|owner| owner.eq_ignore_ascii_case(&application.developer))
+            && is(&self.name, &application.name)
             && is(&self.developer, &application.developer)
             && is(&self.strategy, &application.strategy)
             && is(&self.client_id, client_id.map_or("", ClientId::as_str))
@@ -370,6 +429,15 @@ impl ApplicationFilter {
                 .status
                 .is_none_or(|status| status == application.status)
     }
+}
+
+/// Which developers are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeveloperFilter {
+    /// The name, exactly: an account's is its e-mail address in lower case.
+    pub name: Option<String>,
+    /// The status; those without an account have none.
+    pub status: Option<AccountStatus>,
 }
 
 /// Which registrations are asked for.

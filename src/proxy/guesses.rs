@@ -7,7 +7,6 @@
 use std::{
     collections::HashSet,
     hash::Hash,
-    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -15,7 +14,7 @@ use std::{
 use moka::sync::Cache as Store;
 
 use super::cache::Key;
-use crate::model::{credential::ClientId, time::Timestamp};
+use crate::model::{credential::ClientId, origin::Origin, time::Timestamp};
 
 /// The window of the limits.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -24,22 +23,6 @@ const PROVEN: Duration = Duration::from_secs(24 * 3600);
 /// Addresses, clients and pairs remembered at most. Old ones are forgotten first, which errs
 /// towards letting a request ask the IdP.
 const REMEMBERED: u64 = 100_000;
-
-/// An address as guesses are counted: IPv6 by its /64, which one customer has whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Origin(IpAddr);
-
-impl From<IpAddr> for Origin {
-    fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V6(v6) => {
-                let network = u128::from(v6) & !u128::from(u64::MAX);
-                Self(IpAddr::V6(Ipv6Addr::from(network)))
-            }
-            v4 => Self(v4),
-        }
-    }
-}
 
 #[derive(Debug, Default)]
 struct Window {
@@ -215,6 +198,8 @@ impl Inactive {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     fn subject() -> Subject {

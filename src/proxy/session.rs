@@ -173,7 +173,7 @@ pub fn presented(state: &State, api: &Api, request: &Request<'_>) -> Result<Pres
         match caller(state, strategy, session, request.now, checks) {
             Ok(caller) => {
                 let foreign = is_unsafe(request.method, request.headers)
-                    && is_cross_site(request)
+                    && is_cross_site(request.headers, request.host)
                     && !api.trusts_origin(request.headers);
                 details::session::cross_site(checks, request, foreign);
                 if foreign {
@@ -344,17 +344,15 @@ fn from_other_site(headers: &HeaderMap) -> bool {
 
 /// Whether a request cannot be shown to come from this very origin (design section 3.3).
 /// `Sec-Fetch-Site` decides where it is; else `Origin`, absent outside browsers, must name the Host.
-pub fn is_cross_site(request: &Request<'_>) -> bool {
-    let mut sites = request.headers.get_all("sec-fetch-site").iter();
+pub fn is_cross_site(headers: &HeaderMap, host: &str) -> bool {
+    let mut sites = headers.get_all("sec-fetch-site").iter();
     if let Some(site) = sites.next() {
         return sites.next().is_some() || !(site == "same-origin" || site == "none");
     }
-    let mut origins = request.headers.get_all(header::ORIGIN).iter();
+    let mut origins = headers.get_all(header::ORIGIN).iter();
     match (origins.next(), origins.next()) {
         (None, _) => false,
-        (Some(origin), None) => !origin
-            .to_str()
-            .is_ok_and(|origin| names(origin, request.host)),
+        (Some(origin), None) => !origin.to_str().is_ok_and(|origin| names(origin, host)),
         (Some(_), Some(_)) => true,
     }
 }

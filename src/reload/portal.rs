@@ -24,7 +24,7 @@ use crate::{
         fault::{Fault, Place, Warning},
     },
     portal::{
-        Portal,
+        Portal, accounts,
         live::{ApiView, Live, StrategyView, Surroundings, View},
         record::{Actor, EndedSession},
         registry,
@@ -140,6 +140,19 @@ impl Surroundings for Process {
                 })
                 .collect(),
         }
+    }
+
+    fn accounts(&self) -> accounts::Config {
+        let state = self.state.load();
+        let portal = state.config.portal.as_ref();
+        portal.map_or_else(accounts::Config::default, |portal| portal.accounts)
+    }
+
+    fn sign_in(&self) -> Option<accounts::oidc::Place> {
+        let state = self.state.load();
+        let config = state.config.portal.as_ref()?.oidc.clone()?;
+        let provider = state.providers.get(&config.identity_provider)?.clone();
+        Some(accounts::oidc::Place { provider, config })
     }
 
     async fn check(&self, additions: Additions) -> Result<(), Vec<Fault>> {

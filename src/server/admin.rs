@@ -1,7 +1,6 @@
 //! The operator's address: whether the program lives, whether it is ready, its metrics. Everything
 //! else there needs the token.
 
-mod door;
 mod explain;
 mod guard;
 
@@ -19,9 +18,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use tokio::net::TcpListener;
 
-use super::{shutdown::Shutdown, socket::Bound};
+use super::{door, shutdown::Shutdown, socket::Bound};
 use crate::{
     clock,
     portal::{self, Portal, live::Live},
@@ -31,12 +29,7 @@ use crate::{
         metrics::{Metrics, raise},
     },
 };
-use door::{Door, Visitor};
 use guard::Guard;
-
-/// Connections at once to one of these addresses. Operators need a handful, and each keeps a
-/// descriptor that a client of the proxy may need.
-const PLACES: usize = 256;
 
 /// What operators ask about. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -84,26 +77,8 @@ impl Admin {
                 router.fallback_service(api.layer(guard))
             }
         };
-        let listener = match TcpListener::from_std(socket.into_socket()) {
-            Ok(listener) => Door::new(listener, PLACES),
-            Err(error) => {
-                tracing::error!(%error, "the operator's address cannot be served");
-                return;
-            }
-        };
-        let mut handed_over = self.shutdown.handed_over();
-        let answered_elsewhere = async move {
-            // The sender lives as long as the program; without it nobody has taken its place.
-            if handed_over.wait_for(|handed| *handed).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
-        let router = router.with_state(self);
-        let service = router.into_make_service_with_connect_info::<Visitor>();
-        let served = axum::serve(listener, service).with_graceful_shutdown(answered_elsewhere);
-        if let Err(error) = served.await {
-            tracing::error!(%error, "the operator's address is no longer served");
-        }
+        let shutdown = self.shutdown.clone();
+        door::serve(router.with_state(self), socket, None, &shutdown).await;
     }
 }
 

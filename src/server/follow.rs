@@ -5,7 +5,10 @@ use std::{net::SocketAddr, sync::Arc};
 use super::{limits, service::Live, systemd};
 use crate::{
     config::{Config, Listener},
-    proxy::{connection::tls::Certificate, state::State},
+    proxy::{
+        connection::tls::{Certificate, Certificates},
+        state::State,
+    },
     reload::Surroundings,
     telemetry::lines::Logs,
 };
@@ -15,6 +18,8 @@ use crate::{
 pub struct Follow {
     /// The service.
     pub live: Arc<Live>,
+    /// The certificates that developers are shown.
+    pub portal: Option<Arc<Certificates>>,
     /// The log.
     pub logs: Logs,
 }
@@ -32,7 +37,11 @@ impl Surroundings for Follow {
         self.logs.set(&config.log);
         self.live.limits.store(Arc::new(limits(config)));
         self.live.grace_period.store(Arc::new(config.grace_period));
-        for (shown, listener) in self.live.certificates.iter().zip(&config.listeners) {
+        let listeners = self.live.certificates.iter().map(Option::as_ref);
+        let listeners = listeners.zip(&config.listeners);
+        let portal = config.portal.iter().map(|portal| &portal.listener);
+        let portal = portal.map(|listener| (self.portal.as_ref(), listener));
+        for (shown, listener) in listeners.chain(portal) {
             if let (Some(shown), Some(new)) = (shown, &listener.certificates)
                 && shown.replace(new.clone())
             {
@@ -48,9 +57,13 @@ impl Surroundings for Follow {
     }
 }
 
-/// Where the listeners are, and whether they speak TLS.
+/// Where a listener is, and whether it speaks TLS.
+fn place(listener: &Listener) -> (SocketAddr, bool) {
+    (listener.address, listener.certificates.is_some())
+}
+
+/// Where all of them are.
 fn places(config: &Config) -> Vec<(SocketAddr, bool)> {
-    let place = |listener: &Listener| (listener.address, listener.certificates.is_some());
     config.listeners.iter().map(place).collect()
 }
 
@@ -67,6 +80,15 @@ fn keep_fixed(mut config: Config, old: &Config) -> Config {
     keep("listeners", places(&config) != places(old));
     keep("status.address", config.status != old.status);
     keep("admin.address", config.admin_address != old.admin_address);
+    let portal = |config: &Config| {
+        let portal = config.portal.as_ref();
+        portal.map(|portal| place(&portal.listener))
+    };
+    let moved = portal(&config) != portal(old);
+    keep("portal", moved);
+    if moved {
+        config.portal.clone_from(&old.portal);
+    }
     keep("threads", config.threads != old.threads);
     // Certificates are renewed while their listener stays.
     let renewed = std::mem::replace(&mut config.listeners, old.listeners.clone());

@@ -20,6 +20,8 @@ const SPARE_DESCRIPTORS: u64 = 1_000;
 pub enum Listener {
     /// The operator's API.
     Admin,
+    /// The developers' API.
+    Portal,
     /// The data plane.
     Proxy,
     /// Health and metrics.
@@ -172,6 +174,7 @@ impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Admin => "admin",
+            Self::Portal => "portal",
             Self::Proxy => "proxy",
             Self::Status => "status",
         })

@@ -7,12 +7,13 @@
 use std::borrow::Cow;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::Algorithm;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
 use super::{
     Error, json,
-    jwk::{KeyId, KeySet},
+    jwk::{Key, KeyId, KeySet},
     rules::{self, Rules},
 };
 use crate::model::{
@@ -98,6 +99,29 @@ pub fn verify(
     rules: &Rules<'_>,
     now: Timestamp,
 ) -> Result<(Facts, KeyId), Error> {
+    let (claims, key) = opened(token, keys, rules.algorithms)?;
+    let issuer = rules::text(&claims, "iss")?.ok_or(Error::Issuer)?;
+    if !issuers.iter().any(|known| known == issuer) || !key.signs_for(issuer, rules.key_issuer) {
+        return Err(Error::Issuer);
+    }
+    let facts = rules.read(&claims, rules.client_claims)?;
+    rules.judge(&facts, now)?;
+    Ok((facts, key.id))
+}
+
+/// The claims of a JWT of any kind whose signature is one of these keys'. Nothing of them is judged.
+///
+/// # Errors
+/// As [`verify`], up to the signature.
+pub(super) fn signed(token: &str, keys: &KeySet) -> Result<Claims, Error> {
+    opened(token, keys, &[]).map(|(claims, _)| claims)
+}
+
+fn opened<'k>(
+    token: &str,
+    keys: &'k KeySet,
+    algorithms: &[Algorithm],
+) -> Result<(Claims, &'k Key), Error> {
     if token.len() > TOKEN_LIMIT {
         return Err(Error::TooLarge);
     }
@@ -110,13 +134,7 @@ pub fn verify(
     let header = Header::read(&members)?;
     let message = message.as_bytes();
     let key = keys
-        .verify(
-            header.kid,
-            header.alg,
-            rules.algorithms,
-            message,
-            &signature,
-        )
+        .verify(header.kid, header.alg, algorithms, message, &signature)
         .map_err(|error| match error {
             // It is hashed before the signature is made, so nobody else can check that.
             Error::Signature if members.contains_key("nonce") => Error::GraphToken,
@@ -124,13 +142,7 @@ pub fn verify(
         })?;
 
     let claims = json::object(&payload).map_err(Error::Payload)?;
-    let issuer = rules::text(&claims, "iss")?.ok_or(Error::Issuer)?;
-    if !issuers.iter().any(|known| known == issuer) || !key.signs_for(issuer, rules.key_issuer) {
-        return Err(Error::Issuer);
-    }
-    let facts = rules.read(&claims, rules.client_claims)?;
-    rules.judge(&facts, now)?;
-    Ok((facts, key.id))
+    Ok((claims, key))
 }
 
 fn parts(token: &str) -> Option<(&str, &str, &str)> {

@@ -6,6 +6,7 @@
 //! no key and no address ever comes out of a token. Fetching keys, asking an introspection
 //! endpoint and caching what was learned are not here but in [`crate::idp`].
 
+pub mod id_token;
 pub mod introspection;
 pub mod json;
 pub mod jwk;

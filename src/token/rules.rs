@@ -200,7 +200,7 @@ fn texts(value: &Value) -> Option<Vec<&str>> {
 }
 
 /// RFC 7519 section 2, NumericDate: seconds, fractions allowed. Dates too far to count saturate.
-fn time(claims: &Claims, name: &'static str) -> Result<Option<Timestamp>, Error> {
+pub(super) fn time(claims: &Claims, name: &'static str) -> Result<Option<Timestamp>, Error> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };

@@ -31,6 +31,7 @@ mod library;
 mod limits;
 mod methods;
 mod monitoring;
+mod my;
 mod nginx;
 mod outages;
 mod portal;

@@ -148,6 +148,16 @@ pub enum CredentialType {
     SelfManagedClientCredentials,
 }
 
+impl CredentialType {
+    /// The word for it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "client_credentials",
+            Self::SelfManagedClientCredentials => "self_managed_client_credentials",
+        }
+    }
+}
+
 /// Whether an application may call anything.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -342,6 +352,7 @@ pub(super) async fn list(
             "suspended" => Status::Suspended,
             _ => Status::Active,
         }),
+        ..ApplicationFilter::default()
     };
     let page = asked.page();
     asked.end()?;

@@ -1,6 +1,9 @@
 //! JSON bodies: read strictly, and held against the very schemas that the OpenAPI document shows.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::BTreeMap,
+    sync::{LazyLock, OnceLock},
+};
 
 use axum::{
     body::Bytes,
@@ -17,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::{
-    document,
+    document, my,
     problem::{Kind, Problem, Source},
 };
 use crate::{portal::Fault, token};
@@ -148,7 +151,7 @@ fn make_whole(value: &mut Value) {
 }
 
 pub(super) fn faults(schema: &str, body: &Value, fixed: &[&str]) -> Result<Vec<Fault>, Problem> {
-    let Some(rules) = RULES.get(schema) else {
+    let Some(rules) = rule(schema) else {
         return Err(Problem::new(Kind::Internal));
     };
     let errors = rules.iter_errors(body);
@@ -158,14 +161,25 @@ pub(super) fn faults(schema: &str, body: &Value, fixed: &[&str]) -> Result<Vec<F
         .collect())
 }
 
-/// A validator for each schema of the document.
-static RULES: LazyLock<BTreeMap<String, Validator>> = LazyLock::new(|| {
-    let document = document::json();
-    let components = &document["components"];
-    let Some(schemas) = components["schemas"].as_object() else {
-        return BTreeMap::new();
-    };
-    let compile = |name: &String| {
+/// A schema of a document, and what holds bodies against it once the first one comes: to make all of
+/// them would keep the very first request waiting.
+type Rule = (&'static Value, OnceLock<Option<Validator>>);
+
+/// Each schema of the two documents. Of a name that stands in both, both say the same.
+static RULES: LazyLock<BTreeMap<&'static str, Rule>> = LazyLock::new(|| {
+    let documents = [my::document::json(), document::json()];
+    let schemas = documents.into_iter().flat_map(|document| {
+        let components = &document["components"];
+        let names = components["schemas"].as_object().into_iter().flatten();
+        names.map(move |(name, _)| (name.as_str(), (components, OnceLock::new())))
+    });
+    schemas.collect()
+});
+
+/// The validator of a schema; `None` where there is no such schema.
+fn rule(name: &str) -> Option<&'static Validator> {
+    let (components, rule) = RULES.get(name)?;
+    let rule = rule.get_or_init(|| {
         let schema = json!({
             "$ref": format!("#/components/schemas/{name}"),
             "components": components,
@@ -173,15 +187,15 @@ static RULES: LazyLock<BTreeMap<String, Validator>> = LazyLock::new(|| {
         let options = jsonschema::options()
             .with_draft(Draft::Draft202012)
             .should_validate_formats(true);
-        Some((name.clone(), options.build(&schema).ok()?))
-    };
-    schemas.keys().filter_map(compile).collect()
-});
+        options.build(&schema).ok()
+    });
+    rule.as_ref()
+}
 
 /// The schemas that bodies can be held against.
 #[cfg(test)]
 pub(super) fn rules() -> impl Iterator<Item = &'static str> {
-    RULES.keys().map(String::as_str)
+    RULES.keys().copied().filter(|name| rule(name).is_some())
 }
 
 /// What is wrong, without the value that is.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi as _;
 
 use super::{
-    answer, apis, applications, audit,
+    answer, apis, applications, audit, developers,
     problem::{self, Problem},
     providers,
     query::{self, Filter},
@@ -37,7 +37,7 @@ pub(super) const TAG: &str = "OpenAPI";
 struct Base;
 
 /// A list: its path, by what it is narrowed, by what it is sorted.
-type List = (&'static str, &'static [Filter], &'static [&'static str]);
+pub(super) type List = (&'static str, &'static [Filter], &'static [&'static str]);
 
 /// Every list.
 const LISTS: [List; 9] = [
@@ -57,7 +57,7 @@ const LISTS: [List; 9] = [
     ),
     ("/v2/audit", audit::FILTERS, &[]),
     ("/v2/dcr-providers", providers::FILTERS, providers::ORDERS),
-    ("/v2/developers", &[], &[]),
+    ("/v2/developers", developers::FILTERS, &[]),
 ];
 
 /// The document.
@@ -132,7 +132,7 @@ fn build() -> Value {
 }
 
 /// Header fields of answers.
-fn headers() -> Value {
+pub(super) fn headers() -> Value {
     let text =
         |about: &str| json!({"description": about, "required": true, "schema": {"type": "string"}});
     json!({
@@ -261,9 +261,7 @@ fn finish_operation(path: &str, method: &str, operation: &mut Value) {
         parameters.extend(query::paging());
     }
     if creates || regenerates {
-        parameters.push(json!({"name": "Idempotency-Key", "in": "header", "required": false,
-            "description": "With it the request can be repeated: it is carried out once.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"}}));
+        parameters.push(idempotency_key());
     }
     if in_place {
         parameters.push(
@@ -299,10 +297,7 @@ fn finish_operation(path: &str, method: &str, operation: &mut Value) {
         response["headers"] = named(&names);
     }
     if creates {
-        let mut repeated = responses["201"].clone();
-        repeated["description"] = json!("It was made before, by the same request");
-        repeated["headers"]["Idempotency-Replayed"] = header("Idempotency-Replayed");
-        responses["200"] = repeated;
+        repeat(responses);
     }
     if reads && has_tag {
         responses["304"] = json!({
@@ -343,23 +338,43 @@ fn finish_operation(path: &str, method: &str, operation: &mut Value) {
         refusals.push(("422", "The idempotency key was used for another request"));
     }
     for (status, about) in refusals {
-        let mut names = vec!["X-Request-Id"];
-        match status {
-            "401" => names.push("WWW-Authenticate"),
-            "429" | "503" | "504" => names.push("Retry-After"),
-            _ => {}
-        }
-        responses[status] = json!({
-            "description": about,
-            "headers": named(&names),
-            "content": {"application/problem+json": {
-                "schema": {"$ref": "#/components/schemas/Problem"},
-            }},
-        });
+        responses[status] = refusal(status, about);
     }
 }
 
-fn named(names: &[&str]) -> Value {
+/// The parameter by which a creation may come twice.
+pub(super) fn idempotency_key() -> Value {
+    json!({"name": "Idempotency-Key", "in": "header", "required": false,
+        "description": "With it the request can be repeated: it is carried out once.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"}})
+}
+
+/// What a creation that comes twice is answered.
+pub(super) fn repeat(responses: &mut Value) {
+    let mut repeated = responses["201"].clone();
+    repeated["description"] = json!("It was made before, by the same request");
+    repeated["headers"]["Idempotency-Replayed"] = header("Idempotency-Replayed");
+    responses["200"] = repeated;
+}
+
+/// An answer that says no.
+pub(super) fn refusal(status: &str, about: &str) -> Value {
+    let mut names = vec!["X-Request-Id"];
+    match status {
+        "401" => names.push("WWW-Authenticate"),
+        "429" | "503" | "504" => names.push("Retry-After"),
+        _ => {}
+    }
+    json!({
+        "description": about,
+        "headers": named(&names),
+        "content": {"application/problem+json": {
+            "schema": {"$ref": "#/components/schemas/Problem"},
+        }},
+    })
+}
+
+pub(super) fn named(names: &[&str]) -> Value {
     let entries = names.iter().map(|name| ((*name).to_owned(), header(name)));
     Value::Object(entries.collect())
 }

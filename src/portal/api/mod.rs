@@ -1,4 +1,5 @@
-//! The operator's REST: Konnect's shapes over what a [`Portal`] can do.
+//! The operator's REST, and in [`my`] that of developers: Konnect's shapes over what a [`Portal`] can
+//! do.
 //!
 //! A file for each resource. What they share: [`request`] reads the head, [`body`] and [`query`]
 //! the rest; `answer` says yes, [`problem`] no; [`document`] tells it all as OpenAPI 3.1.
@@ -14,6 +15,7 @@ pub mod body;
 pub mod credentials;
 pub mod developers;
 pub mod document;
+pub mod my;
 mod path;
 pub mod problem;
 pub mod providers;
@@ -28,7 +30,7 @@ mod tests;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request},
+    extract::{DefaultBodyLimit, Request, State},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
 };
@@ -42,11 +44,16 @@ use request::RequestId;
 /// The routes below `/v2/`, without any guard.
 pub fn router(portal: Portal) -> Router {
     let (router, _) = routes().split_for_parts();
+    finished(router, portal, "operator")
+}
+
+/// Routes with what all of them have; whose they are.
+fn finished(router: Router<Portal>, portal: Portal, whose: &'static str) -> Router {
     router
         .fallback(async || Problem::new(Kind::NotFound))
         .method_not_allowed_fallback(async || Problem::new(Kind::MethodNotAllowed))
         .layer(DefaultBodyLimit::max(body::LIMIT))
-        .layer(middleware::from_fn(around))
+        .layer(middleware::from_fn_with_state(whose, around))
         .with_state(portal)
 }
 
@@ -81,14 +88,20 @@ fn routes() -> OpenApiRouter<Portal> {
         ))
         .routes(routes!(apis::list))
         .routes(routes!(apis::get, apis::patch))
-        .routes(routes!(developers::list))
+        .routes(routes!(developers::create, developers::list))
+        .routes(routes!(
+            developers::get,
+            developers::patch,
+            developers::delete
+        ))
+        .routes(routes!(developers::invite))
         .routes(routes!(audit::list))
         .routes(routes!(document::as_json))
         .routes(routes!(document::as_yaml))
 }
 
 /// What is done for every request: it gets an id, runs to its end, and its answer its last form.
-async fn around(mut request: Request, next: Next) -> Response {
+async fn around(State(whose): State<&'static str>, mut request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -97,7 +110,7 @@ async fn around(mut request: Request, next: Next) -> Response {
     // A task of its own: a client that goes away takes its connection along, not the operation.
     let answered = tokio::spawn(next.run(request)).await;
     let mut response = answered.unwrap_or_else(|error| {
-        tracing::error!(%error, request_id = %id, "an operation of the operator's API ended early");
+        tracing::error!(%error, request_id = %id, whose, "an operation ended early");
         Problem::new(Kind::Internal).into_response()
     });
     let problem = response.extensions_mut().remove::<Problem>();
@@ -105,11 +118,11 @@ async fn around(mut request: Request, next: Next) -> Response {
     let reason = problem.as_ref().and_then(Problem::logged);
     let status = response.status();
     if status.is_server_error() {
-        tracing::warn!(request_id = %id, %method, path, status = status.as_u16(), code, reason,
-            "an operator's request failed");
+        tracing::warn!(request_id = %id, whose, %method, path, status = status.as_u16(), code,
+            reason, "a request failed");
     } else if !matches!(method, Method::GET | Method::HEAD) {
-        tracing::info!(request_id = %id, %method, path, status = status.as_u16(), code,
-            "an operator's request");
+        tracing::info!(request_id = %id, whose, %method, path, status = status.as_u16(), code,
+            "a request");
     }
     if let Some(problem) = problem {
         let mut told = problem.answer(&id);

@@ -41,8 +41,12 @@ kinds! {
     BodyTooLarge = 413 "body_too_large" "The request body is too large",
     /// `If-Match` names another revision.
     Changed = 412 "changed" "It has changed since it was read",
+    /// A page of another site sent it.
+    CrossSiteRequest = 403 "cross_site_request" "The request comes from another site",
     /// As things stand it cannot be done; the code is the error's own.
     Conflict = 409 "conflict" "It cannot be done as things stand",
+    /// Who asks may not; the code is the error's own.
+    Forbidden = 403 "forbidden" "This is not allowed",
     /// The identity provider refuses the gateway.
     IdpAccess = 502 "identity_provider_access" "The identity provider refuses the gateway's access",
     /// The client is no longer there.
@@ -64,6 +68,8 @@ kinds! {
     InvalidParameters = 400 "invalid_parameters" "The request cannot be used as it is",
     /// `Idempotency-Key` came with another request before.
     KeyReused = 422 "idempotency_key_reused" "The idempotency key was used for another request",
+    /// The invitation can no longer be used.
+    InvitationOver = 410 "invitation_over" "The invitation is over: ask the operator for another",
     /// The body is not JSON.
     MalformedJson = 400 "malformed_json" "The request body is not JSON",
     /// The path has other methods.
@@ -72,6 +78,8 @@ kinds! {
     NotFound = 404 "not_found" "There is no such thing",
     /// Another change of the same application is under way.
     OperationInProgress = 409 "operation_in_progress" "Another change of it is under way",
+    /// More is asked than there is room for.
+    Overloaded = 503 "overloaded" "Too much is asked at once",
     /// Applications come from a file.
     RegistryReadOnly = 409 "registry_read_only" "Applications come from a file: edit that",
     /// The registry does not answer.
@@ -80,18 +88,24 @@ kinds! {
     RegistryUnreadable = 500 "registry_unreadable" "The registry cannot be read",
     /// The rest of the body does not come.
     RequestTimeout = 408 "request_timeout" "The request took too long to arrive",
+    /// The client is managed elsewhere.
+    ScopesUnknown = 422 "scopes_unknown" "The client is managed elsewhere: its scopes are not known",
+    /// Nobody has signed in.
+    SessionRequired = 401 "session_required" "Sign in first",
     /// Something with this key is there.
     Taken = 409 "taken" "It is there already",
     /// The admin token is missing or wrong.
     TokenRequired = 401 "token_required" "This address needs the admin token",
-    /// Wrong tokens from this address.
-    TooManyAttempts = 429 "too_many_attempts" "Too many wrong tokens",
+    /// Wrong tokens or passwords from this address.
+    TooManyAttempts = 429 "too_many_attempts" "Too many attempts",
     /// More requests than are answered.
     TooManyRequests = 429 "too_many_requests" "Too many requests",
     /// What was begun holds, and goes on by itself.
     Unfinished = 503 "unfinished" "It is begun, and goes on by itself",
     /// The body is of another type.
     UnsupportedMediaType = 415 "unsupported_media_type" "The request body has to be application/json",
+    /// Password and account do not go together.
+    WrongPassword = 401 "wrong_password" "Wrong e-mail address or password",
 }
 
 /// An answer that says no. [`Problem::answer`] gives it its body.
@@ -252,8 +266,13 @@ impl Problem {
         let form = HeaderValue::from_static("application/problem+json");
         fields.insert(header::CONTENT_TYPE, form);
         fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if self.kind == Kind::TokenRequired {
-            let challenge = HeaderValue::from_static("Bearer realm=\"admin\"");
+        let challenge = match self.kind {
+            Kind::SessionRequired | Kind::WrongPassword => Some("Cookie realm=\"portal\""),
+            Kind::TokenRequired => Some("Bearer realm=\"admin\""),
+            _ => None,
+        };
+        if let Some(challenge) = challenge {
+            let challenge = HeaderValue::from_static(challenge);
             fields.insert(header::WWW_AUTHENTICATE, challenge);
         }
         if let Some(wait) = self.retry_after {
@@ -274,6 +293,14 @@ impl From<Error> for Problem {
                 code,
                 ..Self::new(Kind::Conflict).detailed(detail)
             },
+            Error::Forbidden { code, detail } => Self {
+                code,
+                ..Self::new(Kind::Forbidden).detailed(detail)
+            },
+            Error::InvitationOver => Self::new(Kind::InvitationOver),
+            Error::Overloaded => Self::new(Kind::Overloaded),
+            Error::TooManyAttempts(wait) => Self::new(Kind::TooManyAttempts).after(wait),
+            Error::WrongPassword => Self::new(Kind::WrongPassword),
             Error::Invalid(faults) => Self::invalid(Source::Body, faults),
             Error::Changed => Self::new(Kind::Changed),
             Error::KeyReused => Self::new(Kind::KeyReused),

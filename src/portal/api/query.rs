@@ -243,10 +243,15 @@ impl Asked {
 
     /// [`Asked::is`] and `filter[field][contains]=text`, which both count.
     pub(super) fn matches(&mut self, field: &str) -> Matches {
-        let is = self.is(field).map(Match::Is);
-        let contains = self.text(&format!("filter[{field}][contains]"));
+        let (is, contains) = self.text_filter(field);
         let contains = contains.map(Match::Contains);
-        Matches(is.into_iter().chain(contains).collect())
+        Matches(is.map(Match::Is).into_iter().chain(contains).collect())
+    }
+
+    /// [`Asked::matches`] for whoever looks it up: what it is, and what it holds.
+    pub(super) fn text_filter(&mut self, field: &str) -> (Option<String>, Option<String>) {
+        let is = self.is(field);
+        (is, self.text(&format!("filter[{field}][contains]")))
     }
 
     /// A filter whose value is one of these words.

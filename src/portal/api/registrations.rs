@@ -75,6 +75,17 @@ pub enum StateWord {
     Revoked,
 }
 
+impl From<State> for StateWord {
+    fn from(state: State) -> Self {
+        match state {
+            State::Approved => Self::Approved,
+            State::Pending => Self::Pending,
+            State::Rejected => Self::Rejected,
+            State::Revoked => Self::Revoked,
+        }
+    }
+}
+
 /// How a registration begins.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -136,7 +147,7 @@ pub(super) const OWN_FILTERS: &[Filter] = &[
     Filter::words("status", STATES),
 ];
 
-const STATES: &[&str] = &["approved", "pending", "rejected", "revoked"];
+pub(super) const STATES: &[&str] = &["approved", "pending", "rejected", "revoked"];
 
 /// Asks for an application's right to call an API.
 #[utoipa::path(
@@ -285,7 +296,7 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn state_of(asked: &mut Asked) -> Option<State> {
+pub(super) fn state_of(asked: &mut Asked) -> Option<State> {
     asked.word("status", STATES).map(|word| match word {
         "approved" => State::Approved,
         "pending" => State::Pending,
@@ -340,12 +351,7 @@ impl Told {
                 id: registration.api.clone(),
                 name: registration.api,
             },
-            status: match registration.state {
-                State::Approved => StateWord::Approved,
-                State::Pending => StateWord::Pending,
-                State::Rejected => StateWord::Rejected,
-                State::Revoked => StateWord::Revoked,
-            },
+            status: registration.state.into(),
             created_at: registration.created_at.into(),
             updated_at: registration.updated_at.into(),
         }

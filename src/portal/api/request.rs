@@ -1,7 +1,10 @@
 //! What a request says of itself beside its body: its id, that it may come twice, what it believes
 //! to change.
 
-use std::fmt::{self, Write as _};
+use std::{
+    convert::Infallible,
+    fmt::{self, Write as _},
+};
 
 use aws_lc_rs::digest;
 use axum::extract::FromRequestParts;
@@ -63,6 +66,7 @@ impl fmt::Display for RequestId {
 /// Who asks, and how; the body's part of it comes later.
 #[derive(Clone, Debug)]
 pub(super) struct Asking {
+    actor: Actor,
     request_id: RequestId,
     key: Option<String>,
     expected: Option<i64>,
@@ -71,10 +75,15 @@ pub(super) struct Asking {
 }
 
 impl Asking {
+    /// The same in somebody else's name than the operator's.
+    pub(super) fn by(self, actor: Actor) -> Self {
+        Self { actor, ..self }
+    }
+
     /// Of a request that makes nothing new.
     pub(super) fn caller(self) -> Caller {
         Caller {
-            actor: Actor::Operator,
+            actor: self.actor,
             request_id: self.request_id.as_str().to_owned(),
             idempotency: None,
             expected: self.expected,
@@ -85,7 +94,10 @@ impl Asking {
     pub(super) fn creator(self, body: &Value) -> Caller {
         let digest = digest_of(&self.method, &self.path, body);
         let idempotency = self.key.clone().map(|key| Idempotency {
-            key: format!("operator {key}"),
+            key: match &self.actor {
+                Actor::Developer(name) => format!("developer {name} {key}"),
+                _ => format!("operator {key}"),
+            },
             digest,
         });
         Caller {
@@ -98,16 +110,25 @@ impl Asking {
 impl<S: Sync> FromRequestParts<S> for Asking {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let id = parts.extensions.get::<RequestId>();
-        let request_id = id.cloned().unwrap_or_else(|| RequestId::of(&parts.headers));
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Ok(request_id) = RequestId::from_request_parts(parts, state).await;
         Ok(Self {
+            actor: Actor::Operator,
             request_id,
             key: idempotency_key(&parts.headers)?,
             expected: expected(&parts.headers)?,
             method: parts.method.clone(),
             path: parts.uri.path().to_owned(),
         })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for RequestId {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let known = parts.extensions.get::<Self>();
+        Ok(known.cloned().unwrap_or_else(|| Self::of(&parts.headers)))
     }
 }
 

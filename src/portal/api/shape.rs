@@ -119,6 +119,8 @@ macro_rules! texts {
 texts! {
     /// The key of a bridge: Konnect's lengths.
     BridgeKey = 12..=256, "^[!-~]+$";
+    /// An e-mail address, as `<input type=email>` takes one.
+    EmailAddress = 3..=254, "^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$";
     /// An https address without query and fragment, http within this machine only.
     HttpAddress = 1..=256, "^(https://(([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?[.])*[a-zA-Z]([a-zA-Z0-9-]*[a-zA-Z0-9])?|(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3})|http://(localhost|127[.]0[.]0[.]1|\\[::1\\]))(:[1-9][0-9]{0,3}|:[1-5][0-9]{4}|:6[0-5][0-9]{3})?(/[a-zA-Z0-9._~!$&*+,;=:@-]+)*/?$";
     /// A name or an id.
@@ -127,6 +129,10 @@ texts! {
     Name = 1..=100, "^[A-Za-z0-9_.-]+$";
     /// A text that may be empty.
     Note = 0..=2048, "^[^\\x00-\\x1f\\x7f-\\x9f]*$";
+    /// A password as it is shown; what it must be like may have been another once.
+    OldPassword = 1..=256, "^[^\\x00-\\x1f\\x7f-\\x9f]+$";
+    /// A password to be (NIST SP 800-63B section 3.1.1.2): long, and of any characters.
+    Password = 12..=256, "^[^\\x00-\\x1f\\x7f-\\x9f]+$";
     /// A scope (RFC 6749 section 3.3).
     Scope = 1..=256, "^[\\x21\\x23-\\x5b\\x5d-\\x7e]+$";
     /// Taken, kept sealed, and never shown.

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use serde_json::Value as Json;
-use sqlx::{Any, AssertSqlSafe, Transaction, any::AnyRow};
+use sqlx::{Any, AnyConnection, AssertSqlSafe, Transaction, any::AnyRow};
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
@@ -60,7 +60,7 @@ impl fmt::Debug for Change {
 }
 
 /// One value of a statement.
-enum Bound {
+pub(super) enum Bound {
     Number(i64),
     OptionalNumber(Option<i64>),
     OptionalText(Option<String>),
@@ -176,7 +176,7 @@ impl Registry {
 impl Change {
     /// Notes whether the database still takes part. What it answered, and cannot be read, ended
     /// nothing.
-    fn noted<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+    pub(super) fn noted<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         // A key that is there already was looked for before; met in a statement it ended the
         // transaction like any other failure.
         self.failed |= matches!(result, Err(Error::Unavailable(_) | Error::Taken(_)));
@@ -184,7 +184,7 @@ impl Change {
     }
 
     /// Runs a statement, and says how many rows it changed.
-    async fn run<const N: usize>(
+    pub(super) async fn run<const N: usize>(
         &mut self,
         sql: impl Into<String>,
         values: [Bound; N],
@@ -205,7 +205,11 @@ impl Change {
     }
 
     /// The first column of the first row, as text.
-    async fn find(&mut self, sql: &str, values: Vec<read::Value>) -> Result<Option<String>, Error> {
+    pub(super) async fn find(
+        &mut self,
+        sql: &str,
+        values: Vec<read::Value>,
+    ) -> Result<Option<String>, Error> {
         let found = within(read::one(
             &mut self.transaction,
             sql.to_owned(),
@@ -267,6 +271,11 @@ impl Change {
         )
         .await?;
         Ok(())
+    }
+
+    /// The connection, for what is read within the transaction.
+    pub(super) fn connection(&mut self) -> &mut AnyConnection {
+        &mut self.transaction
     }
 
     /// The revision that this transaction makes.

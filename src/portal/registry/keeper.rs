@@ -109,7 +109,8 @@ async fn beat(
     Ok(connection)
 }
 
-/// Removes ended sessions that would be over by now, answers and removed clients of yesterday.
+/// Removes what is over by now: ended sessions, those of developers, invitations; answers and removed
+/// clients of yesterday.
 async fn sweep(
     connection: &mut AnyConnection,
     dialect: Dialect,
@@ -138,6 +139,11 @@ async fn sweep(
                 "DELETE FROM ended_sessions WHERE session_id <> '' AND until <= $1",
                 now,
             ),
+            (
+                "DELETE FROM developer_sessions WHERE until <= $1 OR idle_until <= $1",
+                now,
+            ),
+            ("DELETE FROM invitations WHERE until <= $1", now),
         ] {
             let done = sqlx::query(sql).bind(before.millis());
             let done = done.execute(&mut *transaction).await;

@@ -12,7 +12,10 @@ use super::{
 use crate::clock;
 
 /// Every step, first to last; its number is its place, from 1.
-const STEPS: [&str; 1] = [include_str!("migrations/1.sql")];
+const STEPS: [&str; 2] = [
+    include_str!("migrations/1.sql"),
+    include_str!("migrations/2.sql"),
+];
 
 /// Names the lock of PostgreSQL under which a schema is changed: any number of our own.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(4910226711935128)";

@@ -4,6 +4,7 @@
 //! transaction with the next revision. Secrets are sealed on the way in. A database that is away
 //! costs its callers an error and nothing else: connecting goes on beside them.
 
+mod accounts;
 mod change;
 mod config;
 mod database;
@@ -41,8 +42,8 @@ pub use rotation::Rotated;
 pub use transfer::{Exported, Import, ImportError, Imported};
 
 use super::record::{
-    Answered, Api, Application, ApplicationFilter, Audit, AuditFilter, Credential, Developer,
-    EndedSession, Intent, Listed, Page, Provider, Registration, RegistrationFilter, Strategy,
+    Answered, Api, Application, ApplicationFilter, Audit, AuditFilter, Credential, EndedSession,
+    Intent, Listed, Page, Provider, Registration, RegistrationFilter, Strategy,
 };
 use crate::{
     clock,
@@ -331,15 +332,6 @@ impl Registry {
     ) -> Result<Listed<Registration>, Error> {
         let mut connection = self.connection().await?;
         within(read::registrations(&mut connection, filter, page)).await
-    }
-
-    /// Who has, or had, applications, by name.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn developers(&self, page: Page) -> Result<Listed<Developer>, Error> {
-        let mut connection = self.connection().await?;
-        within(read::developers(&mut connection, page)).await
     }
 
     /// Some of the audit trail, the latest first.

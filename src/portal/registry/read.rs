@@ -13,7 +13,8 @@ use crate::{
     model::{credential::ClientId, time::Timestamp},
     portal::record::{
         Answered, Api, Application, ApplicationFilter, Audit, AuditFilter, Credential, Developer,
-        Listed, Page, Provider, Registration, RegistrationFilter, Strategy,
+        DeveloperFilter, DeveloperSession, Identity, Listed, Page, Provider, Registration,
+        RegistrationFilter, Strategy,
     },
 };
 
@@ -187,6 +188,11 @@ pub(super) async fn applications(
     let mut conditions = Conditions::default();
     let part = filter.name_contains.as_deref().map(containing);
     conditions.and("folded_name LIKE {} ESCAPE '\\'", part);
+    conditions.and("name = {}", filter.name.clone());
+    conditions.and(
+        "developer IN (SELECT name FROM developers WHERE lower(name) = {})",
+        filter.owner.clone(),
+    );
     conditions.and("developer = {}", filter.developer.clone());
     conditions.and("strategy = {}", filter.strategy.clone());
     conditions.and("client_id = {}", filter.client_id.clone());
@@ -258,11 +264,91 @@ pub(super) async fn registrations(
 /// By name.
 pub(super) async fn developers(
     connection: &mut AnyConnection,
+    filter: &DeveloperFilter,
     asked: Page,
 ) -> Result<Listed<Developer>, Error> {
     let listed = (row::DEVELOPER, "developers", "name");
-    let conditions = Conditions::default();
+    let mut conditions = Conditions::default();
+    conditions.and("name = {}", filter.name.clone());
+    let status = filter.status.map(|status| status.word().to_owned());
+    conditions.and("status = {}", status);
     page(connection, listed, conditions, asked, row::developer).await
+}
+
+/// The one that a condition finds.
+async fn developer_where(
+    connection: &mut AnyConnection,
+    condition: &'static str,
+    values: Vec<Value>,
+) -> Result<Option<Developer>, Error> {
+    let sql = format!(
+        "SELECT {} FROM developers WHERE {condition}",
+        row::DEVELOPER
+    );
+    one(connection, sql, values, row::developer).await
+}
+
+pub(super) async fn developer(
+    connection: &mut AnyConnection,
+    id: Uuid,
+) -> Result<Option<Developer>, Error> {
+    let values = vec![Value::Text(id.to_string())];
+    developer_where(connection, "id = $1", values).await
+}
+
+/// By name, exactly.
+pub(super) async fn developer_named(
+    connection: &mut AnyConnection,
+    name: &str,
+) -> Result<Option<Developer>, Error> {
+    let values = vec![Value::Text(name.to_owned())];
+    developer_where(connection, "name = $1", values).await
+}
+
+pub(super) async fn developer_at_idp(
+    connection: &mut AnyConnection,
+    identity: &Identity,
+) -> Result<Option<Developer>, Error> {
+    let Identity { issuer, subject } = identity;
+    let values = vec![Value::Text(issuer.clone()), Value::Text(subject.clone())];
+    developer_where(connection, "issuer = $1 AND subject = $2", values).await
+}
+
+/// The digest of an account's password.
+pub(super) async fn password(
+    connection: &mut AnyConnection,
+    id: Uuid,
+) -> Result<Option<String>, Error> {
+    let sql = "SELECT password FROM developers WHERE id = $1".to_owned();
+    let read = |row: &_| Ok(Columns::new(row).optional()?.map(str::to_owned));
+    let found = one(connection, sql, vec![Value::Text(id.to_string())], read).await?;
+    Ok(found.flatten())
+}
+
+/// By the digest of its token.
+pub(super) async fn developer_session(
+    connection: &mut AnyConnection,
+    token: &str,
+) -> Result<Option<DeveloperSession>, Error> {
+    let sql = format!(
+        "SELECT {} FROM developer_sessions WHERE token = $1",
+        row::DEVELOPER_SESSION
+    );
+    let values = vec![Value::Text(token.to_owned())];
+    one(connection, sql, values, row::developer_session).await
+}
+
+/// Whose invitation has this digest, and until when.
+pub(super) async fn invitation(
+    connection: &mut AnyConnection,
+    token: &str,
+) -> Result<Option<(Uuid, Timestamp)>, Error> {
+    let sql = "SELECT developer, until FROM invitations WHERE token = $1".to_owned();
+    let read = |row: &_| {
+        let mut columns = Columns::new(row);
+        Ok((columns.id()?, columns.time()?))
+    };
+    one(connection, sql, vec![Value::Text(token.to_owned())], read).await
 }
 
 /// The latest first.

@@ -19,8 +19,9 @@ use crate::{
         time::Timestamp,
     },
     portal::record::{
-        Answered, Api, Application, Audit, Credential, Developer, EndedSession, Intent, Life,
-        Origin, Provider, Registration, Source, Step, Strategy,
+        Account, AccountStatus, Answered, Api, Application, Audit, Credential, Developer,
+        DeveloperSession, EndedSession, Identity, Intent, Life, Origin, Provider, Registration,
+        Source, Step, Strategy,
     },
 };
 
@@ -48,6 +49,15 @@ impl Word for Status {
 }
 
 impl Word for State {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("approved", Self::Approved),
+        ("pending", Self::Pending),
+        ("rejected", Self::Rejected),
+        ("revoked", Self::Revoked),
+    ];
+}
+
+impl Word for AccountStatus {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("approved", Self::Approved),
         ("pending", Self::Pending),
@@ -288,14 +298,47 @@ pub(super) fn api(row: &AnyRow) -> Result<Api, Error> {
     })
 }
 
-pub(super) const DEVELOPER: &str = "id, name, created_at";
+/// The password itself is not read: whether there is one.
+pub(super) const DEVELOPER: &str = "id, name, created_at, status, full_name, \
+     CAST(password IS NOT NULL AS INTEGER), issuer, subject, updated_at, revision";
 
 pub(super) fn developer(row: &AnyRow) -> Result<Developer, Error> {
     let mut columns = Columns::new(row);
+    let (id, name, created_at) = (columns.id()?, columns.string()?, columns.time()?);
+    let status = columns.optional()?.map(word).transpose()?;
+    let account = status.map(|status| {
+        Ok(Account {
+            status,
+            full_name: columns.optional()?.unwrap_or_default().to_owned(),
+            has_password: columns.number()? != 0,
+            identity: {
+                let (issuer, subject) = (columns.optional()?, columns.optional()?);
+                let both = issuer.zip(subject);
+                both.map(|(issuer, subject)| Identity {
+                    issuer: issuer.to_owned(),
+                    subject: subject.to_owned(),
+                })
+            },
+            updated_at: columns.optional_time()?.unwrap_or(created_at),
+            revision: columns.number()?,
+        })
+    });
     Ok(Developer {
-        id: columns.id()?,
-        name: columns.string()?,
-        created_at: columns.time()?,
+        id,
+        name,
+        created_at,
+        account: account.transpose()?,
+    })
+}
+
+pub(super) const DEVELOPER_SESSION: &str = "developer, idle_until, until";
+
+pub(super) fn developer_session(row: &AnyRow) -> Result<DeveloperSession, Error> {
+    let mut columns = Columns::new(row);
+    Ok(DeveloperSession {
+        developer: columns.id()?,
+        idle_until: columns.time()?,
+        until: columns.time()?,
     })
 }
 

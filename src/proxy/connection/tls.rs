@@ -229,19 +229,7 @@ impl Tls {
     /// # Errors
     /// [`Error::Versions`].
     pub fn new(certificates: &Arc<Certificates>) -> Result<Self, Error> {
-        let provider: Arc<CryptoProvider> = Arc::new(aws_lc::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|_| Error::Versions)?;
-        let certificates: Arc<dyn ResolvesServerCert> = certificates.clone();
-        let mut config = builder
-            .with_no_client_auth()
-            .with_cert_resolver(certificates);
-        // Without a ticketer each worker would remember the sessions of a few hundred clients only.
-        if let Ok(ticketer) = aws_lc::Ticketer::new() {
-            config.ticketer = ticketer;
-        }
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let mut config = server_config(certificates)?;
         let http1 = Acceptor::from_server_config(Arc::new(config.clone()));
         config.alpn_protocols.insert(0, b"h2".to_vec());
         let all = Acceptor::from_server_config(Arc::new(config));
@@ -277,6 +265,27 @@ impl Tls {
             }
         }
     }
+}
+
+/// TLS 1.2 and 1.3 for HTTP/1.1, with session tickets whose keys live in this process only.
+///
+/// # Errors
+/// [`Error::Versions`].
+pub fn server_config(certificates: &Arc<Certificates>) -> Result<ServerConfig, Error> {
+    let provider: Arc<CryptoProvider> = Arc::new(aws_lc::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|_| Error::Versions)?;
+    let certificates: Arc<dyn ResolvesServerCert> = certificates.clone();
+    let mut config = builder
+        .with_no_client_auth()
+        .with_cert_resolver(certificates);
+    // Without a ticketer each worker would remember the sessions of a few hundred clients only.
+    if let Ok(ticketer) = aws_lc::Ticketer::new() {
+        config.ticketer = ticketer;
+    }
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 impl fmt::Debug for Tls {

@@ -3,7 +3,6 @@
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use axum::{
-    body::{Body, to_bytes},
     extract::{ConnectInfo, Request, State as Extract},
     http::{HeaderMap, HeaderValue, Method, header},
     middleware::Next,
@@ -16,14 +15,14 @@ use governor::{
 use moka::sync::Cache;
 use subtle::ConstantTimeEq as _;
 
-use super::{Admin, door::Visitor, explain};
+use super::{Admin, explain};
 use crate::{
+    model::origin::Origin,
     portal::api::{
-        body,
         problem::{Kind, Problem},
         request::{REQUEST_ID, RequestId},
     },
-    proxy::guesses::Origin,
+    server::door::{self, Visitor},
 };
 
 /// Wrong tokens that an address may try in a minute, IPv6 by /64.
@@ -40,10 +39,6 @@ const REMEMBERED: u64 = 10_000;
 /// script in a loop must not keep the registry from the data plane.
 const REQUESTS: NonZeroU32 = number(100);
 const BURST: NonZeroU32 = number(200);
-
-/// How long a whole body may take to arrive; shorter than the patience of a silent connection, so
-/// that its client is told.
-const ARRIVAL: Duration = Duration::from_secs(9);
 
 const fn number(number: u32) -> NonZeroU32 {
     match NonZeroU32::new(number) {
@@ -181,7 +176,7 @@ async fn admitted(
     if writes && request.uri().path().starts_with("/v2/") && admin.portal.live().is_none() {
         return Err(Problem::new(Kind::RegistryReadOnly));
     }
-    arrived(request).await.map(Admitted::Whole)
+    door::arrived(request).await.map(Admitted::Whole)
 }
 
 /// The token of a request; `None` where it brings none, which is no guess.
@@ -189,26 +184,6 @@ fn token(head: &HeaderMap) -> Option<&[u8]> {
     let line = head.get(header::AUTHORIZATION).map(HeaderValue::as_bytes)?;
     let (scheme, token) = line.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
-}
-
-/// The request with its whole body.
-async fn arrived(request: Request) -> Result<Request, Problem> {
-    let (head, body) = request.into_parts();
-    let length = head.headers.get(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let limit = body::LIMIT;
-    if length.is_some_and(|length| length > limit as u64) {
-        return Err(body::too_large());
-    }
-    let Ok(read) = tokio::time::timeout(ARRIVAL, to_bytes(body, limit)).await else {
-        return Err(Problem::new(Kind::RequestTimeout));
-    };
-    // With a length that is within the limit, it broke off; nobody may be there to read this.
-    let bytes = read.map_err(|_| match length {
-        Some(_) => Problem::new(Kind::MalformedJson).detailed("the body broke off"),
-        None => body::too_large(),
-    })?;
-    Ok(Request::from_parts(head, Body::from(bytes)))
 }
 
 impl Admin {

@@ -64,6 +64,7 @@ impl Message {
                     Listener::Admin => 0,
                     Listener::Proxy => 1,
                     Listener::Status => 2,
+                    Listener::Portal => 3,
                 });
                 packet.extend(address.to_string().as_bytes());
             }
@@ -93,6 +94,7 @@ impl Message {
                     0 => Listener::Admin,
                     1 => Listener::Proxy,
                     2 => Listener::Status,
+                    3 => Listener::Portal,
                     _ => return None,
                 };
                 let address = std::str::from_utf8(address).ok()?.parse().ok()?;
@@ -172,6 +174,7 @@ mod tests {
     fn any_message() -> impl Strategy<Value = Message> {
         let listener = prop_oneof![
             Just(Listener::Admin),
+            Just(Listener::Portal),
             Just(Listener::Proxy),
             Just(Listener::Status)
         ];

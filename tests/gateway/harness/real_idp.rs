@@ -27,7 +27,7 @@ pub(crate) enum Product {
 pub(crate) struct RealIdp {
     pub(crate) issuer: String,
     /// What it says of itself (RFC 8414).
-    metadata: Value,
+    pub(crate) metadata: Value,
     control: String,
     http: reqwest::Client,
     _stdin: ChildStdin,

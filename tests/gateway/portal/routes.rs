@@ -112,8 +112,8 @@ async fn what_is_no_route_says_so() {
         ("PUT", "/v2/apis/flights", vec!["GET", "HEAD", "PATCH"]),
         ("GET", "/v2/applications/x/regenerate-secret", vec!["POST"]),
         ("OPTIONS", "/v2/applications", vec!["GET", "HEAD", "POST"]),
-        ("TRACE", "/v2/developers", vec!["GET", "HEAD"]),
-        ("VERB", "/v2/developers", vec!["GET", "HEAD"]),
+        ("TRACE", "/v2/audit", vec!["GET", "HEAD"]),
+        ("VERB", "/v2/audit", vec!["GET", "HEAD"]),
     ] {
         let response = portal.call(method, path).send().await;
         response.assert_problem(405, "method_not_allowed");

@@ -3,7 +3,10 @@
 use dcr_gateway::{
     model::application::{Registration as State, Status},
     portal::{
-        record::{Actor, ApplicationFilter, AuditFilter, Life, Origin, RegistrationFilter, Source},
+        record::{
+            Actor, ApplicationFilter, AuditFilter, DeveloperFilter, Life, Origin,
+            RegistrationFilter, Source,
+        },
         registry::Error,
     },
 };
@@ -244,7 +247,14 @@ async fn a_dropped_transaction_changes_nothing(store: Store) {
     assert_eq!(second.revision(), before + 1, "a revision was left out");
     assert_eq!(second.commit().await.unwrap(), before + 1);
     assert_eq!(registry.application(dropped.id).await.unwrap(), None);
-    assert_eq!(registry.developers(FIRST).await.unwrap().total, 0);
+    assert_eq!(
+        registry
+            .developers(&DeveloperFilter::default(), FIRST)
+            .await
+            .unwrap()
+            .total,
+        0
+    );
 }
 
 async fn what_a_transaction_wrote_it_reads(store: Store) {
@@ -357,7 +367,10 @@ async fn developers_are_made_once(store: Store) {
     for one in [application("client-1"), second, application("client-3")] {
         put!(registry, put_application(&one));
     }
-    let found = registry.developers(FIRST).await.unwrap();
+    let found = registry
+        .developers(&DeveloperFilter::default(), FIRST)
+        .await
+        .unwrap();
     let names: Vec<&str> = found.items.iter().map(|one| &*one.name).collect();
     assert_eq!(names, ["abel@example.com", "dana@example.com"]);
     assert_eq!(found.total, 2);
@@ -367,5 +380,11 @@ async fn developers_are_made_once(store: Store) {
     for one in registry.applications(&all, FIRST).await.unwrap().items {
         put!(registry, delete_application(one.id));
     }
-    assert_eq!(registry.developers(FIRST).await.unwrap(), found);
+    assert_eq!(
+        registry
+            .developers(&DeveloperFilter::default(), FIRST)
+            .await
+            .unwrap(),
+        found
+    );
 }

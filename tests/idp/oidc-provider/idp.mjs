@@ -5,6 +5,9 @@ import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import http from 'node:http';
 import Provider, { errors } from 'oidc-provider';
 
+// Nobody reads stdout after its first line, where the provider's notices would go.
+console.info = console.error;
+
 const HOST = '127.0.0.1';
 // The resource that a token request names decides the kind of token (RFC 8707).
 const FORMATS = { 'https://api.test/jwt': 'jwt', 'https://api.test/opaque': 'opaque' };
@@ -68,6 +71,9 @@ let issuer;
 let answer;
 let hits = {};
 
+// Who signs in next, with the claims that are told of them.
+let person = { sub: 'nobody' };
+
 function build() {
   const provider = new Provider(issuer, {
     adapter: Adapter,
@@ -76,6 +82,9 @@ function build() {
     ttl: { ClientCredentials: tokenSeconds, InitialAccessToken: 600, RegistrationAccessToken: 600 },
     clientAuthMethods: ['client_secret_basic', 'client_secret_post'],
     cookies: { keys: [randomUUID()] },
+    claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'] },
+    findAccount: (_ctx, accountId) => ({ accountId, claims: async () => ({ ...person, sub: accountId }) }),
+    interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
@@ -104,9 +113,31 @@ function build() {
   return provider;
 }
 
+// Whoever is asked to sign in does so, and agrees to everything.
+async function interact(request, response) {
+  const { prompt, params, session, grantId } = await provider.interactionDetails(request, response);
+  if (prompt.name === 'login') {
+    const result = { login: { accountId: person.sub } };
+    return provider.interactionFinished(request, response, result);
+  }
+  const grant = grantId
+    ? await provider.Grant.find(grantId)
+    : new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
+  grant.addOIDCScope(params.scope);
+  const result = { consent: { grantId: await grant.save() } };
+  return provider.interactionFinished(request, response, result, { mergeWithLastSubmission: true });
+}
+
 const server = http.createServer((request, response) => {
   const path = request.url.split('?')[0];
   hits[path] = (hits[path] ?? 0) + 1;
+  if (path.startsWith('/interaction/')) {
+    interact(request, response).catch((error) => {
+      console.error(error);
+      response.writeHead(500).end();
+    });
+    return;
+  }
   answer(request, response);
 });
 const listen = (port) => new Promise((done) => { server.listen(port, HOST, done); });
@@ -118,6 +149,11 @@ let provider = build();
 const levers = {
   '/initial-access-token': async () => ({ token: await new provider.InitialAccessToken({}).save() }),
   '/hits': async () => hits,
+  // Who signs in from now on: `claims`, as JSON.
+  '/person': async (query) => {
+    person = JSON.parse(query.get('claims'));
+    return {};
+  },
   // A new key that signs; `drop` unpublishes all the others.
   '/rotate': async (query) => {
     const kept = query.has('drop') ? [] : keys;

@@ -1,4 +1,4 @@
-//! How connections to the operator's address are taken, and lost.
+//! How connections to the addresses of operators and developers are taken, and lost.
 
 use std::{
     fs::File,
@@ -14,14 +14,34 @@ use std::{
     time::Duration,
 };
 
-use axum::{extract::connect_info::Connected, serve::IncomingStream};
-
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{Request, connect_info::Connected},
+    http::header,
+    serve::IncomingStream,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep},
 };
+use tokio_rustls::{Accept, TlsAcceptor};
+
+use super::{shutdown::Shutdown, socket::Bound};
+use crate::portal::api::{
+    body,
+    problem::{Kind, Problem},
+};
+
+/// Connections at once to one of these addresses. Operators need a handful, and each keeps a
+/// descriptor that a client of the proxy may need.
+const PLACES: usize = 256;
+
+/// How long a whole body may take to arrive; shorter than the patience of a silent connection, so
+/// that its client is told.
+const ARRIVAL: Duration = Duration::from_secs(9);
 
 /// How long a connection may neither read nor write while nothing is done for it. Shorter than
 /// scrapers pause, who connect anew.
@@ -38,20 +58,48 @@ const RESERVE: usize = 8;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A listener with so many places. Who comes beyond them waits to be accepted.
-pub(super) struct Door {
+struct Door {
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     places: Arc<Semaphore>,
     reserve: Vec<File>,
 }
 
 /// A connection that has a place, and loses it when nothing happens.
-pub(super) struct Guest {
-    stream: TcpStream,
+struct Guest {
+    wire: Wire,
+    secure: bool,
     patience: Pin<Box<Sleep>>,
     work: Work,
     /// Since when something comes in without an answer going out.
     hearing_since: Option<Instant>,
     _place: Option<OwnedSemaphorePermit>,
+}
+
+/// A connection, on which the handshake may not be made yet.
+enum Wire {
+    Open(Box<dyn Stream>),
+    Shaking(Box<Accept<TcpStream>>),
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Wire {
+    /// The stream, once the handshake is made.
+    fn poll_open(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Pin<&mut (dyn Stream + 'static)>>> {
+        if let Self::Shaking(accept) = self {
+            let stream = ready!(Pin::new(accept).poll(context))?;
+            *self = Self::Open(Box::new(stream));
+        }
+        Poll::Ready(match self {
+            Self::Open(stream) => Ok(Pin::new(&mut **stream)),
+            Self::Shaking(_) => Err(io::ErrorKind::NotConnected.into()),
+        })
+    }
 }
 
 /// What is being done for a connection at this moment. An operation at a slow identity provider
@@ -68,15 +116,67 @@ pub(super) struct Working(Work);
 pub(super) struct Visitor {
     /// From where.
     pub(super) address: SocketAddr,
+    /// Over our own TLS.
+    pub(super) secure: bool,
     /// What is done for them.
     pub(super) work: Work,
 }
 
+/// Answers on a bound socket until the program ends or another takes its place.
+pub(super) async fn serve(
+    router: Router,
+    socket: Bound,
+    tls: Option<TlsAcceptor>,
+    shutdown: &Shutdown,
+) {
+    let address = socket.address();
+    let listener = match TcpListener::from_std(socket.into_socket()) {
+        Ok(listener) => Door::new(listener, tls, PLACES),
+        Err(error) => {
+            tracing::error!(%address, %error, "the address cannot be served");
+            return;
+        }
+    };
+    let mut handed_over = shutdown.handed_over();
+    let answered_elsewhere = async move {
+        // The sender lives as long as the program; without it nobody has taken its place.
+        if handed_over.wait_for(|handed| *handed).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let service = router.into_make_service_with_connect_info::<Visitor>();
+    let served = axum::serve(listener, service).with_graceful_shutdown(answered_elsewhere);
+    if let Err(error) = served.await {
+        tracing::error!(%address, %error, "the address is no longer served");
+    }
+}
+
+/// The request with its whole body.
+pub(super) async fn arrived(request: Request) -> Result<Request, Problem> {
+    let (head, body) = request.into_parts();
+    let length = head.headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let limit = body::LIMIT;
+    if length.is_some_and(|length| length > limit as u64) {
+        return Err(body::too_large());
+    }
+    let Ok(read) = tokio::time::timeout(ARRIVAL, to_bytes(body, limit)).await else {
+        return Err(Problem::new(Kind::RequestTimeout));
+    };
+    // With a length that is within the limit, it broke off; nobody may be there to read this.
+    let bytes = read.map_err(|_| match length {
+        Some(_) => Problem::new(Kind::MalformedJson).detailed("the body broke off"),
+        None => body::too_large(),
+    })?;
+    Ok(Request::from_parts(head, Body::from(bytes)))
+}
+
 impl Door {
     /// Gives a listener places.
-    pub(super) fn new(listener: TcpListener, places: usize) -> Self {
+    fn new(listener: TcpListener, tls: Option<TlsAcceptor>, places: usize) -> Self {
         Self {
             listener,
+            tls,
             places: Arc::new(Semaphore::new(places)),
             reserve: Vec::new(),
         }
@@ -108,13 +208,18 @@ impl axum::serve::Listener for Door {
                 // only now and then, so this one is ours.
                 Err(_) if self.reserve.pop().is_some() => {}
                 Err(error) => {
-                    tracing::warn!(%error, "the operator's address cannot accept");
+                    tracing::warn!(%error, "an address of operators or developers cannot accept");
                     tokio::time::sleep(PAUSE).await;
                 }
             }
         };
         let guest = Guest {
-            stream,
+            secure: self.tls.is_some(),
+            // The handshake goes on with the first read, so that nobody holds up the others.
+            wire: match &self.tls {
+                Some(tls) => Wire::Shaking(Box::new(tls.accept(stream))),
+                None => Wire::Open(Box::new(stream)),
+            },
             patience: Box::pin(tokio::time::sleep(PATIENCE)),
             work: Work::default(),
             hearing_since: None,
@@ -132,6 +237,7 @@ impl Connected<IncomingStream<'_, Door>> for Visitor {
     fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
         Self {
             address: *stream.remote_addr(),
+            secure: stream.io().secure,
             work: stream.io().work.clone(),
         }
     }
@@ -195,7 +301,8 @@ impl AsyncRead for Guest {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let done = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let open = self.wire.poll_open(context);
+        let done = flat(open.map_ok(|stream| stream.poll_read(context, buffer)));
         if done.is_ready() {
             let since = *self.hearing_since.get_or_insert_with(Instant::now);
             if Instant::now() > since + WHOLE && !self.work.is_going_on() {
@@ -212,7 +319,8 @@ impl AsyncWrite for Guest {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let done = Pin::new(&mut self.stream).poll_write(context, bytes);
+        let open = self.wire.poll_open(context);
+        let done = flat(open.map_ok(|stream| stream.poll_write(context, bytes)));
         if done.is_ready() {
             self.hearing_since = None;
         }
@@ -220,10 +328,21 @@ impl AsyncWrite for Guest {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let open = self.wire.poll_open(context);
+        flat(open.map_ok(|stream| stream.poll_flush(context)))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let open = self.wire.poll_open(context);
+        flat(open.map_ok(|stream| stream.poll_shutdown(context)))
+    }
+}
+
+/// What came of an operation for which the connection had to be open.
+fn flat<T>(done: Poll<io::Result<Poll<io::Result<T>>>>) -> Poll<io::Result<T>> {
+    match done {
+        Poll::Ready(Ok(done)) => done,
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        Poll::Pending => Poll::Pending,
     }
 }

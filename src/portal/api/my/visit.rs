@@ -1,0 +1,132 @@
+//! Who visits: from where, and with which session.
+
+use std::{net::IpAddr, time::Duration};
+
+use axum::{
+    extract::FromRequestParts,
+    response::{IntoResponse as _, Response},
+};
+use cookie::{Cookie, SameSite};
+use http::{HeaderValue, StatusCode, header, request::Parts};
+
+use super::super::{
+    problem::{Kind, Problem},
+    request::Asking,
+};
+use crate::{
+    clock,
+    model::credential::Secret,
+    portal::{
+        Portal,
+        accounts::SignedIn,
+        record::{Actor, Developer},
+    },
+};
+
+/// How a request came. Whoever serves the routes puts it into the request's extensions.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// The client's address, as trusted proxies tell.
+    pub address: IpAddr,
+    /// Whether the client came over https, as the listener sees it or a trusted proxy tells.
+    pub secure: bool,
+    /// The cookie of this scheme.
+    pub session: Option<Secret>,
+    /// The cookie of a sign-in at an identity provider that is under way.
+    pub sign_in: Option<Secret>,
+}
+
+impl Visit {
+    /// The name of the session's cookie: with the prefix on https, where no other host and no plain
+    /// http can set it (RFC 6265bis section 4.1.3.2).
+    pub const fn cookie_name(secure: bool) -> &'static str {
+        match secure {
+            true => "__Host-dcr_portal",
+            false => "dcr_portal",
+        }
+    }
+
+    /// The name of the cookie of a sign-in that is under way.
+    pub const fn sign_in_cookie_name(secure: bool) -> &'static str {
+        match secure {
+            true => "__Host-dcr_portal_sign_in",
+            false => "dcr_portal_sign_in",
+        }
+    }
+
+    /// Answers 204 and sets the cookie of a session.
+    pub(super) fn begin(&self, session: &SignedIn) -> Response {
+        answered(self.session_cookie(session))
+    }
+
+    /// Answers 204 and clears the cookie.
+    pub(super) fn end(&self) -> Response {
+        let name = Self::cookie_name(self.secure);
+        answered(self.cookie(name, "", Duration::ZERO))
+    }
+
+    /// The cookie of a session.
+    pub(super) fn session_cookie(&self, session: &SignedIn) -> Option<HeaderValue> {
+        let age = session.until.since(clock::now());
+        let name = Self::cookie_name(self.secure);
+        self.cookie(name, session.token.expose(), age)
+    }
+
+    /// A cookie of this scheme; `None` where the value cannot be one.
+    pub(super) fn cookie(&self, name: &str, value: &str, age: Duration) -> Option<HeaderValue> {
+        let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+        let cookie = Cookie::build((name, value))
+            .path("/")
+            .secure(self.secure)
+            .http_only(true)
+            .same_site(SameSite::Lax)
+            .max_age(cookie::time::Duration::seconds(age));
+        HeaderValue::try_from(cookie.to_string()).ok()
+    }
+}
+
+/// 204 with a cookie.
+fn answered(cookie: Option<HeaderValue>) -> Response {
+    match cookie {
+        Some(line) => (StatusCode::NO_CONTENT, [(header::SET_COOKIE, line)]).into_response(),
+        None => Problem::new(Kind::Internal).into_response(),
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Visit {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let visit = parts.extensions.get::<Self>().cloned();
+        visit.ok_or_else(|| Problem::new(Kind::Internal))
+    }
+}
+
+/// A developer who has signed in.
+#[derive(Debug)]
+pub(super) struct Me {
+    /// Who.
+    pub(super) developer: Developer,
+    /// How.
+    pub(super) visit: Visit,
+    /// The request, in the developer's name.
+    pub(super) asking: Asking,
+}
+
+impl FromRequestParts<Portal> for Me {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, portal: &Portal) -> Result<Self, Problem> {
+        let visit = Visit::from_request_parts(parts, portal).await?;
+        let required = || Problem::new(Kind::SessionRequired);
+        let token = visit.session.clone().ok_or_else(required)?;
+        let developer = portal.signed_in(&token).await?.ok_or_else(required)?;
+        let asking = Asking::from_request_parts(parts, portal).await?;
+        let actor = Actor::Developer(developer.name.clone());
+        Ok(Self {
+            asking: asking.by(actor),
+            developer,
+            visit,
+        })
+    }
+}
