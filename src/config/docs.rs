@@ -151,6 +151,11 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
                  https://portal.example.com. For oidc.",
             ),
             (
+                "gateway_url",
+                "Where clients reach the gateway, for the lines that developers copy: scheme and \
+                 host, as in https://api.example.com. By default the first listener.",
+            ),
+            (
                 "oidc",
                 "Developers also sign in at the operator's own identity provider, by authorization \
                  code and PKCE, with an e-mail address that it has verified (`email_verified`).",
@@ -215,6 +220,10 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
                  read.",
             ),
             ("absolute_timeout", "A session ends after this anyway."),
+            (
+                "operators",
+                "Whether operators sign in at this address too, with the admin token.",
+            ),
         ],
     ),
     (

@@ -41,6 +41,7 @@ pub(crate) fn read(at: At<'_>, addresses: &mut Addresses) -> Option<Portal> {
     if let (Some(at), None) = (&oidc_at, &public_url) {
         at.fault("`public_url` of the portal is missing: browsers come back there");
     }
+    let gateway_url = section.get("gateway_url").and_then(|at| origin(&at));
     let oidc = oidc_at.and_then(|at| oidc(at, public_url));
     section.end();
     let address = found?;
@@ -51,15 +52,16 @@ pub(crate) fn read(at: At<'_>, addresses: &mut Addresses) -> Option<Portal> {
             certificates,
         },
         accounts,
+        gateway_url,
         oidc,
     })
 }
 
-/// Where browsers reach the portal: scheme, host and port.
+/// Where somebody reaches something: scheme, host and port.
 fn origin(at: &At<'_>) -> Option<Url> {
     let url = endpoint(at, Plain::Loopback)?;
     if url.path() != "/" || url.query().is_some() {
-        at.expected("scheme and host alone, as in https://portal.example.com");
+        at.expected("scheme and host alone, as in https://api.example.com");
         return None;
     }
     Some(url)
@@ -132,6 +134,7 @@ fn accounts(at: Option<At<'_>>) -> accounts::Config {
         registration,
         idle_timeout: timeout("idle_timeout", default.idle_timeout, 30 * DAY),
         absolute_timeout: timeout("absolute_timeout", default.absolute_timeout, 365 * DAY),
+        operators: value::switch(section.get("operators"), default.operators),
     };
     section.end();
     config

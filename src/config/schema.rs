@@ -27,7 +27,7 @@ const EVERY_KEY: &str = include_str!("../../conf/gateway.yaml");
 
 /// What it cannot set beside what it does.
 const OTHERS: [&str; 3] = [
-    "portal: { address: 127.0.0.1:8002, tls: { certificates: [{ certificate: portal.crt, key: portal.key }] }, accounts: { registration: approval, idle_timeout: 1h, absolute_timeout: 12h }, public_url: https://portal.example.com, oidc: { identity_provider: keycloak, client: { id: portal, secret: { env: PORTAL_SECRET } }, registration: approval } }",
+    "portal: { address: 127.0.0.1:8002, tls: { certificates: [{ certificate: portal.crt, key: portal.key }] }, accounts: { registration: approval, idle_timeout: 1h, absolute_timeout: 12h, operators: true }, public_url: https://portal.example.com, gateway_url: https://api.example.com, oidc: { identity_provider: keycloak, client: { id: portal, secret: { env: PORTAL_SECRET } }, registration: approval } }",
     "registry: { sqlite: data/registry.db, keys: [{ env: REGISTRY_KEY }] }",
     "registry: { postgres: { env: DATABASE_URL } }",
 ];

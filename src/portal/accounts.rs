@@ -7,6 +7,7 @@
 
 mod attempts;
 pub mod oidc;
+mod operators;
 mod password;
 mod session;
 
@@ -49,6 +50,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How long a session lasts at most. Default 12 h.
     pub absolute_timeout: Duration,
+    /// Whether operators sign in at the developers' address too, with the admin token. Default true.
+    pub operators: bool,
 }
 
 impl Default for Config {
@@ -57,6 +60,7 @@ impl Default for Config {
             registration: Registration::Invited,
             idle_timeout: Duration::from_secs(3600),
             absolute_timeout: Duration::from_secs(12 * 3600),
+            operators: true,
         }
     }
 }
@@ -295,6 +299,11 @@ impl Portal {
 
 /// What anybody may do.
 impl Portal {
+    /// Whether anybody may ask for an account with a password.
+    pub fn takes_requests(&self) -> bool {
+        self.surroundings().accounts().registration == Registration::Approval
+    }
+
     /// Asks for an account, which then waits for the operator. Whether there is one with this
     /// address already is not told.
     ///
@@ -308,7 +317,7 @@ impl Portal {
         full_name: &str,
     ) -> Result<(), Error> {
         let registry = self.registry()?;
-        if self.surroundings().accounts().registration != Registration::Approval {
+        if !self.takes_requests() {
             return Err(Error::Forbidden {
                 code: "registration_closed",
                 detail: "accounts are by invitation: ask the operator for one".to_owned(),

@@ -18,7 +18,11 @@ use super::{
     registry::{self, Registry},
 };
 use crate::{
-    config::Additions, directory::Directory, idp, model::fault::Fault, telemetry::metrics::Metrics,
+    config::Additions,
+    directory::Directory,
+    idp,
+    model::{credential::Secret, fault::Fault},
+    telemetry::metrics::Metrics,
 };
 
 /// How soon a registry that is down is asked again.
@@ -39,6 +43,9 @@ pub trait Surroundings: fmt::Debug + Send + Sync {
 
     /// `portal.accounts` as it is in force.
     fn accounts(&self) -> accounts::Config;
+
+    /// `admin.token` as it is in force.
+    fn admin_token(&self) -> Option<Secret>;
 
     /// Where developers sign in, if not here alone.
     fn sign_in(&self) -> Option<accounts::oidc::Place>;
@@ -82,6 +89,8 @@ pub struct ApiView {
     pub access: &'static str,
     /// Names of the strategies that it accepts.
     pub strategies: Vec<Arc<str>>,
+    /// Where clients call it, as far as the configuration tells: `https://api.example.com/flights`.
+    pub url: Option<String>,
 }
 
 /// Keeps what is in force in step with the registry. Cheap to clone.

@@ -11,6 +11,7 @@ mod credentials;
 pub mod konnect;
 mod lifecycle;
 pub mod live;
+pub mod pages;
 mod providers;
 pub mod record;
 mod registrations;
@@ -72,6 +73,9 @@ pub enum Error {
     /// Too many were tried; how long to wait.
     #[error("too many attempts")]
     TooManyAttempts(std::time::Duration),
+    /// Not the admin token.
+    #[error("wrong admin token")]
+    WrongToken,
     /// Password and account do not go together, or there is no open account.
     #[error("wrong e-mail address or password")]
     WrongPassword,
@@ -281,6 +285,8 @@ pub struct ApiView {
     pub access: &'static str,
     /// Names of the strategies that it accepts by the file.
     pub file_strategies: Vec<String>,
+    /// Where clients call it, as far as the configuration tells.
+    pub url: Option<String>,
     /// What the registry says of it.
     pub kept: Api,
 }

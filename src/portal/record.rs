@@ -141,6 +141,17 @@ pub struct DeveloperSession {
     pub until: Timestamp,
 }
 
+/// An operator's session in a browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperatorSession {
+    /// Says with which admin token it began.
+    pub mark: String,
+    /// It ends then unless it is used before.
+    pub idle_until: Timestamp,
+    /// It ends then at the latest.
+    pub until: Timestamp,
+}
+
 /// Where an application's client comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {

@@ -287,6 +287,7 @@ impl Portal {
             ApiView {
                 name: api.name.to_string(),
                 access: api.access,
+                url: api.url,
                 file_strategies: of_file
                     .filter(|name| !kept.strategies.contains(name))
                     .collect(),

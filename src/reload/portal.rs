@@ -14,13 +14,14 @@ use tokio::{
     runtime::{Handle, Runtime},
     sync::mpsc::UnboundedReceiver,
 };
+use url::Url;
 
 use super::Bring;
 use crate::{
     config::{Additions, Config, Registry, Role},
     directory::Entry,
     model::{
-        credential::ClientId,
+        credential::{ClientId, Secret},
         fault::{Fault, Place, Warning},
     },
     portal::{
@@ -30,7 +31,7 @@ use crate::{
         registry,
     },
     proxy::{
-        api::Access,
+        api::{self, Access},
         revocations::{Ended, Revocations, Word},
         state::{Lasting, State},
         strategy,
@@ -137,6 +138,7 @@ impl Surroundings for Process {
                         Access::Registered => "registered",
                     },
                     strategies: api.auth_strategies.clone(),
+                    url: url(api, config),
                 })
                 .collect(),
         }
@@ -146,6 +148,10 @@ impl Surroundings for Process {
         let state = self.state.load();
         let portal = state.config.portal.as_ref();
         portal.map_or_else(accounts::Config::default, |portal| portal.accounts)
+    }
+
+    fn admin_token(&self) -> Option<Secret> {
+        self.state.load().config.admin_token.clone()
     }
 
     fn sign_in(&self) -> Option<accounts::oidc::Place> {
@@ -204,6 +210,32 @@ fn seen(strategy: &strategy::Config, config: &Config) -> StrategyView {
         scopes,
         audience: asked.or_else(|| strategy.audience.first().cloned()),
     }
+}
+
+/// Where clients call an API: its first route's first path, below what the portal says or the first
+/// listener; `None` where neither tells.
+fn url(api: &api::Config, config: &Config) -> Option<String> {
+    let route = api.routes.first()?;
+    let path = route.paths.first()?;
+    let path = path.strip_prefix('=').unwrap_or(path);
+    let told = config.portal.as_ref()?.gateway_url.clone();
+    let mut base = told.or_else(|| {
+        let listener = config.listeners.first()?;
+        let scheme = match listener.certificates {
+            Some(_) => "https",
+            None => "http",
+        };
+        let address = listener.address;
+        let is_known = address.port() != 0 && !address.ip().is_unspecified();
+        let base = is_known.then(|| Url::parse(&format!("{scheme}://{address}")));
+        base?.ok()
+    })?;
+    let host = route.hosts.iter().find(|host| !host.starts_with('*'));
+    if let Some(host) = host {
+        base.set_host(Some(host)).ok()?;
+    }
+    base.set_path(path);
+    Some(base.into())
 }
 
 fn taken_over(session: EndedSession) -> Ended {

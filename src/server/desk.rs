@@ -27,10 +27,11 @@ use crate::{
     portal::{
         Portal,
         api::{
-            my::{self, visit::Visit},
+            my::visit::{CookieKind, Visit},
             problem::{Kind, Problem},
             request::{REQUEST_ID, RequestId},
         },
+        pages,
     },
     proxy::{
         hop::{Hop, Scheme},
@@ -72,7 +73,7 @@ impl Desk {
             .max_capacity(REMEMBERED)
             .time_to_idle(Duration::from_secs(60))
             .build();
-        let router = my::router(self.portal.clone());
+        let router = pages::router(self.portal.clone());
         let guard = middleware::from_fn_with_state((self, asked), guard);
         door::serve(router.layer(guard), socket, tls, &shutdown).await;
     }
@@ -136,8 +137,11 @@ async fn admitted(
     let visit = Visit {
         address: hop.client,
         secure: hop.secure,
-        session: cookie(head, Visit::cookie_name(hop.secure)),
-        sign_in: cookie(head, Visit::sign_in_cookie_name(hop.secure)),
+        session: cookie(head, CookieKind::Session.name(hop.secure)),
+        sign_in: cookie(head, CookieKind::SignIn.name(hop.secure)),
+        operator: cookie(head, CookieKind::Operator.name(hop.secure)),
+        guest: cookie(head, CookieKind::Guest.name(hop.secure)),
+        path: request.uri().path().to_owned(),
     };
     request.extensions_mut().insert(visit);
     door::arrived(request).await

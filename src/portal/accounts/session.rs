@@ -62,9 +62,7 @@ impl Portal {
         request_id: &str,
         developer: &Developer,
     ) -> Result<SignedIn, Error> {
-        let mut bytes = [0; 32];
-        rand::fill(&mut bytes).map_err(|_| Error::Overloaded)?;
-        let token = Secret::new(BASE64_URL_SAFE_NO_PAD.encode(bytes));
+        let token = new_token()?;
         let config = self.surroundings().accounts();
         let now = clock::now();
         let session = DeveloperSession {
@@ -133,6 +131,13 @@ impl Portal {
         change.commit().await?;
         Ok(())
     }
+}
+
+/// A session's token: 256 bits, in base64url.
+pub(super) fn new_token() -> Result<Secret, Error> {
+    let mut bytes = [0; 32];
+    rand::fill(&mut bytes).map_err(|_| Error::Overloaded)?;
+    Ok(Secret::new(BASE64_URL_SAFE_NO_PAD.encode(bytes)))
 }
 
 fn is_open(developer: &Developer) -> bool {

@@ -327,7 +327,7 @@ pub(super) async fn create(
 }
 
 /// The secret that is shown once.
-pub(super) fn issued<T>(made: &Created<T>) -> Option<&crate::idp::registration::Issued> {
+pub(in crate::portal) fn issued<T>(made: &Created<T>) -> Option<&crate::idp::registration::Issued> {
     made.issued.as_ref().filter(|_| !made.repeated)
 }
 

@@ -32,7 +32,7 @@ pub const LIMIT: usize = 64 * 1024;
 const FAULTS: usize = 20;
 
 /// A body that a route takes.
-pub(super) trait Form: DeserializeOwned {
+pub(in crate::portal) trait Form: DeserializeOwned {
     /// The name of its schema in the document.
     const SCHEMA: &'static str;
 
@@ -54,11 +54,11 @@ pub(super) trait Form: DeserializeOwned {
 
 /// A body that fits its schema.
 #[derive(Debug)]
-pub(super) struct Body<T> {
+pub(in crate::portal) struct Body<T> {
     /// What it says.
-    pub(super) value: T,
+    pub(in crate::portal) value: T,
     /// What it says, as it was sent.
-    pub(super) given: Value,
+    pub(in crate::portal) given: Value,
 }
 
 impl<T: Form, S: Send + Sync> FromRequest<S> for Body<T> {
@@ -112,7 +112,7 @@ fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
     })
 }
 
-pub(super) fn understand<T: Form>(body: Map<String, Value>) -> Result<Body<T>, Problem> {
+pub(in crate::portal) fn understand<T: Form>(body: Map<String, Value>) -> Result<Body<T>, Problem> {
     let refuse = |faults| Problem::invalid(Source::Body, faults);
     let schema = T::schema(&body).map_err(|fault| refuse(vec![fault]))?;
     let mut given = Value::Object(body);

@@ -16,7 +16,7 @@ pub mod credentials;
 pub mod developers;
 pub mod document;
 pub mod my;
-mod path;
+pub(in crate::portal) mod path;
 pub mod problem;
 pub mod providers;
 pub mod query;
@@ -44,16 +44,50 @@ use request::RequestId;
 /// The routes below `/v2/`, without any guard.
 pub fn router(portal: Portal) -> Router {
     let (router, _) = routes().split_for_parts();
-    finished(router, portal, "operator")
+    finished(router, portal, Voice::of_rest("operator"))
 }
 
-/// Routes with what all of them have; whose they are.
-fn finished(router: Router<Portal>, portal: Portal, whose: &'static str) -> Router {
+/// How refusals are told, and to whom.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::portal) struct Voice {
+    /// For the log.
+    pub(in crate::portal) whose: &'static str,
+    /// Makes the answer.
+    pub(in crate::portal) tell: fn(&Problem, &Asked<'_>) -> Response,
+}
+
+/// Which request is refused.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::portal) struct Asked<'a> {
+    /// Its id.
+    pub(in crate::portal) id: &'a RequestId,
+    /// Its method.
+    pub(in crate::portal) method: &'a Method,
+    /// Its path, without the query.
+    pub(in crate::portal) path: &'a str,
+}
+
+/// Why a page that was shown refuses something: for the log alone.
+#[derive(Clone, Debug)]
+pub(in crate::portal) struct Refused(pub(in crate::portal) Problem);
+
+impl Voice {
+    /// As RFC 9457 has it.
+    fn of_rest(whose: &'static str) -> Self {
+        Self {
+            whose,
+            tell: |problem, asked| problem.answer(asked.id),
+        }
+    }
+}
+
+/// Routes with what all of them have.
+pub(in crate::portal) fn finished(router: Router<Portal>, portal: Portal, voice: Voice) -> Router {
     router
         .fallback(async || Problem::new(Kind::NotFound))
         .method_not_allowed_fallback(async || Problem::new(Kind::MethodNotAllowed))
         .layer(DefaultBodyLimit::max(body::LIMIT))
-        .layer(middleware::from_fn_with_state(whose, around))
+        .layer(middleware::from_fn_with_state(voice, around))
         .with_state(portal)
 }
 
@@ -101,7 +135,8 @@ fn routes() -> OpenApiRouter<Portal> {
 }
 
 /// What is done for every request: it gets an id, runs to its end, and its answer its last form.
-async fn around(State(whose): State<&'static str>, mut request: Request, next: Next) -> Response {
+async fn around(State(voice): State<Voice>, mut request: Request, next: Next) -> Response {
+    let whose = voice.whose;
     let id = RequestId::of(request.headers());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -114,8 +149,12 @@ async fn around(State(whose): State<&'static str>, mut request: Request, next: N
         Problem::new(Kind::Internal).into_response()
     });
     let problem = response.extensions_mut().remove::<Problem>();
-    let code = problem.as_ref().map(Problem::code);
-    let reason = problem.as_ref().and_then(Problem::logged);
+    let shown = response.extensions_mut().remove::<Refused>();
+    let refusal = problem
+        .as_ref()
+        .or(shown.as_ref().map(|Refused(shown)| shown));
+    let code = refusal.map(Problem::code);
+    let reason = refusal.and_then(Problem::logged);
     let status = response.status();
     if status.is_server_error() {
         tracing::warn!(request_id = %id, whose, %method, path, status = status.as_u16(), code,
@@ -125,7 +164,12 @@ async fn around(State(whose): State<&'static str>, mut request: Request, next: N
             "a request");
     }
     if let Some(problem) = problem {
-        let mut told = problem.answer(&id);
+        let asked = Asked {
+            id: &id,
+            method: &method,
+            path: &path,
+        };
+        let mut told = (voice.tell)(&problem, &asked);
         if let Some(allow) = response.headers_mut().remove(header::ALLOW) {
             told.headers_mut().insert(header::ALLOW, allow);
         }
@@ -151,7 +195,9 @@ fn finish(method: &Method, head: &HeaderMap, id: &RequestId, response: Response)
         false => response,
     };
     let fields = response.headers_mut();
-    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     fields.insert(request::REQUEST_ID, id.as_field());
     response
 }

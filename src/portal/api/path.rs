@@ -8,15 +8,15 @@ use super::problem::{Kind, Problem};
 
 /// The id in a path. Whatever is no id names nothing.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Id(pub(super) Uuid);
+pub(in crate::portal) struct Id(pub(in crate::portal) Uuid);
 
 /// Two ids in a path.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ids(pub(super) Uuid, pub(super) Uuid);
+pub(in crate::portal) struct Ids(pub(in crate::portal) Uuid, pub(in crate::portal) Uuid);
 
 /// The name in a path.
 #[derive(Clone, Debug)]
-pub(super) struct Name(pub(super) String);
+pub(in crate::portal) struct Name(pub(in crate::portal) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Problem;

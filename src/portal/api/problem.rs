@@ -49,6 +49,8 @@ kinds! {
     Forbidden = 403 "forbidden" "This is not allowed",
     /// The identity provider refuses the gateway.
     IdpAccess = 502 "identity_provider_access" "The identity provider refuses the gateway's access",
+    /// The form is not of this browser's session.
+    FormExpired = 403 "form_expired" "This page is no longer good",
     /// The client is no longer there.
     IdpClientGone = 409 "client_gone" "The identity provider no longer knows the client",
     /// The identity provider cannot do this.
@@ -90,6 +92,8 @@ kinds! {
     RequestTimeout = 408 "request_timeout" "The request took too long to arrive",
     /// The client is managed elsewhere.
     ScopesUnknown = 422 "scopes_unknown" "The client is managed elsewhere: its scopes are not known",
+    /// No operator has signed in, on a page.
+    OperatorRequired = 401 "operator_required" "Sign in as the operator first",
     /// Nobody has signed in.
     SessionRequired = 401 "session_required" "Sign in first",
     /// Something with this key is there.
@@ -104,6 +108,8 @@ kinds! {
     Unfinished = 503 "unfinished" "It is begun, and goes on by itself",
     /// The body is of another type.
     UnsupportedMediaType = 415 "unsupported_media_type" "The request body has to be application/json",
+    /// Not the admin token, on a page.
+    WrongToken = 401 "wrong_token" "That is not the admin token",
     /// Password and account do not go together.
     WrongPassword = 401 "wrong_password" "Wrong e-mail address or password",
 }
@@ -196,7 +202,7 @@ impl Problem {
     }
 
     /// Values that cannot be used.
-    pub(super) fn invalid(source: Source, faults: Vec<Fault>) -> Self {
+    pub(in crate::portal) fn invalid(source: Source, faults: Vec<Fault>) -> Self {
         let invalid = faults.into_iter().map(|fault| InvalidParameter {
             field: fault.field,
             rule: fault.rule,
@@ -226,8 +232,39 @@ impl Problem {
     }
 
     /// What only the log is told.
-    pub(super) fn logged(&self) -> Option<&str> {
+    pub(in crate::portal) fn logged(&self) -> Option<&str> {
         self.logged.as_deref().or(self.detail.as_deref())
+    }
+
+    /// What happened, for people; the same for every problem of its kind.
+    pub(in crate::portal) fn title(&self) -> &'static str {
+        self.kind.row().2
+    }
+
+    /// What happened this time, for people.
+    pub(in crate::portal) fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
+    /// What of the request cannot be used: where, and what was expected.
+    pub(in crate::portal) fn faults(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.invalid.iter();
+        all.map(|one| (one.field.as_str(), one.reason.as_str()))
+    }
+
+    /// When to come back.
+    pub(in crate::portal) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Its kind.
+    pub(in crate::portal) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Whether the same request may fare better in a while.
+    pub(in crate::portal) fn is_transient(&self) -> bool {
+        self.status().is_server_error() || self.kind == Kind::OperationInProgress
     }
 
     /// What of the request cannot be used.
@@ -237,13 +274,13 @@ impl Problem {
     }
 
     /// Its status.
-    pub(super) fn status(&self) -> StatusCode {
+    pub(in crate::portal) fn status(&self) -> StatusCode {
         let (status, ..) = self.kind.row();
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// Its stable name.
-    pub(super) fn code(&self) -> &'static str {
+    pub(in crate::portal) fn code(&self) -> &'static str {
         self.code
     }
 
@@ -301,6 +338,7 @@ impl From<Error> for Problem {
             Error::Overloaded => Self::new(Kind::Overloaded),
             Error::TooManyAttempts(wait) => Self::new(Kind::TooManyAttempts).after(wait),
             Error::WrongPassword => Self::new(Kind::WrongPassword),
+            Error::WrongToken => Self::new(Kind::WrongToken),
             Error::Invalid(faults) => Self::invalid(Source::Body, faults),
             Error::Changed => Self::new(Kind::Changed),
             Error::KeyReused => Self::new(Kind::KeyReused),

@@ -65,7 +65,7 @@ impl fmt::Display for RequestId {
 
 /// Who asks, and how; the body's part of it comes later.
 #[derive(Clone, Debug)]
-pub(super) struct Asking {
+pub(in crate::portal) struct Asking {
     actor: Actor,
     request_id: RequestId,
     key: Option<String>,
@@ -80,8 +80,23 @@ impl Asking {
         Self { actor, ..self }
     }
 
+    /// The same with what a form says in place of the head: the key by which it may come twice, and
+    /// the revision that was read.
+    pub(in crate::portal) fn with(self, key: Option<String>, expected: Option<i64>) -> Self {
+        Self {
+            key,
+            expected,
+            ..self
+        }
+    }
+
+    /// The request's id.
+    pub(in crate::portal) fn request_id(&self) -> RequestId {
+        self.request_id.clone()
+    }
+
     /// Of a request that makes nothing new.
-    pub(super) fn caller(self) -> Caller {
+    pub(in crate::portal) fn caller(self) -> Caller {
         Caller {
             actor: self.actor,
             request_id: self.request_id.as_str().to_owned(),
@@ -91,7 +106,7 @@ impl Asking {
     }
 
     /// Of a request that makes something, with the body by which its repetition is known again.
-    pub(super) fn creator(self, body: &Value) -> Caller {
+    pub(in crate::portal) fn creator(self, body: &Value) -> Caller {
         let digest = digest_of(&self.method, &self.path, body);
         let idempotency = self.key.clone().map(|key| Idempotency {
             key: match &self.actor {

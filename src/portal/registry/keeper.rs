@@ -143,6 +143,10 @@ async fn sweep(
                 "DELETE FROM developer_sessions WHERE until <= $1 OR idle_until <= $1",
                 now,
             ),
+            (
+                "DELETE FROM operator_sessions WHERE until <= $1 OR idle_until <= $1",
+                now,
+            ),
             ("DELETE FROM invitations WHERE until <= $1", now),
         ] {
             let done = sqlx::query(sql).bind(before.millis());

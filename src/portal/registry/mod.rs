@@ -12,6 +12,7 @@ mod follow;
 mod keeper;
 mod migrations;
 mod neighbours;
+mod operators;
 mod read;
 mod rotation;
 mod row;

@@ -13,8 +13,8 @@ use crate::{
     model::{credential::ClientId, time::Timestamp},
     portal::record::{
         Answered, Api, Application, ApplicationFilter, Audit, AuditFilter, Credential, Developer,
-        DeveloperFilter, DeveloperSession, Identity, Listed, Page, Provider, Registration,
-        RegistrationFilter, Strategy,
+        DeveloperFilter, DeveloperSession, Identity, Listed, OperatorSession, Page, Provider,
+        Registration, RegistrationFilter, Strategy,
     },
 };
 
@@ -336,6 +336,19 @@ pub(super) async fn developer_session(
     );
     let values = vec![Value::Text(token.to_owned())];
     one(connection, sql, values, row::developer_session).await
+}
+
+/// The session of an operator whose token has this digest.
+pub(super) async fn operator_session(
+    connection: &mut AnyConnection,
+    token: &str,
+) -> Result<Option<OperatorSession>, Error> {
+    let sql = format!(
+        "SELECT {} FROM operator_sessions WHERE token = $1",
+        row::OPERATOR_SESSION
+    );
+    let values = vec![Value::Text(token.to_owned())];
+    one(connection, sql, values, row::operator_session).await
 }
 
 /// Whose invitation has this digest, and until when.

@@ -20,8 +20,8 @@ use crate::{
     },
     portal::record::{
         Account, AccountStatus, Answered, Api, Application, Audit, Credential, Developer,
-        DeveloperSession, EndedSession, Identity, Intent, Life, Origin, Provider, Registration,
-        Source, Step, Strategy,
+        DeveloperSession, EndedSession, Identity, Intent, Life, OperatorSession, Origin, Provider,
+        Registration, Source, Step, Strategy,
     },
 };
 
@@ -337,6 +337,17 @@ pub(super) fn developer_session(row: &AnyRow) -> Result<DeveloperSession, Error>
     let mut columns = Columns::new(row);
     Ok(DeveloperSession {
         developer: columns.id()?,
+        idle_until: columns.time()?,
+        until: columns.time()?,
+    })
+}
+
+pub(super) const OPERATOR_SESSION: &str = "mark, idle_until, until";
+
+pub(super) fn operator_session(row: &AnyRow) -> Result<OperatorSession, Error> {
+    let mut columns = Columns::new(row);
+    Ok(OperatorSession {
+        mark: columns.string()?,
         idle_until: columns.time()?,
         until: columns.time()?,
     })

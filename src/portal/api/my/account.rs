@@ -49,9 +49,9 @@ pub struct Told {
 #[serde(deny_unknown_fields)]
 pub struct Register {
     #[schema(value_type = shape::EmailAddress)]
-    email: String,
+    pub(in crate::portal) email: String,
     #[schema(value_type = Line)]
-    full_name: String,
+    pub(in crate::portal) full_name: String,
 }
 
 /// An e-mail address and its password.
@@ -63,9 +63,9 @@ pub struct Register {
 pub struct Authenticate {
     /// The e-mail address.
     #[schema(value_type = Line)]
-    username: String,
+    pub(in crate::portal) username: String,
     #[schema(value_type = shape::OldPassword)]
-    password: String,
+    pub(in crate::portal) password: String,
 }
 
 /// A password, set with an invitation.
@@ -76,9 +76,9 @@ pub struct Authenticate {
 #[serde(deny_unknown_fields)]
 pub struct ResetPassword {
     /// The invitation's.
-    token: Uuid,
+    pub(in crate::portal) token: Uuid,
     #[schema(value_type = shape::Password)]
-    password: String,
+    pub(in crate::portal) password: String,
 }
 
 /// A password in place of another.
@@ -89,9 +89,9 @@ pub struct ResetPassword {
 #[serde(deny_unknown_fields)]
 pub struct ChangePassword {
     #[schema(value_type = shape::OldPassword)]
-    old_password: String,
+    pub(in crate::portal) old_password: String,
     #[schema(value_type = shape::Password)]
-    password: String,
+    pub(in crate::portal) password: String,
 }
 
 impl Form for Register {
@@ -276,7 +276,7 @@ pub(super) async fn change_password(
 }
 
 /// The address of a form.
-pub(in crate::portal::api) fn address(text: &str) -> Result<Email, Problem> {
+pub(in crate::portal) fn address(text: &str) -> Result<Email, Problem> {
     let fault = || Fault::new("email", "format", "expected an e-mail address");
     Email::new(text).ok_or_else(|| Problem::invalid(Source::Body, vec![fault()]))
 }

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     model::credential::ClientId,
     portal::{
-        ApplicationPatch, Client, Created, Error, Fault, NewApplication, Portal,
+        ApplicationPatch, Caller, Client, Created, Error, Fault, NewApplication, Portal,
         record::{self, Application, ApplicationFilter, Developer, Strategy},
     },
 };
@@ -177,6 +177,22 @@ pub(super) async fn create(
     body: Body<New>,
 ) -> Result<Response, Problem> {
     let caller = me.asking.creator(&body.given);
+    // Read before: once there is a secret, nothing may keep it from being shown.
+    let around = Around::read(&portal).await?;
+    let made = make(&portal, me.developer, &caller, body.value).await?;
+    let told = around.tell(made.value.clone());
+    let place = format!("/api/v2/applications/{}", told.id);
+    let answer = Made::new(&told, &made);
+    Ok(answer::created(&made, None, &place, &told, &answer))
+}
+
+/// Makes an application of a developer.
+pub(in crate::portal) async fn make(
+    portal: &Portal,
+    developer: Developer,
+    caller: &Caller,
+    new: New,
+) -> Result<Created<Application>, Problem> {
     let New {
         name,
         description,
@@ -184,28 +200,22 @@ pub(super) async fn create(
         reference_id,
         redirect_uri,
         scopes,
-    } = body.value;
-    let strategy = chosen(&portal, auth_strategy_id).await?;
+    } = new;
+    let strategy = chosen(portal, auth_strategy_id).await?;
     let client = client(&strategy, reference_id)?;
     is_offered(&strategy, &scopes)?;
-    is_room(&portal, &me.developer).await?;
+    is_room(portal, &developer).await?;
     let new = NewApplication {
         name,
         description: description.unwrap_or_default(),
-        developer: me.developer.name,
+        developer: developer.name,
         strategy: strategy.id,
         client,
         scopes,
         redirect_uris: redirect_uri.into_iter().collect(),
         labels: Default::default(),
     };
-    // Read before: once there is a secret, nothing may keep it from being shown.
-    let around = Around::read(&portal).await?;
-    let made = portal.create_application(&caller, new).await?;
-    let told = around.tell(made.value.clone());
-    let place = format!("/api/v2/applications/{}", told.id);
-    let answer = Made::new(&told, &made);
-    Ok(answer::created(&made, None, &place, &told, &answer))
+    Ok(portal.create_application(caller, new).await?)
 }
 
 /// Lists the developer's applications, the latest first.
@@ -278,12 +288,7 @@ pub(super) async fn patch(
     body: Body<Patch>,
 ) -> Result<Response, Problem> {
     portal.application_of(&me.developer, id).await?;
-    let Patch { name, description } = body.value;
-    let patch = ApplicationPatch {
-        name,
-        description,
-        ..ApplicationPatch::default()
-    };
+    let patch = body.value.into();
     // As in a creation.
     let around = Around::read(&portal).await?;
     let caller = me.asking.caller();
@@ -374,6 +379,16 @@ async fn is_room(portal: &Portal, developer: &Developer) -> Result<(), Problem> 
 
 pub(super) fn fault(field: &str, rule: &'static str, reason: &str) -> Problem {
     Problem::invalid(Source::Body, vec![Fault::new(field, rule, reason)])
+}
+
+impl From<Patch> for ApplicationPatch {
+    fn from(Patch { name, description }: Patch) -> Self {
+        Self {
+            name,
+            description,
+            ..Self::default()
+        }
+    }
 }
 
 impl<'a> Made<'a> {

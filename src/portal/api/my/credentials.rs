@@ -61,7 +61,7 @@ pub struct Refreshed<'a> {
 pub struct New {
     /// For people.
     #[schema(value_type = Option<Note>, nullable = false)]
-    display_name: Option<String>,
+    pub(in crate::portal) display_name: Option<String>,
 }
 
 /// Another name of a secret.

@@ -16,7 +16,7 @@ use super::{
         query::{self, Filter},
     },
     applications, products, registrations, strategies,
-    visit::Visit,
+    visit::CookieKind,
 };
 
 const TAG: &str = "OpenAPI";
@@ -93,10 +93,10 @@ fn build() -> Value {
     document["components"]["securitySchemes"] = json!({"session": {
         "type": "apiKey",
         "in": "cookie",
-        "name": Visit::cookie_name(true),
+        "name": CookieKind::Session.name(true),
         "description": format!(
             "The cookie that signing in sets; over plain http {}.",
-            Visit::cookie_name(false),
+            CookieKind::Session.name(false),
         ),
     }});
     document["components"]["headers"] = document::headers();

@@ -23,7 +23,7 @@ use super::Portal;
 /// The routes below `/api/v2/`; before them somebody has to say who visits ([`visit::Visit`]).
 pub fn router(portal: Portal) -> Router {
     let (router, _) = routes().split_for_parts();
-    super::finished(router, portal, "developer")
+    super::finished(router, portal, super::Voice::of_rest("developer"))
 }
 
 /// Every route, with what it says of itself.

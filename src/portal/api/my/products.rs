@@ -213,7 +213,7 @@ pub(super) async fn get_version(
 }
 
 /// The APIs that want registered applications, by name.
-async fn all(portal: &Portal) -> Result<Vec<ApiView>, Problem> {
+pub(in crate::portal) async fn all(portal: &Portal) -> Result<Vec<ApiView>, Problem> {
     let mut all = portal.apis().await?;
     all.retain(|api| api.access == "registered");
     all.sort_by(|a, b| a.name.cmp(&b.name));

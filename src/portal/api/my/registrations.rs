@@ -260,7 +260,7 @@ fn scopes(application: Application) -> Result<Response, Problem> {
 }
 
 /// One of the developer's own registrations, with its application.
-async fn own(
+pub(in crate::portal) async fn own(
     portal: &Portal,
     me: &Me,
     application: Uuid,
@@ -279,7 +279,10 @@ fn nothing() -> Problem {
 }
 
 /// All of an application's: no more than there are APIs.
-async fn all(portal: &Portal, application: Uuid) -> Result<Vec<Registration>, Problem> {
+pub(in crate::portal) async fn all(
+    portal: &Portal,
+    application: Uuid,
+) -> Result<Vec<Registration>, Problem> {
     let filter = RegistrationFilter {
         application: Some(application),
         ..RegistrationFilter::default()

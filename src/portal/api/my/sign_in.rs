@@ -6,20 +6,21 @@ use axum::{
     extract::State,
     response::{AppendHeaders, IntoResponse as _, Response},
 };
-use http::{HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use url::form_urlencoded;
 
 use super::{
     super::{
+        Refused,
         problem::{Kind, Problem},
         request::RequestId,
     },
     account::TAG,
-    visit::Visit,
+    visit::{CookieKind, Visit},
 };
 use crate::{
     idp::sign_in::{Answer, Pending},
-    portal::Portal,
+    portal::{Portal, accounts::SignedIn},
 };
 
 /// Where browsers come back to.
@@ -42,8 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 )]
 pub(super) async fn begin(State(portal): State<Portal>, visit: Visit) -> Result<Response, Problem> {
     let (url, pending) = portal.begin_sign_in().await?;
-    let name = Visit::sign_in_cookie_name(visit.secure);
-    let cookie = visit.cookie(name, pending.to_text().expose(), PATIENCE);
+    let cookie = visit.cookie(CookieKind::SignIn, pending.to_text().expose(), PATIENCE);
     redirect(url.as_str(), [cookie])
 }
 
@@ -72,16 +72,40 @@ pub(super) async fn end(
     visit: Visit,
     id: RequestId,
     uri: Uri,
+    head: HeaderMap,
 ) -> Result<Response, Problem> {
+    let ended = session(&portal, &visit, &id, uri.query().unwrap_or_default()).await;
+    let over = visit.ended(CookieKind::SignIn);
+    match ended {
+        Ok(session) => redirect("/", [visit.session_cookie(&session), over]),
+        // Somebody looks at it: their page says it in words.
+        Err(problem) if is_page(&head) => {
+            let mut response = redirect(&format!("/sign-in?refused={}", problem.code()), [over])?;
+            response.extensions_mut().insert(Refused(problem));
+            Ok(response)
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+/// Whether a browser goes there to show it (Fetch Metadata section 2.3).
+fn is_page(head: &HeaderMap) -> bool {
+    head.get("sec-fetch-mode")
+        .is_some_and(|mode| mode == "navigate")
+}
+
+async fn session(
+    portal: &Portal,
+    visit: &Visit,
+    id: &RequestId,
+    query: &str,
+) -> Result<SignedIn, Problem> {
     let pending = visit.sign_in.as_ref().and_then(Pending::of);
-    let (Some(pending), Some(answer)) = (pending, answer(uri.query().unwrap_or_default())) else {
+    let (Some(pending), Some(answer)) = (pending, answer(query)) else {
         let detail = "begin again: this browser has no sign-in under way";
         return Err(Problem::new(Kind::Forbidden).detailed(detail));
     };
-    let session = portal.end_sign_in(id.as_str(), pending, answer).await?;
-    let name = Visit::sign_in_cookie_name(visit.secure);
-    let over = visit.cookie(name, "", Duration::ZERO);
-    redirect("/", [visit.session_cookie(&session), over])
+    Ok(portal.end_sign_in(id.as_str(), pending, answer).await?)
 }
 
 /// What the provider says; `None` where it says something twice (RFC 6749 section 3.1). What else

@@ -40,7 +40,7 @@ pub struct Told {
     pub(super) credential_type: CredentialType,
     pub(super) auth_methods: Vec<String>,
     /// The scopes that an application may ask for.
-    pub(super) available_scopes: Vec<String>,
+    pub(in crate::portal) available_scopes: Vec<String>,
 }
 
 /// Auth strategies, one page of them.
@@ -90,7 +90,7 @@ fn told(page: record::Page, all: Vec<Told>) -> Response {
 }
 
 /// The strategies that an API accepts which wants applications, by name.
-pub(super) async fn offered(portal: &Portal) -> Result<Vec<Strategy>, Problem> {
+pub(in crate::portal) async fn offered(portal: &Portal) -> Result<Vec<Strategy>, Problem> {
     let apis = portal.apis().await?;
     let mut accepted = HashSet::new();
     for api in &apis {

@@ -34,26 +34,45 @@ pub struct Visit {
     pub session: Option<Secret>,
     /// The cookie of a sign-in at an identity provider that is under way.
     pub sign_in: Option<Secret>,
+    /// The cookie of an operator's session.
+    pub operator: Option<Secret>,
+    /// The cookie of a browser in which nobody need have signed in.
+    pub guest: Option<Secret>,
+    /// The path that was asked for.
+    pub path: String,
+}
+
+/// The cookies of the developers' address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CookieKind {
+    /// Of a browser in which nobody need have signed in: what its forms show to be its own.
+    Guest,
+    /// An operator's session.
+    Operator,
+    /// A developer's session.
+    Session,
+    /// A sign-in at an identity provider that is under way.
+    SignIn,
+}
+
+impl CookieKind {
+    /// Its name: with the prefix on https, where no other host and no plain http can set it
+    /// (RFC 6265bis section 4.1.3.2).
+    pub const fn name(self, secure: bool) -> &'static str {
+        match (self, secure) {
+            (Self::Guest, true) => "__Host-dcr_portal_guest",
+            (Self::Guest, false) => "dcr_portal_guest",
+            (Self::Operator, true) => "__Host-dcr_portal_operator",
+            (Self::Operator, false) => "dcr_portal_operator",
+            (Self::Session, true) => "__Host-dcr_portal",
+            (Self::Session, false) => "dcr_portal",
+            (Self::SignIn, true) => "__Host-dcr_portal_sign_in",
+            (Self::SignIn, false) => "dcr_portal_sign_in",
+        }
+    }
 }
 
 impl Visit {
-    /// The name of the session's cookie: with the prefix on https, where no other host and no plain
-    /// http can set it (RFC 6265bis section 4.1.3.2).
-    pub const fn cookie_name(secure: bool) -> &'static str {
-        match secure {
-            true => "__Host-dcr_portal",
-            false => "dcr_portal",
-        }
-    }
-
-    /// The name of the cookie of a sign-in that is under way.
-    pub const fn sign_in_cookie_name(secure: bool) -> &'static str {
-        match secure {
-            true => "__Host-dcr_portal_sign_in",
-            false => "dcr_portal_sign_in",
-        }
-    }
-
     /// Answers 204 and sets the cookie of a session.
     pub(super) fn begin(&self, session: &SignedIn) -> Response {
         answered(self.session_cookie(session))
@@ -61,19 +80,37 @@ impl Visit {
 
     /// Answers 204 and clears the cookie.
     pub(super) fn end(&self) -> Response {
-        let name = Self::cookie_name(self.secure);
-        answered(self.cookie(name, "", Duration::ZERO))
+        answered(self.ended(CookieKind::Session))
     }
 
     /// The cookie of a session.
     pub(super) fn session_cookie(&self, session: &SignedIn) -> Option<HeaderValue> {
+        self.begun(CookieKind::Session, session)
+    }
+
+    /// The cookie of a developer's or operator's session.
+    pub(in crate::portal) fn begun(
+        &self,
+        kind: CookieKind,
+        session: &SignedIn,
+    ) -> Option<HeaderValue> {
         let age = session.until.since(clock::now());
-        let name = Self::cookie_name(self.secure);
-        self.cookie(name, session.token.expose(), age)
+        self.cookie(kind, session.token.expose(), age)
+    }
+
+    /// Clears a cookie.
+    pub(in crate::portal) fn ended(&self, kind: CookieKind) -> Option<HeaderValue> {
+        self.cookie(kind, "", Duration::ZERO)
     }
 
     /// A cookie of this scheme; `None` where the value cannot be one.
-    pub(super) fn cookie(&self, name: &str, value: &str, age: Duration) -> Option<HeaderValue> {
+    pub(in crate::portal) fn cookie(
+        &self,
+        kind: CookieKind,
+        value: &str,
+        age: Duration,
+    ) -> Option<HeaderValue> {
+        let name = kind.name(self.secure);
         let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
         let cookie = Cookie::build((name, value))
             .path("/")
@@ -104,13 +141,13 @@ impl<S: Sync> FromRequestParts<S> for Visit {
 
 /// A developer who has signed in.
 #[derive(Debug)]
-pub(super) struct Me {
+pub(in crate::portal) struct Me {
     /// Who.
-    pub(super) developer: Developer,
+    pub(in crate::portal) developer: Developer,
     /// How.
-    pub(super) visit: Visit,
+    pub(in crate::portal) visit: Visit,
     /// The request, in the developer's name.
-    pub(super) asking: Asking,
+    pub(in crate::portal) asking: Asking,
 }
 
 impl FromRequestParts<Portal> for Me {

@@ -28,3 +28,11 @@ CREATE TABLE developer_sessions (
     until BIGINT NOT NULL
 );
 CREATE INDEX developer_sessions_by_developer ON developer_sessions (developer);
+
+-- Of operators in a browser. The mark binds a session to the admin token with which it began.
+CREATE TABLE operator_sessions (
+    token TEXT PRIMARY KEY,
+    mark TEXT NOT NULL,
+    idle_until BIGINT NOT NULL,
+    until BIGINT NOT NULL
+);
