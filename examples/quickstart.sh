@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # The gateway at work, on a machine with Rust, a C compiler and curl. Builds it, starts an identity
 # provider, an upstream and the gateway, creates an application over the gateway's own API, which
-# registers it at the identity provider, and calls an API with each kind of credential. It goes on running until Ctrl-C, so that you can do the same.
+# registers it at the identity provider, and calls an API with each kind of credential. It goes on
+# running until Ctrl-C, so that you can do the same, also on the developers' pages.
 #
 #   examples/quickstart.sh            then try what it prints, in another terminal
 #   examples/quickstart.sh --once     ends at once: 0 if every answer was as expected
 #
-# Everything stays on 127.0.0.1. Ports: GATEWAY_PORT (8000), ADMIN_PORT (8001), UPSTREAM_PORT (9000),
-# IDP_PORT (9400); 0 takes a free one. PROFILE=release builds slower and runs faster. Configuration,
+# Everything stays on 127.0.0.1. Ports: GATEWAY_PORT (8000), ADMIN_PORT (8001), PORTAL_PORT (8002),
+# UPSTREAM_PORT (9000), IDP_PORT (9400); 0 takes a free one. PROFILE=release builds slower and runs faster. Configuration,
 # registry, secrets and logs are in target/quickstart, or in QUICKSTART_DIR.
 set -euo pipefail
 here=$PWD
@@ -15,6 +16,7 @@ cd "$(dirname "$0")/.."
 
 GATEWAY_PORT=${GATEWAY_PORT:-8000}
 ADMIN_PORT=${ADMIN_PORT:-8001}
+PORTAL_PORT=${PORTAL_PORT:-8002}
 UPSTREAM_PORT=${UPSTREAM_PORT:-9000}
 IDP_PORT=${IDP_PORT:-9400}
 PROFILE=${PROFILE:-dev}
@@ -50,6 +52,7 @@ free() { # NAME PORT
 }
 free GATEWAY_PORT "$GATEWAY_PORT"
 free ADMIN_PORT "$ADMIN_PORT"
+free PORTAL_PORT "$PORTAL_PORT"
 free UPSTREAM_PORT "$UPSTREAM_PORT"
 free IDP_PORT "$IDP_PORT"
 
@@ -115,6 +118,8 @@ listeners:
 admin:
   address: 127.0.0.1:$ADMIN_PORT
   token: { file: secrets/admin }
+portal:
+  address: 127.0.0.1:$PORTAL_PORT
 identity_providers:
   - name: idp
     issuer: $idp
@@ -140,13 +145,16 @@ eventually gateway "the gateway does not start" listener proxy
 api=http://$found/flights
 eventually gateway "the gateway does not start" listener admin
 admin=http://$found
+eventually gateway "the gateway does not start" listener portal
+portal=http://$found
 eventually gateway "the gateway does not become ready" call -f "$admin/readyz"
 
 cat <<TEXT
 identity provider  $idp   for trying out only: anybody may register, nothing is kept
 upstream           $upstream   answers with what it received
 gateway            ${api%/flights}   guards /flights
-admin              $admin   /readyz, /metrics
+admin              $admin   /readyz, /metrics, /v2/
+portal             $portal   for developers and their browsers
 files              $dir
 TEXT
 
@@ -170,6 +178,20 @@ cat <<TEXT
 client id          $id
 client secret      $secret
 shown this once; the application may call /flights, and the running gateway knows
+TEXT
+
+step "invite a developer, who sets a password"
+operator POST /v2/developers '{"email": "dana@example.com", "full_name": "Dana Smith"}'
+token=$(sed 's/.*"token":"\([^"]*\)".*/\1/' <<<"$answer")
+password=$(secret)
+answer=$(call -w '%{http_code}' -X POST "$portal/api/v2/developer/reset-password" \
+    -H 'Content-Type: application/json' -d "{\"token\": \"$token\", \"password\": \"$password\"}")
+[ "$answer" = 204 ] || die "the password was not set: $answer"
+cat <<TEXT
+page               $portal
+sign in as         dana@example.com
+password           $password
+operators          $portal/operator, with the token in $dir/secrets/admin
 TEXT
 
 # Printed, so that it can be pasted; run, so that it is known to work.

@@ -44,6 +44,7 @@ use request::RequestId;
 /// The routes below `/v2/`, without any guard.
 pub fn router(portal: Portal) -> Router {
     let (router, _) = routes().split_for_parts();
+    let router = router.fallback(async || Problem::new(Kind::NotFound));
     finished(router, portal, Voice::of_rest("operator"))
 }
 
@@ -84,7 +85,6 @@ impl Voice {
 /// Routes with what all of them have.
 pub(in crate::portal) fn finished(router: Router<Portal>, portal: Portal, voice: Voice) -> Router {
     router
-        .fallback(async || Problem::new(Kind::NotFound))
         .method_not_allowed_fallback(async || Problem::new(Kind::MethodNotAllowed))
         .layer(DefaultBodyLimit::max(body::LIMIT))
         .layer(middleware::from_fn_with_state(voice, around))

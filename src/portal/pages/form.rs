@@ -312,6 +312,7 @@ pub(super) struct Form {
     action: String,
     csrf: String,
     hidden: Vec<(&'static str, String)>,
+    account: Option<String>,
     fields: Vec<Field>,
     submit: &'static str,
     danger: bool,
@@ -326,6 +327,7 @@ impl Form {
             action: action.into(),
             csrf: csrf.to_owned(),
             hidden: Vec::new(),
+            account: None,
             fields: Vec::new(),
             submit,
             danger: false,
@@ -344,6 +346,14 @@ impl Form {
     pub(super) fn hidden(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.hidden.push((name, value.into()));
         self
+    }
+
+    /// Of an account: so that a browser that keeps passwords knows whose this one is.
+    pub(super) fn of_account(self, name: impl Into<String>) -> Self {
+        Self {
+            account: Some(name.into()),
+            ..self
+        }
     }
 
     /// With a key by which it is known when it comes again.

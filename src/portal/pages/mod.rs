@@ -17,14 +17,14 @@ mod trouble;
 mod who;
 mod words;
 
-use axum::{
-    Router, middleware,
-    routing::{any_service, get},
-};
+use axum::{Router, middleware, routing::get};
 
 use super::{
     Portal,
-    api::{self, Voice},
+    api::{
+        self, Voice,
+        problem::{Kind, Problem},
+    },
 };
 
 /// The developers' whole address: pages, and the REST below `/api/v2/`. Before them somebody has to
@@ -39,8 +39,7 @@ pub fn router(portal: Portal) -> Router {
         whose: "page",
         tell: page::tell,
     };
-    let pages = api::finished(pages, portal, voice).layer(middleware::map_response(page::harden));
-    Router::new()
-        .route("/api/{*rest}", any_service(rest))
-        .fallback_service(pages)
+    let pages = pages.fallback(async || Problem::new(Kind::NotFound));
+    let pages = api::finished(pages, portal, voice);
+    rest.merge(pages.layer(middleware::map_response(page::harden)))
 }

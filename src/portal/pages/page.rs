@@ -258,8 +258,12 @@ struct Nothing {
     home: &'static str,
 }
 
-/// The page in place of one that was refused, or the way to the sign-in.
+/// The page in place of one that was refused, or the way to the sign-in. Programs are answered as
+/// the REST does it.
 pub(super) fn tell(problem: &Problem, asked: &Asked<'_>) -> Response {
+    if asked.path.starts_with("/api/") {
+        return problem.answer(asked.id);
+    }
     let is_operators = asked.path == "/operator" || asked.path.starts_with("/operator/");
     let sign_in = match problem.kind() {
         Kind::SessionRequired => Some("/sign-in"),

@@ -14,7 +14,8 @@ pub(super) struct Trouble {
     /// Where, and what was expected: those that no field shows.
     faults: Vec<(String, String)>,
     code: &'static str,
-    request_id: String,
+    /// For whoever has to find it in the log.
+    request_id: Option<String>,
 }
 
 impl Trouble {
@@ -29,7 +30,10 @@ impl Trouble {
                 .map(|(field, reason)| (field.to_owned(), reason.to_owned()))
                 .collect(),
             code: problem.code(),
-            request_id: request_id.to_owned(),
+            request_id: problem
+                .status()
+                .is_server_error()
+                .then(|| request_id.to_owned()),
         }
     }
 

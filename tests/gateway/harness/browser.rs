@@ -84,6 +84,66 @@ impl Window<'_> {
         self.browser.run(command).await
     }
 
+    async fn run(&self, command: &str, mut facts: Value) -> Value {
+        facts["command"] = json!(command);
+        facts["name"] = json!(self.name);
+        self.browser.run(facts).await
+    }
+
+    /// Writes into the field with this label.
+    pub(crate) async fn fill(&self, label: &str, value: &str) {
+        let facts = json!({"label": label, "value": value});
+        self.run("fill", facts).await;
+    }
+
+    /// Presses a button that leads to a page, with the keyboard; the page's status.
+    pub(crate) async fn press(&self, text: &str) -> u64 {
+        let facts = json!({"role": "button", "text": text});
+        self.run("press", facts).await.as_u64().unwrap_or_default()
+    }
+
+    /// Follows a link, with the keyboard; the page's status.
+    pub(crate) async fn follow(&self, text: &str) -> u64 {
+        let facts = json!({"role": "link", "text": text});
+        self.run("press", facts).await.as_u64().unwrap_or_default()
+    }
+
+    /// Presses the first button with this name, which leads nowhere.
+    pub(crate) async fn push(&self, text: &str) {
+        let facts = json!({"role": "button", "text": text});
+        self.run("push", facts).await;
+    }
+
+    /// What the page says.
+    pub(crate) async fn read(&self) -> String {
+        let text = self.run("read", json!({})).await;
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The text of one element.
+    pub(crate) async fn text(&self, selector: &str) -> String {
+        let text = self.run("text", json!({"selector": selector})).await;
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The path of the page.
+    pub(crate) async fn place(&self) -> String {
+        let place = self.run("place", json!({})).await;
+        place.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// What axe-core finds wrong with the page.
+    pub(crate) async fn complaints(&self) -> Vec<Value> {
+        let found = self.run("axe", json!({})).await;
+        found.as_array().unwrap().clone()
+    }
+
+    /// Shows the page in `light` or `dark`, so many pixels wide.
+    pub(crate) async fn media(&self, scheme: &str, width: u32) {
+        let facts = json!({"scheme": scheme, "width": width});
+        self.run("media", facts).await;
+    }
+
     /// The cookies that it holds.
     pub(crate) async fn cookies(&self) -> Vec<Value> {
         let command = json!({"command": "cookies", "name": self.name});

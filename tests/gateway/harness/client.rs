@@ -44,6 +44,15 @@ const ALLOWED: &[&str] = &[
     "x-request-id",
 ];
 
+/// What pages for people and what they load have beside those.
+const OF_PAGES: &[&str] = &[
+    "content-security-policy",
+    "cross-origin-opener-policy",
+    "cross-origin-resource-policy",
+    "referrer-policy",
+    "x-content-type-options",
+];
+
 /// An answer of the gateway.
 #[derive(Clone)]
 pub(crate) struct Response {
@@ -172,7 +181,10 @@ impl Response {
             // A real nginx, before or behind the gateway, says who it is.
             let nginx = name == "server" && value.starts_with("nginx");
             let known = ALLOWED.contains(&name.as_str()) || name.starts_with("x-upstream-");
-            let known = known || nginx;
+            let is_page = self
+                .header("content-type")
+                .is_none_or(|form| form != "application/json");
+            let known = known || nginx || (is_page && OF_PAGES.contains(&name.as_str()));
             assert!(known, "unexpected field {name}: {value} in {self:?}");
         }
     }

@@ -6,7 +6,9 @@ mod client;
 mod elsewhere;
 mod openapi;
 mod ownership;
+mod pages;
 mod sessions;
+mod story;
 
 use std::net::SocketAddr;
 

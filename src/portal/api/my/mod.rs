@@ -20,7 +20,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::Portal;
 
-/// The routes below `/api/v2/`; before them somebody has to say who visits ([`visit::Visit`]).
+/// The routes below `/api/v2/`, without an answer to other paths; before them somebody has to say who
+/// visits ([`visit::Visit`]).
 pub fn router(portal: Portal) -> Router {
     let (router, _) = routes().split_for_parts();
     super::finished(router, portal, super::Voice::of_rest("developer"))

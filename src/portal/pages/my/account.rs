@@ -162,7 +162,7 @@ pub(super) async fn show(me: Me, link: Sent) -> Result<Response, Problem> {
     let frame = me.frame();
     let page = Account {
         done: link.raw("done") == "password-changed",
-        form: has_password(&me.developer).then(|| password_form(&frame)),
+        form: has_password(&me.developer).then(|| password_form(&frame, &me.developer)),
         developer: me.developer,
     };
     frame.page(TITLE, &page)
@@ -173,7 +173,7 @@ pub(super) async fn change(
     Post(me, sent): Post<Me>,
 ) -> Result<Response, Problem> {
     let frame = me.frame();
-    let form = password_form(&frame);
+    let form = password_form(&frame, &me.developer);
     match changed(&portal, &me, &form, &sent).await {
         Ok(session) => {
             let cookie = me.visit.begun(CookieKind::Session, &session);
@@ -205,10 +205,11 @@ async fn changed(portal: &Portal, me: &Me, form: &Form, sent: &Sent) -> Result<S
     Ok(changed.await?)
 }
 
-fn password_form(frame: &Frame) -> Form {
+fn password_form(frame: &Frame, developer: &Developer) -> Form {
     let old = Field::secret("old_password", "Password of today", "current-password");
     let new = Field::secret("password", "New password", "new-password");
     Form::new("/account", &frame.csrf, "Change password")
+        .of_account(&*developer.name)
         .field(old.required())
         .field(new.required().hint(RULE))
 }
