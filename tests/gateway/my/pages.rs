@@ -1,7 +1,13 @@
 //! Pages as a program meets them: who is let in, what a form has to show, what browsers are told.
 
+use serde_json::json;
+
 use super::{PASSWORD, Site, Visitor};
-use crate::harness::client::{Call, Response};
+use crate::harness::{
+    client::{Call, Connection, Response},
+    http1::Answer,
+    idp::Endpoint,
+};
 
 const EMAIL: &str = "dana@example.com";
 
@@ -60,7 +66,7 @@ const PAGES: &[(&str, &str)] = &[
 
 async fn made(site: &Site, visitor: &Visitor) -> String {
     let strategy = site.strategy().await;
-    let new = serde_json::json!({"name": "Trip Planner", "auth_strategy_id": strategy});
+    let new = json!({"name": "Trip Planner", "auth_strategy_id": strategy});
     let made = visitor.ask("POST", "/api/v2/applications", new).await;
     made.assert_status(201);
     made.json()["id"].as_str().unwrap().to_owned()
@@ -271,4 +277,84 @@ async fn what_was_changed_meanwhile_is_not_overwritten() {
     assert!(late.text().contains("value=\"Second\""), "{}", late.text());
     let now = dana.get(&format!("/api/v2/applications/{id}")).await.json();
     assert_eq!(now["name"], "First", "{now}");
+}
+
+#[tokio::test]
+async fn a_page_shows_that_work_goes_on_and_then_what_came_of_it() {
+    let site = Site::start().await;
+    let dana = site.developer(EMAIL).await;
+    let strategy = site.strategy().await;
+    let csrf = dana.csrf("/account").await;
+    let mut connection = Connection::open(site.desk).await;
+    site.world.idp.hold();
+    let form = format!("csrf={csrf}&auth_strategy_id={strategy}&name=Trip+Planner");
+    let call = dana
+        .call("POST", "/apps")
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .body(form);
+    connection.send(call.bytes()).await;
+    let mut seen = String::new();
+    let mut until = async |text: &str| {
+        while !seen.contains(text) {
+            let mut some = [0; 4096];
+            let read = connection.read_some(&mut some).await.expect("it goes on");
+            seen.push_str(&String::from_utf8_lossy(&some[..read]));
+        }
+        seen.clone()
+    };
+    let first = until("The app is being registered at the identity provider.").await;
+    assert!(first.starts_with("HTTP/1.1 200 "), "{first}");
+    until("·").await;
+    site.world.idp.release();
+    let whole = until("</html>").await;
+    assert!(whole.contains("id=\"client-secret\""), "{whole}");
+    let ends = whole.matches("<main").count() + whole.matches("</main>").count();
+    assert_eq!(ends, 2, "{whole}");
+}
+
+#[tokio::test]
+async fn what_an_identity_provider_refuses_is_told_and_nothing_is_lost() {
+    let site = Site::start().await;
+    let dana = site.developer(EMAIL).await;
+    let strategy = site.strategy().await;
+    let csrf = dana.csrf("/account").await;
+    let answer = Answer::json(400, &json!({"error": "invalid_client_metadata"}));
+    site.world.idp.fault(Endpoint::Registration, answer);
+    let fields = [
+        ("auth_strategy_id", &*strategy),
+        ("name", "Trip Planner"),
+        ("description", "Plans trips"),
+    ];
+    let refused = dana.post("/apps", &csrf, &fields).await;
+    refused.assert_status(502);
+    let text = refused.text();
+    for part in [
+        "The identity provider refuses the request",
+        "Tell the operator",
+        "value=\"Trip Planner\"",
+        "Plans trips</textarea>",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    site.world.idp.heal(Endpoint::Registration);
+    let made = dana.post("/apps", &csrf, &fields).await;
+    made.assert_status(200);
+}
+
+#[tokio::test]
+async fn a_sign_in_that_is_refused_elsewhere_is_told_on_the_page() {
+    let site = Site::start().await;
+    for (code, words) in [
+        ("account_pending", "waits for the operator"),
+        ("email_not_verified", "missing or not verified"),
+        ("%3Cb%3E", "Try it once more"),
+    ] {
+        let page = site
+            .visitor()
+            .get(&format!("/sign-in?refused={code}"))
+            .await;
+        page.assert_status(200);
+        assert!(page.text().contains(words), "{}", page.text());
+        assert!(!page.text().contains("<b>"));
+    }
 }
