@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Site, Visitor};
 use crate::harness::{
+    browser::Browser as Chromium,
     client::{Call, Response},
     gateway::Setup,
     portal::{Store, text},
@@ -257,6 +258,34 @@ async fn an_account_waits_where_the_operator_wants_that() {
     assert!(!pair.visitor(&browser).is_signed_in().await);
     let (_, response) = pair.sign_in().await;
     response.assert_problem(403, "account_closed");
+}
+
+#[tokio::test]
+async fn a_real_browser_goes_there_and_is_told_what_came_of_it() {
+    let pair = Pair::start("approval").await;
+    pair.person(dana()).await;
+    let chromium = Chromium::start(&[]).await;
+    let window = chromium.window("dana", json!({})).await;
+    let page = format!("http://{}/sign-in", pair.site.desk);
+    window.go(&page).await;
+    window.follow("Sign in at your organisation").await;
+    assert_eq!(window.place().await, "/sign-in");
+    let said = window.read().await;
+    assert!(
+        said.contains("Your account waits for the operator"),
+        "{said}"
+    );
+    let known = pair.site.operator.read("/v2/developers").await;
+    let path = format!("/v2/developers/{}", text(&known["data"][0], "id"));
+    let approved = json!({"status": "approved"});
+    pair.site.operator.done("PATCH", &path, approved).await;
+    window.follow("Sign in at your organisation").await;
+    assert_eq!(window.place().await, "/apps");
+    window.follow("Account").await;
+    let said = window.read().await;
+    assert!(said.contains("there is no password here"), "{said}");
+    window.press("Sign out").await;
+    assert_eq!(window.place().await, "/sign-in");
 }
 
 #[tokio::test]

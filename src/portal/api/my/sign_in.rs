@@ -41,10 +41,18 @@ const PATIENCE: Duration = Duration::from_secs(600);
         (status = 404, description = "Nobody signs in elsewhere"),
     ),
 )]
-pub(super) async fn begin(State(portal): State<Portal>, visit: Visit) -> Result<Response, Problem> {
-    let (url, pending) = portal.begin_sign_in().await?;
-    let cookie = visit.cookie(CookieKind::SignIn, pending.to_text().expose(), PATIENCE);
-    redirect(url.as_str(), [cookie])
+pub(super) async fn begin(
+    State(portal): State<Portal>,
+    visit: Visit,
+    head: HeaderMap,
+) -> Result<Response, Problem> {
+    match portal.begin_sign_in().await {
+        Ok((url, pending)) => {
+            let cookie = visit.cookie(CookieKind::SignIn, pending.to_text().expose(), PATIENCE);
+            redirect(url.as_str(), [cookie])
+        }
+        Err(error) => refused(error.into(), &head, None),
+    }
 }
 
 /// Takes the browser back from the identity provider: sets the session's cookie, and sends it to the
@@ -78,20 +86,23 @@ pub(super) async fn end(
     let over = visit.ended(CookieKind::SignIn);
     match ended {
         Ok(session) => redirect("/", [visit.session_cookie(&session), over]),
-        // Somebody looks at it: their page says it in words.
-        Err(problem) if is_page(&head) => {
-            let mut response = redirect(&format!("/sign-in?refused={}", problem.code()), [over])?;
-            response.extensions_mut().insert(Refused(problem));
-            Ok(response)
-        }
-        Err(problem) => Err(problem),
+        Err(problem) => refused(problem, &head, over),
     }
 }
 
-/// Whether a browser goes there to show it (Fetch Metadata section 2.3).
-fn is_page(head: &HeaderMap) -> bool {
-    head.get("sec-fetch-mode")
-        .is_some_and(|mode| mode == "navigate")
+/// Says no: where a browser goes there to show it (Fetch Metadata section 2.3), on the page, in words.
+fn refused(
+    problem: Problem,
+    head: &HeaderMap,
+    cookie: Option<HeaderValue>,
+) -> Result<Response, Problem> {
+    let mode = head.get("sec-fetch-mode");
+    if mode.is_none_or(|mode| mode != "navigate") {
+        return Err(problem);
+    }
+    let mut response = redirect(&format!("/sign-in?refused={}", problem.code()), [cookie])?;
+    response.extensions_mut().insert(Refused(problem));
+    Ok(response)
 }
 
 async fn session(
