@@ -23,6 +23,7 @@ mod cors;
 mod discovery;
 mod forwarding;
 mod head;
+mod id_token;
 mod introspection;
 mod key_set;
 mod path;
@@ -44,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     ("discovery", discovery::run),
     ("forwarding", forwarding::run),
     ("head", head::run),
+    ("id_token", id_token::run),
     ("introspection", introspection::run),
     ("key_set", key_set::run),
     ("path", path::run),

@@ -91,7 +91,7 @@ pub(super) fn issuers() -> Vec<String> {
 
 /// A set with the signer's keys, each under its position as `kid`; RSA without one too, Ed25519 by
 /// that name too.
-fn keys() -> &'static KeySet {
+pub(super) fn keys() -> &'static KeySet {
     static KEYS: OnceLock<KeySet> = OnceLock::new();
     KEYS.get_or_init(|| {
         let mut jwks = Signer::get().jwks().to_vec();
