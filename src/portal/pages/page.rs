@@ -157,6 +157,11 @@ impl Frame {
         layout.render().unwrap_or_default()
     }
 
+    /// The path that was asked for.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     fn brand(&self) -> &'static str {
         match self.side {
             Side::Operator => "Operator",
@@ -212,6 +217,22 @@ impl Done {
         }))
     }
 
+    /// A page that only says why there is no other.
+    pub(super) fn nothing(problem: &Problem, asked: &Asked<'_>) -> Self {
+        let is_operators = asked.path == "/operator" || asked.path.starts_with("/operator/");
+        let nothing = Nothing {
+            trouble: Trouble::new(problem, asked.id.as_str()),
+            home: if is_operators { "/operator" } else { "/" },
+        };
+        Self::Shown(Shown {
+            status: problem.status(),
+            title: problem.title(),
+            // Writing to a string does not fail.
+            main: nothing.render().unwrap_or_default(),
+            refused: Some(problem.clone()),
+        })
+    }
+
     /// A page that says no.
     pub(super) fn refused(
         title: &'static str,
@@ -264,15 +285,13 @@ pub(super) fn tell(problem: &Problem, asked: &Asked<'_>) -> Response {
     if asked.path.starts_with("/api/") {
         return problem.answer(asked.id);
     }
-    let is_operators = asked.path == "/operator" || asked.path.starts_with("/operator/");
     let sign_in = match problem.kind() {
         Kind::SessionRequired => Some("/sign-in"),
         Kind::OperatorRequired => Some("/operator/sign-in"),
         _ => None,
     };
-    let side = Side::Guest;
     let frame = Frame {
-        side,
+        side: Side::Guest,
         path: asked.path.to_owned(),
         csrf: String::new(),
         cookies: Vec::new(),
@@ -285,15 +304,7 @@ pub(super) fn tell(problem: &Problem, asked: &Asked<'_>) -> Response {
             }
             frame.go(format!("{sign_in}?{}", query.finish()).trim_end_matches('?'))
         }
-        None => {
-            let nothing = Nothing {
-                trouble: Trouble::new(problem, asked.id.as_str()),
-                home: if is_operators { "/operator" } else { "/" },
-            };
-            let main = nothing.render().unwrap_or_default();
-            let html = html(Body::from(frame.whole(problem.title(), &main)));
-            (problem.status(), html).into_response()
-        }
+        None => frame.answer(Done::nothing(problem, asked)),
     };
     let fields = response.headers_mut();
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -6,13 +6,12 @@ use std::{convert::Infallible, future::Future, time::Duration};
 use askama::Template;
 use axum::{body::Body, response::Response};
 use futures_util::stream;
+use http::Method;
 use tokio::{task::JoinHandle, time::timeout};
 
-use super::{
-    page::{Done, Frame, html},
-    trouble::Trouble,
-};
+use super::page::{Done, Frame, html};
 use crate::portal::api::{
+    Asked,
     problem::{Kind, Problem},
     request::RequestId,
 };
@@ -47,20 +46,17 @@ pub(super) async fn shown(
     (title, words): (&'static str, &'static str),
     work: impl Future<Output = Result<Done, Problem>> + Send + 'static,
 ) -> Response {
-    let told = id.clone();
+    let (told, path) = (id.clone(), frame.path().to_owned());
     let work = async move {
-        match work.await {
-            Ok(done) => done,
-            Err(problem) => failed(problem, &told),
-        }
+        let done = work.await;
+        done.unwrap_or_else(|problem| failed(&problem, &told, &path))
     };
     // A task of its own, so that it runs to its end, whoever goes away meanwhile.
     let mut task = tokio::spawn(work);
     if let Ok(done) = timeout(PROMPT, &mut task).await {
-        return match done {
-            Ok(done) => frame.answer(done),
-            Err(_) => frame.answer(failed(Problem::new(Kind::Internal), &id)),
-        };
+        let done =
+            done.unwrap_or_else(|_| failed(&Problem::new(Kind::Internal), &id, frame.path()));
+        return frame.answer(done);
     }
     let whole = frame.whole(title, PLACE);
     let (before, after) = whole.split_once(PLACE).unwrap_or((&whole, ""));
@@ -78,7 +74,7 @@ async fn next(step: Step, id: RequestId) -> Option<(Result<String, Infallible>, 
             let Ok(done) = timeout(TICK, &mut task).await else {
                 return Some((Ok("·\n".to_owned()), Step::Working(task, after)));
             };
-            let done = done.unwrap_or_else(|_| failed(Problem::new(Kind::Internal), &id));
+            let done = done.unwrap_or_else(|_| failed(&Problem::new(Kind::Internal), &id, "/"));
             let rest = rest(&done, &id);
             Some((Ok(format!("</p></section>{rest}{after}")), Step::Over))
         }
@@ -114,11 +110,11 @@ struct There<'a> {
     path: &'a str,
 }
 
-fn failed(problem: Problem, id: &RequestId) -> Done {
-    let trouble = Trouble::new(&problem, id.as_str());
-    let title = problem.title();
-    match Done::refused(title, &trouble, problem) {
-        Ok(done) => done,
-        Err(_) => Done::Elsewhere("/".to_owned()),
-    }
+fn failed(problem: &Problem, id: &RequestId, path: &str) -> Done {
+    let asked = Asked {
+        id,
+        method: &Method::POST,
+        path,
+    };
+    Done::nothing(problem, &asked)
 }

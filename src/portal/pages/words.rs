@@ -7,7 +7,7 @@ use crate::{
         application::{Registration, Status},
         time::Timestamp,
     },
-    portal::record::AccountStatus,
+    portal::record::{AccountStatus, Application, Life},
 };
 
 /// A state, as a page shows it: its word, and how it looks.
@@ -29,6 +29,16 @@ impl From<Registration> for Badge {
             Registration::Rejected => badge("Rejected", "bad"),
             Registration::Revoked => badge("Revoked", "bad"),
         }
+    }
+}
+
+/// Why an application is not simply at work; `None`: it is.
+pub(super) fn state(application: &Application) -> Option<Badge> {
+    match (application.life, application.status) {
+        (Life::Creating, _) => Some(badge("Being made", "wait")),
+        (Life::Deleting, _) => Some(badge("Being deleted", "wait")),
+        (Life::Ready, Status::Suspended) => Some(badge("Suspended", "bad")),
+        (Life::Ready, Status::Active) => None,
     }
 }
 

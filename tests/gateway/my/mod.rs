@@ -89,9 +89,14 @@ impl Site {
     /// A strategy `dcr` that registers at the stand-in and that the API accepts; its id.
     async fn strategy(&self) -> String {
         let issuer = &self.world.idp.issuer;
+        self.strategy_at(issuer, "an-initial-access-token").await
+    }
+
+    /// The same at another identity provider, with its initial access token.
+    async fn strategy_at(&self, issuer: &str, token: &str) -> String {
         let provider = json!({
             "name": "stand-in", "provider_type": "generic", "issuer": issuer,
-            "dcr_config": {"initial_access_token": "an-initial-access-token"},
+            "dcr_config": {"initial_access_token": token},
         });
         let provider = self.operator.make("/v2/dcr-providers", provider).await;
         let strategy = json!({

@@ -7,6 +7,8 @@ use crate::harness::{
     client::{Call, Connection, Response},
     http1::Answer,
     idp::Endpoint,
+    portal::text,
+    real_idp::{Product, RealIdp},
 };
 
 const EMAIL: &str = "dana@example.com";
@@ -65,7 +67,10 @@ const PAGES: &[(&str, &str)] = &[
 ];
 
 async fn made(site: &Site, visitor: &Visitor) -> String {
-    let strategy = site.strategy().await;
+    made_with(visitor, site.strategy().await).await
+}
+
+async fn made_with(visitor: &Visitor, strategy: String) -> String {
     let new = json!({"name": "Trip Planner", "auth_strategy_id": strategy});
     let made = visitor.ask("POST", "/api/v2/applications", new).await;
     made.assert_status(201);
@@ -357,4 +362,31 @@ async fn a_sign_in_that_is_refused_elsewhere_is_told_on_the_page() {
         assert!(page.text().contains(words), "{}", page.text());
         assert!(!page.text().contains("<b>"));
     }
+}
+
+#[tokio::test]
+async fn a_deletion_goes_on_where_the_identity_provider_does_not_answer() {
+    let site = Site::start().await;
+    let dana = site.developer(EMAIL).await;
+    let idp = RealIdp::start(Product::OidcProvider).await;
+    let token = text(&idp.pull("/initial-access-token").await, "token");
+    let strategy = site.strategy_at(&idp.issuer, &token).await;
+    let id = made_with(&dana, strategy).await;
+    let csrf = dana.csrf("/account").await;
+    drop(idp);
+    let page = dana.post(&format!("/apps/{id}/delete"), &csrf, &[]).await;
+    let said = page.text();
+    let led = page.header("location").unwrap_or(&said);
+    assert!(led.contains("/apps?done=deleting"), "{page:?}");
+    let list = dana.get("/apps?done=deleting").await.text();
+    assert!(
+        list.contains("as soon as the identity provider answers"),
+        "{list}"
+    );
+    assert!(list.contains("Being deleted"), "{list}");
+    let app = dana.get(&format!("/apps/{id}")).await.text();
+    assert!(
+        !app.contains("New secret") && !app.contains("Delete this app"),
+        "{app}"
+    );
 }

@@ -10,12 +10,12 @@ use super::super::{
     progress,
     trouble::Trouble,
     who::{Post, Who as _},
-    words::{Badge, quoted, time},
+    words::{Badge, quoted, state, time},
 };
 use crate::{
-    model::{application::Status, credential::ClientId},
+    model::credential::ClientId,
     portal::{
-        Portal,
+        Error, Portal,
         api::{
             body::{Body, understand},
             my::{
@@ -26,7 +26,7 @@ use crate::{
             path::{Id, Ids},
             problem::{Kind, Problem},
         },
-        record::{Application, Credential, Registration},
+        record::{Application, Credential, Life, Registration},
     },
 };
 
@@ -133,7 +133,7 @@ impl Page {
         };
         Ok(Self {
             client_id: client_id(&app),
-            status: (app.status != Status::Active).then(|| app.status.into()),
+            status: state(&app),
             strategy: strategy.map_or_else(|| app.strategy.clone(), |one| one.display_name),
             credentials: portal.credentials(app.id).await?,
             is_managed: app.provider.is_some(),
@@ -267,6 +267,8 @@ pub(super) async fn deleted(
         let caller = me.asking.caller();
         match portal.delete_application(&caller, id, false).await {
             Ok(()) => Ok(Done::Elsewhere("/apps?done=deleted".to_owned())),
+            // Nothing is left to do for anybody who reads this.
+            Err(Error::Unfinished) => Ok(Done::Elsewhere("/apps?done=deleting".to_owned())),
             Err(error) => Err(error.into()),
         }
     };

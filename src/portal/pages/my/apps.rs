@@ -16,7 +16,7 @@ use super::{
     secret::Secrets,
 };
 use crate::{
-    model::application::{Registration as State_, Status},
+    model::application,
     portal::{
         Created, Portal,
         api::{
@@ -40,7 +40,7 @@ const MOST: u64 = 100;
 #[derive(Template)]
 #[template(path = "apps.html", config = ".askama.toml")]
 struct List {
-    done: bool,
+    done: Option<&'static str>,
     apps: Vec<Line>,
     can_make: bool,
     earlier: Option<u64>,
@@ -69,20 +69,30 @@ pub(super) async fn list(
         let all = registrations::all(&portal, app.id).await?;
         let count = |state| all.iter().filter(|one| one.state == state).count();
         apps.push(Line {
-            status: (app.status != Status::Active).then(|| app.status.into()),
-            approved: count(State_::Approved),
-            waiting: count(State_::Pending),
+            status: words::state(&app),
+            approved: count(application::Registration::Approved),
+            waiting: count(application::Registration::Pending),
             app,
         });
     }
     let list = List {
-        done: link.raw("done") == "deleted",
+        done: done(link.raw("done")),
         apps,
         can_make: !offered(&portal).await?.is_empty(),
         earlier: (number > 1).then(|| number - 1),
         later: (number * MOST < found.total).then(|| number + 1),
     };
     me.frame().page("My apps", &list)
+}
+
+fn done(word: &str) -> Option<&'static str> {
+    match word {
+        "deleted" => Some("The app is deleted. Its credentials open nothing any more."),
+        "deleting" => Some(
+            "The app's credentials open nothing any more. Its client is deleted as soon as the identity provider answers.",
+        ),
+        _ => None,
+    }
 }
 
 #[derive(Template)]
