@@ -6,6 +6,7 @@ mod client;
 mod elsewhere;
 mod openapi;
 mod ownership;
+mod pages_op_setup;
 mod sessions;
 
 use std::net::SocketAddr;

@@ -97,7 +97,8 @@ fn new_sheet(frame: &Frame, vendor: &'static Vendor, way: Way) -> Sheet {
         .back(format!("{PATH}/new"), "Choose another type");
     let lead = format!("What you need from there: {}", vendor.needs);
     let path = format!("{PATH}/new?type={}&way=", vendor.word);
-    Sheet::new(vendor.name, lead, form).choices(ways(vendor, way, &path))
+    Sheet::new(format!("New provider: {}", vendor.name), lead, form)
+        .choices(ways(vendor, way, &path))
 }
 
 /// The name of something by which the configuration knows it.

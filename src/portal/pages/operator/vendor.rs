@@ -139,7 +139,7 @@ pub(super) const VENDORS: [Vendor; 7] = [
         ways: &[Way::Token, Way::Client],
         client: [
             "Applications, your API Services app, General: Client ID.",
-            "Beside it: the client secret.",
+            "Beside it: Client secret.",
         ],
         token: "Security, API, Tokens: Create token. It is shown once, and has the rights of \
                 whoever made it.",
@@ -283,7 +283,10 @@ impl Vendor {
                     secret("dcr_config.initial_client_secret", secret_label, password),
                 ];
                 if self.word == "okta" {
-                    fields.push(self.scope().required());
+                    let scope =
+                        Field::text("dcr_config.initial_client_scope", "Scopes it asks for");
+                    let hint = "Those that let it manage clients.";
+                    fields.push(scope.required().hint(hint).with("okta.clients.manage"));
                 }
                 fields
             }
@@ -313,7 +316,6 @@ impl Vendor {
         let hint = match self.word {
             "azureAd" => "By default that of Microsoft Graph.",
             "curity" => "By default dcr.",
-            "okta" => "okta.clients.manage",
             _ => "By default none.",
         };
         let field = Field::text("dcr_config.initial_client_scope", "Scopes it asks for");
