@@ -120,8 +120,6 @@ enum Shape {
     /// JSON as it stands.
     Json,
     Truth,
-    /// It does not stand there.
-    Absent,
 }
 
 /// One value of a form. Its name says where it stands in the JSON body: `dcr_config.api_key`.
@@ -254,14 +252,6 @@ impl Field {
         }
     }
 
-    /// Read by its page alone: it does not stand in the JSON body.
-    pub(super) fn aside(self) -> Self {
-        Self {
-            shape: Shape::Absent,
-            ..self
-        }
-    }
-
     /// Left empty in a change it is null there, which takes away what it was.
     pub(super) fn clears(self) -> Self {
         Self {
@@ -286,16 +276,6 @@ impl Field {
         }
     }
 
-    /// What is chosen at first.
-    pub(super) fn with_all<S: Into<String>>(self, values: impl IntoIterator<Item = S>) -> Self {
-        let values: Vec<String> = values.into_iter().map(Into::into).collect();
-        match (&self.control, self.shape) {
-            (Control::Several(_), _) => Self { values, ..self },
-            (_, Shape::Lines) => self.with(values.join("\n")),
-            _ => self.with(values.join(" ")),
-        }
-    }
-
     /// What it is in JSON at first; null is nothing.
     pub(super) fn with_json(self, value: &Value) -> Self {
         let text = |value: &Value| match value {
@@ -313,8 +293,18 @@ impl Field {
         }
     }
 
-    /// Where it stands in the JSON body.
-    pub(super) fn name(&self) -> &'static str {
+    /// What is chosen at first.
+    pub(super) fn with_all<S: Into<String>>(self, values: impl IntoIterator<Item = S>) -> Self {
+        let values: Vec<String> = values.into_iter().map(Into::into).collect();
+        match (&self.control, self.shape) {
+            (Control::Several(_), _) => Self { values, ..self },
+            (_, Shape::Lines) => self.with(values.join("\n")),
+            _ => self.with(values.join(" ")),
+        }
+    }
+
+    /// Its name.
+    pub(super) const fn name(&self) -> &'static str {
         self.name
     }
 
@@ -373,7 +363,6 @@ impl Field {
             },
             Shape::Json => Some(serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))),
             Shape::Truth => Some(Value::Bool(text == "true")),
-            Shape::Absent => None,
         }
     }
 }

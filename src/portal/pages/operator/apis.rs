@@ -121,14 +121,11 @@ fn sheet(frame: &Frame, api: &ApiView, strategies: &[Strategy]) -> Sheet {
     choices.extend(free.map(|one| Choice::new(&*one.name, &*one.display_name)));
     let is_public = api.access == "public";
     let has_choices = !choices.is_empty() && !is_public;
-    let accepted = Field::several("auth_strategies", "Strategies that it accepts", choices);
-    let accepted = match api.file_strategies.is_empty() {
-        true => accepted,
-        false => accepted.hint(format!(
-            "Beside those of the configuration file: {}.",
-            api.file_strategies.join(", ")
-        )),
+    let label = match api.file_strategies.is_empty() {
+        true => "Strategies that it accepts",
+        false => "Further strategies that it accepts",
     };
+    let accepted = Field::several("auth_strategies", label, choices);
     let approval = Field::switch(
         "auto_approve_registrations",
         "Approve registrations at once",
@@ -149,7 +146,15 @@ fn sheet(frame: &Frame, api: &ApiView, strategies: &[Strategy]) -> Sheet {
         .of_revision(api.kept.revision)
         .fields(fields)
         .back(PATH, "Cancel");
-    Sheet::new(format!("Edit {}", api.name), access(api), form)
+    let lead = match api.file_strategies.is_empty() {
+        true => access(api).to_owned(),
+        false => format!(
+            "{} By the configuration file it accepts {}.",
+            access(api),
+            api.file_strategies.join(", ")
+        ),
+    };
+    Sheet::new(format!("Edit {}", api.name), lead, form)
 }
 
 pub(super) async fn change(

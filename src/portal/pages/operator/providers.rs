@@ -417,13 +417,14 @@ async fn delete_sheet(
     let form = Form::new(format!("{path}/delete"), &frame.csrf, "Delete provider")
         .of_revision(provider.revision)
         .danger()
-        .back(path, "Keep it");
+        .back(&*path, "Keep it");
     let title = format!("Delete {}?", provider.display_name);
     let lead = "The gateway forgets how to register clients there, its secrets included. \
                 Nothing is deleted at the identity provider.";
     let why = "It cannot be deleted while a strategy uses it. Give these strategies another \
                provider, or delete them first:";
-    Ok(Sheet::new(title, lead, form).unless(why, user_links(portal, provider.id).await?))
+    let users = user_links(portal, provider.id).await?;
+    Ok(Sheet::new(title, lead, form).unless(why, users, path))
 }
 
 pub(super) async fn deleted(

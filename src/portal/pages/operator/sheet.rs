@@ -30,6 +30,16 @@ impl Link {
     }
 }
 
+/// Why there is nothing to send.
+#[derive(Debug)]
+struct Hindrance {
+    why: &'static str,
+    /// What is in the way.
+    others: Vec<Link>,
+    /// Where to go instead.
+    back: String,
+}
+
 /// A page that is a form.
 #[derive(Debug, Template)]
 #[template(path = "operator_sheet.html", config = ".askama.toml")]
@@ -38,8 +48,7 @@ pub(super) struct Sheet {
     lead: String,
     /// What is chosen, and what could be in its place.
     choices: Vec<(Link, bool)>,
-    /// Why there is nothing to send, and what is in the way.
-    hindrance: Option<(&'static str, Vec<Link>)>,
+    hindrance: Option<Hindrance>,
     form: Option<Form>,
     trouble: Option<Trouble>,
 }
@@ -62,12 +71,12 @@ impl Sheet {
     }
 
     /// With what is in the way, if anything is: then there is nothing to send.
-    pub(super) fn unless(self, why: &'static str, others: Vec<Link>) -> Self {
+    pub(super) fn unless(self, why: &'static str, others: Vec<Link>, back: String) -> Self {
         match others.is_empty() {
             true => self,
             false => Self {
                 lead: String::new(),
-                hindrance: Some((why, others)),
+                hindrance: Some(Hindrance { why, others, back }),
                 form: None,
                 ..self
             },

@@ -314,7 +314,7 @@ struct Page {
 
 fn done(word: &str) -> Option<&'static str> {
     match word {
-        "made" => Some("The strategy is there. Say now which APIs accept it."),
+        "made" => Some("The strategy is there, and in force."),
         "changed" => Some("It is changed, and in force."),
         _ => None,
     }
@@ -510,7 +510,7 @@ async fn delete_sheet(
     let form = Form::new(format!("{path}/delete"), &frame.csrf, "Delete strategy")
         .of_revision(strategy.revision)
         .danger()
-        .back(path, "Keep it");
+        .back(&*path, "Keep it");
     let title = format!("Delete {}?", strategy.display_name);
     let lead = "Its credentials count no more, from now on. This cannot be undone.";
     let mut users = api_links(portal, strategy).await?;
@@ -524,7 +524,7 @@ async fn delete_sheet(
     }
     let why = "It cannot be deleted while an API accepts it or an application has it. \
                Change these first:";
-    Ok(Sheet::new(title, lead, form).unless(why, users))
+    Ok(Sheet::new(title, lead, form).unless(why, users, path))
 }
 
 pub(super) async fn deleted(
