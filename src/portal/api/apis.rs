@@ -14,7 +14,7 @@ use super::{
     request::Asking,
     shape::Line,
 };
-use crate::portal::{ApiView, Portal};
+use crate::portal::{ApiView, Caller, Portal};
 
 pub(super) const TAG: &str = "APIs";
 
@@ -145,15 +145,23 @@ pub(super) async fn patch(
     asking: Asking,
     body: Body<Patch>,
 ) -> Result<Response, Problem> {
+    let changed = change(&portal, &asking.caller(), &name, body.value).await?;
+    Ok(tell(changed))
+}
+
+/// The same for whoever asks.
+pub(in crate::portal) async fn change(
+    portal: &Portal,
+    caller: &Caller,
+    name: &str,
+    patch: Patch,
+) -> Result<ApiView, Problem> {
     let Patch {
         auto_approve_registrations,
         auth_strategies,
-    } = body.value;
-    let caller = asking.caller();
-    let changed = portal
-        .patch_api(&caller, &name, auto_approve_registrations, auth_strategies)
-        .await?;
-    Ok(tell(changed))
+    } = patch;
+    let changed = portal.patch_api(caller, name, auto_approve_registrations, auth_strategies);
+    Ok(changed.await?)
 }
 
 fn tell(api: ApiView) -> Response {

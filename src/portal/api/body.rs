@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 use super::{
     document, my,
     problem::{Kind, Problem, Source},
+    shape,
 };
 use crate::{portal::Fault, token};
 
@@ -270,9 +271,13 @@ fn told(error: &ValidationError<'_>, fixed: &[&str]) -> Vec<Fault> {
         ValidationErrorKind::UniqueItems => {
             one("unique_items", "expected no item twice".to_owned())
         }
-        ValidationErrorKind::Pattern { pattern } => {
-            one("pattern", format!("expected a text that fits {pattern}"))
-        }
+        ValidationErrorKind::Pattern { pattern } => one(
+            "pattern",
+            match shape::words(pattern) {
+                Some(words) => format!("expected {words}"),
+                None => format!("expected a text that fits {pattern}"),
+            },
+        ),
         ValidationErrorKind::Format { format } => one("format", format!("expected a {format}")),
         ValidationErrorKind::PropertyNames { .. } => one(
             "property_names",

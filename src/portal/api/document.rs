@@ -182,7 +182,9 @@ fn finish_schemas(schemas: &mut Map<String, Value>) {
         "oneOf": places,
         "discriminator": {"propertyName": "provider_type", "mapping": mapping},
     });
-    schemas["DcrConfigPatch"]["additionalProperties"] = json!(false);
+    let patch = &mut schemas["DcrConfigPatch"];
+    patch["additionalProperties"] = json!(false);
+    make_nullable(patch);
     schemas["NewApplication"]["not"] = json!({"required": ["client_id", "dcr_client_id"]});
     exclude(&mut schemas["GenericConfig"]);
     exclude(&mut schemas["Wso2Config"]);
@@ -233,12 +235,17 @@ fn finish_options(schemas: &mut Map<String, Value>) {
     let mut patch = options.clone();
     patch["description"] = json!("Options to set; null removes one.");
     patch["required"] = json!([]);
-    for (_, option) in patch["properties"].as_object_mut().into_iter().flatten() {
-        *option = json!({"anyOf": [option.clone(), {"type": "null"}]});
-    }
+    make_nullable(&mut patch);
     schemas.insert("OpenIdConnectPatch".to_owned(), patch);
     schemas["ConfigsPatch"]["properties"]["openid-connect"]["$ref"] =
         json!("#/components/schemas/OpenIdConnectPatch");
+}
+
+/// Null takes a member away.
+fn make_nullable(patch: &mut Value) {
+    for (_, member) in patch["properties"].as_object_mut().into_iter().flatten() {
+        *member = json!({"anyOf": [member.clone(), {"type": "null"}]});
+    }
 }
 
 /// What holds for every operation of its kind.

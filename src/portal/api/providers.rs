@@ -125,7 +125,7 @@ pub struct Patch {
     /// Its issuer.
     #[schema(nullable = false, value_type = Option<HttpAddress>)]
     issuer: Option<String>,
-    /// Members to set; the others stay, and so do secrets that are left out.
+    /// Members to set; the others stay, and so do secrets that are left out. Null removes one.
     #[schema(value_type = Option<DcrConfigPatch>, nullable = false)]
     dcr_config: Option<Map<String, Value>>,
     /// Marks to set; null removes one.
@@ -328,7 +328,7 @@ pub struct Wso2Config {
     pub identity_provider: Option<String>,
 }
 
-/// Members of `dcr_config` to set, of those that this type of provider has.
+/// Members of `dcr_config` to set, of those that this type of provider has; null removes one.
 #[derive(Debug, ToSchema)]
 pub struct DcrConfigPatch {
     /// Konnect's; without effect, since a bridge's interface has no call for one more secret.
@@ -440,6 +440,44 @@ impl Form for New {
                     reason: format!("expected one of: {}", words.join(", ")),
                 })
             }
+        }
+    }
+}
+
+impl From<New> for NewProvider {
+    fn from(new: New) -> Self {
+        let New {
+            name,
+            display_name,
+            provider_type,
+            issuer,
+            dcr_config,
+            labels,
+        } = new;
+        Self {
+            display_name: display_name.unwrap_or_else(|| name.clone()),
+            name,
+            provider_type,
+            issuer,
+            dcr_config,
+            labels: labels.0,
+        }
+    }
+}
+
+impl From<Patch> for ProviderPatch {
+    fn from(patch: Patch) -> Self {
+        let Patch {
+            display_name,
+            issuer,
+            dcr_config,
+            labels,
+        } = patch;
+        Self {
+            display_name,
+            issuer,
+            dcr_config,
+            labels: labels.map(|labels| labels.0),
         }
     }
 }
@@ -556,24 +594,8 @@ pub(super) async fn create(
     body: Body<New>,
 ) -> Result<Response, Problem> {
     let caller = asking.creator(&body.given);
-    let New {
-        name,
-        display_name,
-        provider_type,
-        issuer,
-        dcr_config,
-        labels,
-    } = body.value;
-    let new = NewProvider {
-        display_name: display_name.unwrap_or_else(|| name.clone()),
-        name,
-        provider_type,
-        issuer,
-        dcr_config,
-        labels: labels.0,
-    };
     let strategies = portal.strategies().await?;
-    let made = portal.create_provider(&caller, new).await?;
+    let made = portal.create_provider(&caller, body.value.into()).await?;
     let told = Told::new(made.value.clone(), &strategies);
     let place = format!("/v2/dcr-providers/{}", told.id);
     let revision = Some(made.value.revision);
@@ -652,18 +674,7 @@ pub(super) async fn patch(
     asking: Asking,
     body: Body<Patch>,
 ) -> Result<Response, Problem> {
-    let Patch {
-        display_name,
-        issuer,
-        dcr_config,
-        labels,
-    } = body.value;
-    let patch = ProviderPatch {
-        display_name,
-        issuer,
-        dcr_config,
-        labels: labels.map(|labels| labels.0),
-    };
+    let patch = body.value.into();
     let changed = portal.patch_provider(&asking.caller(), id, patch).await?;
     tell(&portal, changed).await
 }

@@ -92,7 +92,17 @@ fn labels(kind: SchemaType) -> RefOr<Schema> {
 }
 
 macro_rules! texts {
-    ($($(#[$doc:meta])* $name:ident = $least:literal..=$most:literal, $pattern:literal;)+) => {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident = $least:literal..=$most:literal, $pattern:literal, $words:literal;
+    )+) => {
+        /// What the pattern of a schema wants, in words.
+        pub(super) fn words(pattern: &str) -> Option<&'static str> {
+            let mut known = [$(($pattern, $words)),+].into_iter();
+            known.find(|(own, _)| *own == pattern).map(|(_, words)| words)
+        }
+
+
         $(
             $(#[$doc])*
             #[derive(Debug)]
@@ -118,25 +128,35 @@ macro_rules! texts {
 // PostgreSQL keeps no NUL.
 texts! {
     /// The key of a bridge: Konnect's lengths.
-    BridgeKey = 12..=256, "^[!-~]+$";
+    BridgeKey = 12..=256, "^[!-~]+$",
+        "printable ASCII characters without spaces";
     /// An e-mail address, as `<input type=email>` takes one.
-    EmailAddress = 3..=254, "^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$";
+    EmailAddress = 3..=254, "^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$",
+        "an e-mail address";
     /// An https address without query and fragment, http within this machine only.
-    HttpAddress = 1..=256, "^(https://(([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?[.])*[a-zA-Z]([a-zA-Z0-9-]*[a-zA-Z0-9])?|(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3})|http://(localhost|127[.]0[.]0[.]1|\\[::1\\]))(:[1-9][0-9]{0,3}|:[1-5][0-9]{4}|:6[0-5][0-9]{3})?(/[a-zA-Z0-9._~!$&*+,;=:@-]+)*/?$";
+    HttpAddress = 1..=256, "^(https://(([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?[.])*[a-zA-Z]([a-zA-Z0-9-]*[a-zA-Z0-9])?|(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3})|http://(localhost|127[.]0[.]0[.]1|\\[::1\\]))(:[1-9][0-9]{0,3}|:[1-5][0-9]{4}|:6[0-5][0-9]{3})?(/[a-zA-Z0-9._~!$&*+,;=:@-]+)*/?$",
+        "an https address without query and fragment (http for this machine only)";
     /// A name or an id.
-    Line = 1..=256, "^[^\\x00-\\x1f\\x7f-\\x9f]+$";
+    Line = 1..=256, "^[^\\x00-\\x1f\\x7f-\\x9f]+$",
+        "a text of one line, without control characters";
     /// A name to which configuration refers.
-    Name = 1..=100, "^[A-Za-z0-9_.-]+$";
+    Name = 1..=100, "^[A-Za-z0-9_.-]+$",
+        "letters, digits, dots, dashes and underscores only";
     /// A text that may be empty.
-    Note = 0..=2048, "^[^\\x00-\\x1f\\x7f-\\x9f]*$";
+    Note = 0..=2048, "^[^\\x00-\\x1f\\x7f-\\x9f]*$",
+        "a text of one line, without control characters";
     /// A password as it is shown; what it must be like may have been another once.
-    OldPassword = 1..=256, "^[^\\x00-\\x1f\\x7f-\\x9f]+$";
+    OldPassword = 1..=256, "^[^\\x00-\\x1f\\x7f-\\x9f]+$",
+        "a text of one line, without control characters";
     /// A password to be (NIST SP 800-63B section 3.1.1.2): long, and of any characters.
-    Password = 12..=256, "^[^\\x00-\\x1f\\x7f-\\x9f]+$";
+    Password = 12..=256, "^[^\\x00-\\x1f\\x7f-\\x9f]+$",
+        "a text of one line, without control characters";
     /// A scope (RFC 6749 section 3.3).
-    Scope = 1..=256, "^[\\x21\\x23-\\x5b\\x5d-\\x7e]+$";
+    Scope = 1..=256, "^[\\x21\\x23-\\x5b\\x5d-\\x7e]+$",
+        "printable ASCII characters without spaces, quotes and backslashes";
     /// Taken, kept sealed, and never shown.
-    Sealed = 1..=4096, "^[^\\x00-\\x1f\\x7f-\\x9f]+$";
+    Sealed = 1..=4096, "^[^\\x00-\\x1f\\x7f-\\x9f]+$",
+        "a text of one line, without control characters";
 }
 
 /// Where a thing stands.

@@ -246,6 +246,44 @@ impl Form for New {
     const SCHEMA: &'static str = "NewAuthStrategy";
 }
 
+impl From<New> for NewStrategy {
+    fn from(new: New) -> Self {
+        let New {
+            name,
+            display_name,
+            strategy_type: StrategyType::OpenidConnect,
+            configs,
+            dcr_provider_id,
+            labels,
+        } = new;
+        Self {
+            display_name: display_name.unwrap_or_else(|| name.clone()),
+            name,
+            settings: configs.openid_connect,
+            provider: dcr_provider_id,
+            labels: labels.0,
+        }
+    }
+}
+
+impl From<Patch> for StrategyPatch {
+    fn from(patch: Patch) -> Self {
+        let Patch {
+            display_name,
+            configs,
+            dcr_provider_id,
+            labels,
+        } = patch;
+        Self {
+            display_name,
+            settings: configs.map(|configs| configs.openid_connect),
+            whole: false,
+            provider: dcr_provider_id,
+            labels: labels.map(|labels| labels.0),
+        }
+    }
+}
+
 impl Form for Patch {
     const SCHEMA: &'static str = "PatchAuthStrategy";
     const FIXED: &'static [&'static str] = &["id", "name", "strategy_type"];
@@ -283,22 +321,7 @@ pub(super) async fn create(
     body: Body<New>,
 ) -> Result<Response, Problem> {
     let caller = asking.creator(&body.given);
-    let New {
-        name,
-        display_name,
-        strategy_type: StrategyType::OpenidConnect,
-        configs,
-        dcr_provider_id,
-        labels,
-    } = body.value;
-    let new = NewStrategy {
-        display_name: display_name.unwrap_or_else(|| name.clone()),
-        name,
-        settings: configs.openid_connect,
-        provider: dcr_provider_id,
-        labels: labels.0,
-    };
-    let made = portal.create_strategy(&caller, new).await?;
+    let made = portal.create_strategy(&caller, body.value.into()).await?;
     let told = Around::read(&portal)
         .await?
         .tell(made.value.clone())
@@ -417,19 +440,7 @@ pub(super) async fn patch(
     asking: Asking,
     body: Body<Patch>,
 ) -> Result<Response, Problem> {
-    let Patch {
-        display_name,
-        configs,
-        dcr_provider_id,
-        labels,
-    } = body.value;
-    let patch = StrategyPatch {
-        display_name,
-        settings: configs.map(|configs| configs.openid_connect),
-        whole: false,
-        provider: dcr_provider_id,
-        labels: labels.map(|labels| labels.0),
-    };
+    let patch = body.value.into();
     let changed = portal.patch_strategy(&asking.caller(), id, patch).await?;
     tell(&portal, StatusCode::OK, changed).await
 }

@@ -113,9 +113,13 @@ pub(super) enum Control {
 enum Shape {
     Text,
     Words,
+    /// Each line is an item.
+    Lines,
+    /// A whole number.
+    Number,
+    /// JSON as it stands.
+    Json,
     Truth,
-    /// It does not stand there.
-    Absent,
 }
 
 /// One value of a form. Its name says where it stands in the JSON body: `dcr_config.api_key`.
@@ -129,6 +133,7 @@ pub(super) struct Field {
     hint: Option<String>,
     required: bool,
     secret: bool,
+    clears: bool,
     values: Vec<String>,
     fault: Option<String>,
 }
@@ -143,6 +148,7 @@ impl Field {
             hint: None,
             required: false,
             secret: false,
+            clears: false,
             values: Vec::new(),
             fault: None,
         }
@@ -199,6 +205,30 @@ impl Field {
         }
     }
 
+    /// Lines of text, each an item of an array.
+    pub(super) fn lines(name: &'static str, label: &'static str, rows: usize) -> Self {
+        Self {
+            shape: Shape::Lines,
+            ..Self::area(name, label, rows, 4096)
+        }
+    }
+
+    /// A whole number.
+    pub(super) fn number(name: &'static str, label: &'static str) -> Self {
+        Self {
+            shape: Shape::Number,
+            ..Self::line(name, label, "text", "off", 10)
+        }
+    }
+
+    /// A value of JSON.
+    pub(super) fn json_text(name: &'static str, label: &'static str, rows: usize) -> Self {
+        Self {
+            shape: Shape::Json,
+            ..Self::area(name, label, rows, 16_384)
+        }
+    }
+
     /// One of a list.
     pub(super) fn one(name: &'static str, label: &'static str, choices: Vec<Choice>) -> Self {
         Self::new(name, label, Control::One(choices), Shape::Text)
@@ -222,10 +252,10 @@ impl Field {
         }
     }
 
-    /// Read by its page alone: it does not stand in the JSON body.
-    pub(super) fn aside(self) -> Self {
+    /// Left empty in a change it is null there, which takes away what it was.
+    pub(super) fn clears(self) -> Self {
         Self {
-            shape: Shape::Absent,
+            clears: true,
             ..self
         }
     }
@@ -246,13 +276,36 @@ impl Field {
         }
     }
 
+    /// What it is in JSON at first; null is nothing.
+    pub(super) fn with_json(self, value: &Value) -> Self {
+        let text = |value: &Value| match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        match (self.shape, value) {
+            (_, Value::Null) => self,
+            (Shape::Json, value) => {
+                let text = serde_json::to_string_pretty(value);
+                self.with(text.unwrap_or_default())
+            }
+            (_, Value::Array(items)) => self.with_all(items.iter().map(text)),
+            (_, value) => self.with(text(value)),
+        }
+    }
+
     /// What is chosen at first.
     pub(super) fn with_all<S: Into<String>>(self, values: impl IntoIterator<Item = S>) -> Self {
         let values: Vec<String> = values.into_iter().map(Into::into).collect();
-        match self.control {
-            Control::Several(_) => Self { values, ..self },
+        match (&self.control, self.shape) {
+            (Control::Several(_), _) => Self { values, ..self },
+            (_, Shape::Lines) => self.with(values.join("\n")),
             _ => self.with(values.join(" ")),
         }
+    }
+
+    /// Its name.
+    pub(super) const fn name(&self) -> &'static str {
+        self.name
     }
 
     fn value(&self) -> &str {
@@ -299,8 +352,17 @@ impl Field {
                 let all = sent.all(self.name).flat_map(str::split_whitespace);
                 Some(Value::Array(all.map(Value::from).collect()))
             }
+            Shape::Lines => {
+                let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+                Some(Value::Array(lines.map(Value::from).collect()))
+            }
+            // What is neither goes on as the text that it is, and its schema says what it wants.
+            Shape::Number => match text.parse::<u64>() {
+                Ok(number) => Some(Value::from(number)),
+                Err(_) => Some(Value::from(text)),
+            },
+            Shape::Json => Some(serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))),
             Shape::Truth => Some(Value::Bool(text == "true")),
-            Shape::Absent => None,
         }
     }
 }
@@ -314,6 +376,8 @@ pub(super) struct Form {
     hidden: Vec<(&'static str, String)>,
     account: Option<String>,
     fields: Vec<Field>,
+    /// Those that few need.
+    more: Vec<Field>,
     submit: &'static str,
     danger: bool,
     back: Option<(String, &'static str)>,
@@ -329,6 +393,7 @@ impl Form {
             hidden: Vec::new(),
             account: None,
             fields: Vec::new(),
+            more: Vec::new(),
             submit,
             danger: false,
             back: None,
@@ -340,6 +405,24 @@ impl Form {
     pub(super) fn field(mut self, field: Field) -> Self {
         self.fields.push(field);
         self
+    }
+
+    /// With several more.
+    pub(super) fn fields(mut self, fields: impl IntoIterator<Item = Field>) -> Self {
+        self.fields.extend(fields);
+        self
+    }
+
+    /// With several more that few need: they are folded away while they are empty.
+    pub(super) fn more(mut self, fields: impl IntoIterator<Item = Field>) -> Self {
+        self.more.extend(fields);
+        self
+    }
+
+    /// Whether what few need is shown at once.
+    fn opens(&self) -> bool {
+        let mut more = self.more.iter();
+        more.any(|field| field.fault.is_some() || !field.value().is_empty())
     }
 
     /// With a value that nobody sees.
@@ -386,14 +469,17 @@ impl Form {
     /// so, else it is there as an empty text.
     pub(super) fn body(&self, sent: &Sent, spare: Spare) -> Map<String, Value> {
         let mut body = Map::new();
-        for field in &self.fields {
-            let Some(value) = field.json(sent) else {
+        for field in self.fields.iter().chain(&self.more) {
+            let Some(mut value) = field.json(sent) else {
                 continue;
             };
             let is_empty = value == Value::from("") || value == Value::Array(Vec::new());
             // What is never shown is not emptied either: nobody could know that it is there.
             if is_empty && (spare == Spare::LeftOut || field.secret) {
                 continue;
+            }
+            if is_empty && field.clears {
+                value = Value::Null;
             }
             put(&mut body, field.name, value);
         }
@@ -403,7 +489,7 @@ impl Form {
     /// The same form with what was sent, and why that was refused.
     pub(super) fn refused(mut self, sent: &Sent, problem: &Problem, request_id: &str) -> Self {
         let mut trouble = Trouble::new(problem, request_id);
-        for field in &mut self.fields {
+        for field in self.fields.iter_mut().chain(&mut self.more) {
             if !field.secret {
                 field.values = sent.all(field.name).map(str::to_owned).collect();
             }
@@ -487,6 +573,31 @@ mod tests {
                 "description": "", "auto": false, "configs": {"openid-connect": {"scopes": []}},
             })
         );
+    }
+
+    #[test]
+    fn numbers_lines_and_json_stand_as_such_and_what_clears_is_null() {
+        let form = Form::new("/x", "token", "Save")
+            .field(Field::number("a.leeway", "Leeway").clears())
+            .field(Field::lines("rules", "Rules", 2))
+            .more([Field::json_text("metadata", "Metadata", 2).clears()]);
+        let body = |sent: &[u8]| Value::Object(form.body(&Sent::read(sent), Spare::Emptied));
+        for (sent, expected) in [
+            (
+                &b"a.leeway=+30&rules=a+b%0D%0A%0D%0A+c&metadata=%7B%22k%22%3A+%5B1%5D%7D"[..],
+                json!({"a": {"leeway": 30}, "rules": ["a b", "c"], "metadata": {"k": [1]}}),
+            ),
+            (
+                b"a.leeway=&rules=&metadata=",
+                json!({"a": {"leeway": null}, "rules": [], "metadata": null}),
+            ),
+            (
+                b"a.leeway=-1&rules=x&metadata=%7Bk",
+                json!({"a": {"leeway": "-1"}, "rules": ["x"], "metadata": "{k"}),
+            ),
+        ] {
+            assert_eq!(body(sent), expected);
+        }
     }
 
     #[test]
