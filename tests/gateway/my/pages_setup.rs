@@ -5,7 +5,13 @@ use serde_json::{Value, json};
 
 use super::{Site, Visitor, cookie};
 use crate::{
-    harness::{client::Response, gateway::Wait, http1::Answer, idp::Endpoint, portal::text},
+    harness::{
+        client::Response,
+        gateway::{ADMIN_TOKEN, Wait},
+        http1::Answer,
+        idp::Endpoint,
+        portal::text,
+    },
     vendors::{
         emulation::Emulation,
         generic::{Generic, INITIAL},

@@ -114,6 +114,7 @@ async fn story(has_script: bool) {
 
     // The operator invites a developer, who sets a password.
     operator.follow("Developers").await;
+    operator.follow("Invite a developer").await;
     operator.fill("E-mail address", EMAIL).await;
     operator.fill("Name", "Dana Smith").await;
     operator.press("Invite").await;
@@ -159,7 +160,7 @@ async fn story(has_script: bool) {
     // The operator agrees, and the line passes.
     operator.follow("Registrations").await;
     operator.says("Trip Planner").await;
-    operator.press("Approve Trip Planner for flights").await;
+    operator.press("Approve flights for Trip Planner").await;
     assert_eq!(run(&site, &line).await, "200");
 
     // Another secret, and the end, each at once.
