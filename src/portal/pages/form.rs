@@ -473,7 +473,7 @@ impl Form {
             let Some(mut value) = field.json(sent) else {
                 continue;
             };
-            let is_empty = value == Value::from("") || value == Value::Array(Vec::new());
+            let is_empty = value == "" || value.as_array().is_some_and(Vec::is_empty);
             // What is never shown is not emptied either: nobody could know that it is there.
             if is_empty && (spare == Spare::LeftOut || field.secret) {
                 continue;

@@ -583,7 +583,7 @@ async fn a_strategy_is_changed_and_what_is_emptied_is_gone() {
 async fn an_api_accepts_what_is_ticked() {
     let site = Site::start().await;
     let visitor = operator(&site).await;
-    site.strategy().await;
+    let strategy = site.strategy().await;
     let more = json!({
         "name": "more", "display_name": "More of it", "strategy_type": "openid_connect",
         "configs": {"openid-connect": {
@@ -593,7 +593,7 @@ async fn an_api_accepts_what_is_ticked() {
     site.operator
         .make("/v2/application-auth-strategies", more)
         .await;
-    let application = site.operator.application("dcr").await;
+    let application = site.operator.application(&strategy).await;
     let asked = json!({"api_id": "flights"});
     let path = format!("/v2/applications/{}/registrations", application.id);
     site.operator.done("POST", &path, asked).await;

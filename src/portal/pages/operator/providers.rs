@@ -193,7 +193,7 @@ pub(super) async fn show(
         is_own: provider.source == Source::Registry,
         type_name: vendor::name(&provider.provider_type).to_owned(),
         settings: settings(&provider.settings),
-        secrets: provider.secrets.keys().map(label).collect(),
+        secrets: provider.secrets.keys().map(|name| label(name)).collect(),
         users: user_links(&portal, id).await?,
         verified: verified(&portal, id).await?,
         csrf: frame.csrf.clone(),
@@ -203,7 +203,7 @@ pub(super) async fn show(
     frame.page(ONE, &page)
 }
 
-fn label(member: &String) -> String {
+fn label(member: &str) -> String {
     vendor::label(member).to_owned()
 }
 
