@@ -57,9 +57,16 @@ pub(super) async fn list(
     operator: Operator,
     link: Sent,
 ) -> Result<Response, Problem> {
+    let developer = list::text(&link, "developer")?;
+    // Accounts own applications whatever the case of the address; databases differ beyond ASCII.
+    let (owner, developer) = match developer {
+        Some(name) if name.is_ascii() => (Some(name.to_ascii_lowercase()), None),
+        name => (None, name),
+    };
     let asked = ApplicationFilter {
         name_contains: list::text(&link, "name")?,
-        developer: list::text(&link, "developer")?,
+        owner,
+        developer,
         strategy: list::text(&link, "strategy")?,
         status: list::word(&link, "status", STATUSES)?,
         ..ApplicationFilter::default()
