@@ -1,8 +1,6 @@
 //! The operator's pages about applications: registrations, developers, traffic, audit. Walked as a
 //! browser without scripts does, and held against what the REST says.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use super::{PASSWORD, Site, Visitor, cookie};
@@ -271,7 +269,7 @@ async fn a_form_that_no_page_has_shown_changes_nothing() {
             let body = format!("{csrf}status=revoked&name=x&force=true");
             let refused = browser.post(path).body(body).send().await;
             assert_eq!(refused.status, 403, "{path} {csrf}: {refused:?}");
-            shows(&refused, &["form_expired"]);
+            shows(&refused, &["This page is no longer good"]);
         }
     }
     let after = site.operator.read(audit).await["meta"]["page"]["total"].clone();

@@ -169,7 +169,7 @@ fn form(frame: &Frame, strategy: &Strategy, developer: &str) -> Form {
         .field(Field::text("name", "Name").required())
         .field(Field::area("description", "What it is for", 2, 512));
     let client = match strategy.provider {
-        Some(_) => Field::text("dcr_client_id", "Existing client id (optional)").hint(
+        Some(_) => Field::text("dcr_client_id", "Existing client id").hint(
             "To take over a client that the provider has already. Left empty, one is registered.",
         ),
         None => Field::text("client_id", "Client id")
