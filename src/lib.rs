@@ -62,7 +62,7 @@
 //!    the target; Pingora streams both ways. An upgraded connection goes on for as long
 //!    as [`proxy::tunnel`] says that its credential holds.
 //! 7. On the way back a session cookie is set where one is due. [`proxy::record`] counts how it all
-//!    ended and writes one line; [`proxy::refusals`] keeps why, for whoever asks by the request's id.
+//!    ended, for its application in [`proxy::traffic`] too, and writes one line; [`proxy::refusals`] keeps why, for whoever asks by the request's id.
 //!
 //! Each check on that way has a name ([`model::check`]). [`proxy::walk`] takes a request that nobody
 //! sent the same way and tells what every check finds ([`telemetry::checks`]): that is what

@@ -49,6 +49,7 @@ impl World {
             directory: applications,
             revocations: Arc::default(),
             refusals: Arc::default(),
+            traffic: Arc::default(),
             metrics: Arc::new(Metrics::new().unwrap()),
             made_key: SessionKey::random().unwrap(),
             checker: Checker::default(),

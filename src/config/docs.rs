@@ -148,7 +148,8 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             (
                 "public_url",
                 "Where browsers reach the portal: scheme and host, as in \
-                 https://portal.example.com. For oidc.",
+                 https://portal.example.com. For oidc, and for the links of invitations; without \
+                 it those name the address at which the operator is.",
             ),
             (
                 "gateway_url",

@@ -219,6 +219,8 @@ pub struct Portal {
     pub listener: Listener,
     /// Accounts and their sessions.
     pub accounts: accounts::Config,
+    /// Where browsers reach the portal, where that is told.
+    pub public_url: Option<url::Url>,
     /// Where clients reach the gateway, for what developers are told; `None`: at the first listener.
     pub gateway_url: Option<url::Url>,
     /// How developers sign in at an identity provider; `None`: they do not.

@@ -42,7 +42,7 @@ pub(crate) fn read(at: At<'_>, addresses: &mut Addresses) -> Option<Portal> {
         at.fault("`public_url` of the portal is missing: browsers come back there");
     }
     let gateway_url = section.get("gateway_url").and_then(|at| origin(&at));
-    let oidc = oidc_at.and_then(|at| oidc(at, public_url));
+    let oidc = oidc_at.and_then(|at| oidc(at, public_url.as_ref()));
     section.end();
     let address = found?;
     addresses.take(&at, address, "portal");
@@ -52,6 +52,7 @@ pub(crate) fn read(at: At<'_>, addresses: &mut Addresses) -> Option<Portal> {
             certificates,
         },
         accounts,
+        public_url,
         gateway_url,
         oidc,
     })
@@ -67,7 +68,7 @@ fn origin(at: &At<'_>) -> Option<Url> {
     Some(url)
 }
 
-fn oidc(at: At<'_>, public_url: Option<Url>) -> Option<oidc::Config> {
+fn oidc(at: At<'_>, public_url: Option<&Url>) -> Option<oidc::Config> {
     let mut section = at.section();
     let provider = section.required("identity_provider", "the name of one of identity_providers");
     let provider = provider.and_then(|at| at.parse(|text| value::name(text).map(Arc::from), NAME));

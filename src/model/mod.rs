@@ -11,3 +11,4 @@ pub mod fault;
 pub mod origin;
 pub mod scope;
 pub mod time;
+pub mod traffic;

@@ -11,6 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
+use url::Url;
+use uuid::Uuid;
 
 use super::{
     accounts, konnect,
@@ -21,7 +23,7 @@ use crate::{
     config::Additions,
     directory::Directory,
     idp,
-    model::{credential::Secret, fault::Fault},
+    model::{credential::Secret, fault::Fault, traffic::Traffic},
     telemetry::metrics::Metrics,
 };
 
@@ -40,6 +42,12 @@ pub trait Surroundings: fmt::Debug + Send + Sync {
 
     /// What is in force.
     fn view(&self) -> View;
+
+    /// How much an application called of late, as far as this process knows.
+    fn traffic(&self, application: Uuid) -> Option<Traffic>;
+
+    /// `portal.public_url` as it is in force: where browsers reach the portal, if that is told.
+    fn public_url(&self) -> Option<Url>;
 
     /// `portal.accounts` as it is in force.
     fn accounts(&self) -> accounts::Config;

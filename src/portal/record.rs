@@ -419,6 +419,8 @@ pub struct ApplicationFilter {
     pub client_id: Option<String>,
     /// The status.
     pub status: Option<Status>,
+    /// How far its life has come.
+    pub life: Option<Life>,
 }
 
 impl ApplicationFilter {
@@ -439,6 +441,7 @@ impl ApplicationFilter {
             && self
                 .status
                 .is_none_or(|status| status == application.status)
+            && self.life.is_none_or(|life| life == application.life)
     }
 }
 

@@ -34,6 +34,7 @@ pub mod session;
 pub mod state;
 pub mod strategy;
 pub mod trace;
+pub mod traffic;
 pub mod tunnel;
 mod upload;
 pub mod upstream;
@@ -346,7 +347,16 @@ impl ProxyHttp for Gateway {
 
     /// Counts and writes down how the request ended.
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Ctx) {
-        record::request(session, ctx, &self.metrics, &self.lines);
+        let current;
+        let traffic = match &ctx.state {
+            Some(state) => &state.traffic,
+            // What was a tunnel holds none.
+            None => {
+                current = self.state.load();
+                &current.traffic
+            }
+        };
+        record::request(session, ctx, &self.metrics, traffic, &self.lines);
         // The upstream is done, however long the client takes to go.
         ctx.exchange = None;
     }

@@ -5,6 +5,7 @@
 use std::{
     fmt::Write as _,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use pingora::proxy::Session;
@@ -17,6 +18,7 @@ use super::{
     refusals::Subject,
     state::State,
     trace,
+    traffic::{Outcome, Traffic},
     upstream::exchange::Exchange,
 };
 use crate::{
@@ -77,23 +79,24 @@ pub fn log(state: &State) -> Option<Log> {
     log.access.then_some(Log(log.format))
 }
 
-/// Counts a request and puts its line into the queue.
-pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, lines: &Lines) {
-    let (caller, seconds) = count(ctx, metrics);
+/// Counts a request, for its application too, and puts its line into the queue.
+pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, traffic: &Traffic, lines: &Lines) {
+    let (caller, elapsed) = count(ctx, metrics);
     keep(session, ctx, caller);
+    count_call(session, ctx, caller, elapsed, traffic);
     if let Some(Log(format)) = ctx.log {
-        lines.request(write(&line(session, ctx, caller, seconds), format));
+        lines.request(write(&line(session, ctx, caller, elapsed), format));
     }
 }
 
 /// The same for a request that a guard in another program judged: its lines are events of `tracing`,
 /// on the target [`ACCESS`].
 pub fn event(session: &Session, ctx: &Ctx, metrics: &Metrics) {
-    let (caller, seconds) = count(ctx, metrics);
+    let (caller, elapsed) = count(ctx, metrics);
     if ctx.log.is_none() || !tracing::enabled!(target: ACCESS, tracing::Level::INFO) {
         return;
     }
-    let line = line(session, ctx, caller, seconds);
+    let line = line(session, ctx, caller, elapsed);
     tracing::info!(
         target: ACCESS,
         request_id = line.request_id,
@@ -118,9 +121,9 @@ pub fn event(session: &Session, ctx: &Ctx, metrics: &Metrics) {
 }
 
 /// Counts a request that has ended, and gives who called and how long it took.
-fn count<'a>(ctx: &'a Ctx, metrics: &Metrics) -> (Option<&'a Caller>, f64) {
-    let seconds = (clock::instant() - ctx.started).as_secs_f64();
-    metrics.request_seconds.observe(seconds);
+fn count<'a>(ctx: &'a Ctx, metrics: &Metrics) -> (Option<&'a Caller>, Duration) {
+    let elapsed = clock::instant() - ctx.started;
+    metrics.request_seconds.observe(elapsed.as_secs_f64());
     match &ctx.api {
         Some(api) => api.count(metrics, ctx.code),
         None => metrics
@@ -130,14 +133,52 @@ fn count<'a>(ctx: &'a Ctx, metrics: &Metrics) -> (Option<&'a Caller>, f64) {
     }
     let caller = ctx.permit.as_ref().and_then(|permit| permit.caller());
     count_verdict(ctx, caller, metrics);
-    (caller, seconds)
+    (caller, elapsed)
+}
+
+/// Counts a request for the application that made it. A refused one is counted where the credential
+/// proved whose it is: nobody makes figures for others.
+fn count_call(
+    session: &Session,
+    ctx: &Ctx,
+    caller: Option<&Caller>,
+    elapsed: Duration,
+    traffic: &Traffic,
+) {
+    let of_denial = || {
+        let denial = ctx
+            .denial
+            .as_ref()
+            .filter(|denial| denial.code.status() == 403)?;
+        let client_id = denial.client_id.as_ref()?;
+        denial
+            .strategy
+            .as_ref()?
+            .applications
+            .find(client_id.as_str())
+    };
+    let application = match caller {
+        Some(caller) => caller.application.as_ref().map(|known| known.id),
+        None => of_denial().map(|known| known.id),
+    };
+    let Some(application) = application else {
+        return;
+    };
+    let outcome = match ctx.code {
+        Code::Permit => {
+            let written = session.response_written();
+            Outcome::Passed(written.map_or(0, |response| response.status.as_u16()))
+        }
+        code => Outcome::Refused(code),
+    };
+    traffic.count(application, outcome, ctx.now.plus(elapsed));
 }
 
 fn line<'a>(
     session: &'a Session,
     ctx: &'a Ctx,
     caller: Option<&'a Caller>,
-    seconds: f64,
+    elapsed: Duration,
 ) -> Line<'a> {
     let request = session.req_header();
     let denial = ctx.denial.as_ref();
@@ -168,7 +209,7 @@ fn line<'a>(
         status: session
             .response_written()
             .map_or(0, |response| response.status.as_u16()),
-        seconds,
+        seconds: elapsed.as_secs_f64(),
         authentication_seconds: ctx
             .judged
             .map(|judged| (judged - ctx.started).as_secs_f64()),
@@ -277,7 +318,7 @@ fn cut(text: &str) -> &str {
 
 fn timestamp(now: Timestamp) -> String {
     let millis = u64::try_from(now.millis()).unwrap_or(0);
-    let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(millis);
+    let time = std::time::UNIX_EPOCH + Duration::from_millis(millis);
     humantime::format_rfc3339_millis(time).to_string()
 }
 

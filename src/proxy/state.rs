@@ -14,6 +14,7 @@ use super::{
     revocations::Revocations,
     route::Table,
     strategy::Strategy,
+    traffic::Traffic,
     upstream::{Upstream, health::Checker},
 };
 use crate::{
@@ -34,6 +35,8 @@ pub struct Lasting {
     pub revocations: Arc<Revocations>,
     /// The last refusals.
     pub refusals: Arc<Refusals>,
+    /// How much each application called of late.
+    pub traffic: Arc<Traffic>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// Seals sessions where none is configured.
@@ -51,6 +54,7 @@ impl Lasting {
             directory: Directory::default(),
             revocations: Arc::default(),
             refusals: Arc::default(),
+            traffic: Arc::default(),
             metrics,
             made_key,
             checker: Checker::default(),
@@ -82,6 +86,8 @@ pub struct State {
     pub revocations: Arc<Revocations>,
     /// The last refusals.
     pub refusals: Arc<Refusals>,
+    /// How much each application called of late.
+    pub traffic: Arc<Traffic>,
 }
 
 /// A configuration that was checked but cannot be put to work.
@@ -166,6 +172,7 @@ impl State {
             directory: lasting.directory.clone(),
             revocations: Arc::clone(&lasting.revocations),
             refusals: Arc::clone(&lasting.refusals),
+            traffic: Arc::clone(&lasting.traffic),
             config,
         })
     }

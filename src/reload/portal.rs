@@ -15,14 +15,17 @@ use tokio::{
     sync::mpsc::UnboundedReceiver,
 };
 use url::Url;
+use uuid::Uuid;
 
 use super::Bring;
 use crate::{
+    clock,
     config::{Additions, Config, Registry, Role},
     directory::Entry,
     model::{
         credential::{ClientId, Secret},
         fault::{Fault, Place, Warning},
+        traffic::Traffic,
     },
     portal::{
         Portal, accounts,
@@ -142,6 +145,14 @@ impl Surroundings for Process {
                 })
                 .collect(),
         }
+    }
+
+    fn traffic(&self, application: Uuid) -> Option<Traffic> {
+        self.state.load().traffic.of(application, clock::now())
+    }
+
+    fn public_url(&self) -> Option<Url> {
+        self.state.load().config.portal.as_ref()?.public_url.clone()
     }
 
     fn accounts(&self) -> accounts::Config {

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     model::{application::Status, credential::ClientId},
     portal::{
-        ApplicationPatch, Client, Created, NewApplication, Portal,
+        ApplicationPatch, Caller, Client, Created, NewApplication, Portal,
         record::{
             self, Application, ApplicationFilter, Life, Provider, RegistrationFilter, Strategy,
         },
@@ -284,6 +284,26 @@ pub(super) async fn create(
     body: Body<New>,
 ) -> Result<Response, Problem> {
     let caller = asking.creator(&body.given);
+    // Read before: once there is a secret, nothing may keep it from being shown.
+    let around = Around::read(&portal).await?;
+    let made = make(&portal, &caller, body.value).await?;
+    let count = match made.repeated {
+        true => around.registrations(made.value.id).await?,
+        false => 0,
+    };
+    let told = around.tell(made.value.clone(), count);
+    let place = format!("/v2/applications/{}", told.id);
+    let answer = Made::new(&told, &made);
+    let revision = Some(made.value.revision);
+    Ok(answer::created(&made, revision, &place, &told, &answer))
+}
+
+/// Makes an application in a developer's name.
+pub(in crate::portal) async fn make(
+    portal: &Portal,
+    caller: &Caller,
+    new: New,
+) -> Result<Created<Application>, Problem> {
     let New {
         name,
         description,
@@ -294,7 +314,7 @@ pub(super) async fn create(
         scopes,
         redirect_uris,
         labels,
-    } = body.value;
+    } = new;
     // The schema admits one of the two, and no text that is no client id.
     let client = |id: Option<String>| id.and_then(ClientId::new);
     let client = match (client(client_id), client(dcr_client_id)) {
@@ -312,18 +332,7 @@ pub(super) async fn create(
         redirect_uris,
         labels: labels.0,
     };
-    // Read before: once there is a secret, nothing may keep it from being shown.
-    let around = Around::read(&portal).await?;
-    let made = portal.create_application(&caller, new).await?;
-    let count = match made.repeated {
-        true => around.registrations(made.value.id).await?,
-        false => 0,
-    };
-    let told = around.tell(made.value.clone(), count);
-    let place = format!("/v2/applications/{}", told.id);
-    let answer = Made::new(&told, &made);
-    let revision = Some(made.value.revision);
-    Ok(answer::created(&made, revision, &place, &told, &answer))
+    Ok(portal.create_application(caller, new).await?)
 }
 
 /// The secret that is shown once.
@@ -397,23 +406,7 @@ pub(super) async fn patch(
     asking: Asking,
     body: Body<Patch>,
 ) -> Result<Response, Problem> {
-    let Patch {
-        name,
-        description,
-        owner,
-        status,
-        labels,
-    } = body.value;
-    let patch = ApplicationPatch {
-        name,
-        description,
-        developer: owner.map(|owner| owner.id),
-        status: status.map(|status| match status {
-            StatusWord::Active => Status::Active,
-            StatusWord::Suspended => Status::Suspended,
-        }),
-        labels: labels.map(|labels| labels.0),
-    };
+    let patch = body.value.into();
     // Read before: once there is a secret, nothing may keep it from being shown.
     let around = Around::read(&portal).await?;
     let count = around.registrations(id).await?;
@@ -458,6 +451,28 @@ async fn tell(portal: &Portal, application: Application) -> Result<Response, Pro
     let count = around.registrations(application.id).await?;
     let told = around.tell(application, count);
     Ok(answer::one(StatusCode::OK, revision, &told))
+}
+
+impl From<Patch> for ApplicationPatch {
+    fn from(patch: Patch) -> Self {
+        let Patch {
+            name,
+            description,
+            owner,
+            status,
+            labels,
+        } = patch;
+        Self {
+            name,
+            description,
+            developer: owner.map(|owner| owner.id),
+            status: status.map(|status| match status {
+                StatusWord::Active => Status::Active,
+                StatusWord::Suspended => Status::Suspended,
+            }),
+            labels: labels.map(|labels| labels.0),
+        }
+    }
 }
 
 impl<'a> Made<'a> {

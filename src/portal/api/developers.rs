@@ -17,7 +17,7 @@ use super::{
     shape::{EmailAddress, Line, Time},
 };
 use crate::portal::{
-    Portal,
+    Caller, Created, Portal,
     accounts::{AccountPatch, Invitation, Invited},
     record::{self, AccountStatus, Developer, DeveloperFilter},
 };
@@ -153,14 +153,23 @@ pub(super) async fn create(
     body: Body<New>,
 ) -> Result<Response, Problem> {
     let caller = asking.creator(&body.given);
-    let New { email, full_name } = body.value;
-    let email = address(&email)?;
-    let made = portal.invite(&caller, &email, &full_name).await?;
+    let made = make(&portal, &caller, body.value).await?;
     let told = Told::from(made.value.developer.clone());
     let place = format!("/v2/developers/{}", told.id);
     let answer = Made::new(&told, &made.value);
     let revision = Some(revision(&made.value.developer));
     Ok(answer::created(&made, revision, &place, &told, &answer))
+}
+
+/// Invites a developer.
+pub(in crate::portal) async fn make(
+    portal: &Portal,
+    caller: &Caller,
+    new: New,
+) -> Result<Created<Invited>, Problem> {
+    let New { email, full_name } = new;
+    let email = address(&email)?;
+    Ok(portal.invite(caller, &email, &full_name).await?)
 }
 
 /// Lists who has applications or an account, by name.
@@ -228,16 +237,7 @@ pub(super) async fn patch(
     asking: Asking,
     body: Body<Patch>,
 ) -> Result<Response, Problem> {
-    let Patch { full_name, status } = body.value;
-    let patch = AccountPatch {
-        full_name,
-        status: status.map(|status| match status {
-            StatusWord::Approved => AccountStatus::Approved,
-            StatusWord::Pending => AccountStatus::Pending,
-            StatusWord::Rejected => AccountStatus::Rejected,
-            StatusWord::Revoked => AccountStatus::Revoked,
-        }),
-    };
+    let patch = body.value.into();
     let changed = portal.patch_account(&asking.caller(), id, patch).await?;
     let told = Told::from(changed.developer.clone());
     let answer = Made::new(&told, &changed);
@@ -281,6 +281,20 @@ pub(super) async fn invite(
     let invited = portal.invite_again(&asking.caller(), id).await?;
     let told = Told::from(invited.developer.clone());
     Ok(answer::plain(StatusCode::OK, &Made::new(&told, &invited)))
+}
+
+impl From<Patch> for AccountPatch {
+    fn from(Patch { full_name, status }: Patch) -> Self {
+        Self {
+            full_name,
+            status: status.map(|status| match status {
+                StatusWord::Approved => AccountStatus::Approved,
+                StatusWord::Pending => AccountStatus::Pending,
+                StatusWord::Rejected => AccountStatus::Rejected,
+                StatusWord::Revoked => AccountStatus::Revoked,
+            }),
+        }
+    }
 }
 
 /// For `ETag`: changes of the account alone.

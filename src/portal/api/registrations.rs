@@ -20,7 +20,7 @@ use super::{
 use crate::{
     model::application::Registration as State,
     portal::{
-        Error, Portal, Verdict,
+        Caller, Created, Error, Portal, Verdict,
         record::{self, Listed, Registration, RegistrationFilter},
     },
 };
@@ -125,6 +125,18 @@ pub struct Page {
     meta: Meta,
 }
 
+impl Patch {
+    /// What it says.
+    pub(in crate::portal) const fn verdict(&self) -> Verdict {
+        match self.status {
+            StateWord::Approved => Verdict::Approve,
+            StateWord::Pending => Verdict::Defer,
+            StateWord::Rejected => Verdict::Reject,
+            StateWord::Revoked => Verdict::Revoke,
+        }
+    }
+}
+
 impl Form for New {
     const SCHEMA: &'static str = "NewRegistration";
 }
@@ -166,16 +178,27 @@ pub(super) async fn create(
     body: Body<New>,
 ) -> Result<Response, Problem> {
     let caller = asking.creator(&body.given);
-    let New { api_id, status } = body.value;
-    let verdict = status.map(|status| match status {
-        FirstStateWord::Approved => Verdict::Approve,
-        FirstStateWord::Pending => Verdict::Defer,
-    });
-    let made = portal.register(&caller, id, &api_id, verdict).await?;
+    let made = make(&portal, &caller, id, body.value).await?;
     let revision = made.value.revision;
     let told = Told::read(&portal, made.value.clone()).await?;
     let place = format!("/v2/application-registrations/{}", told.id);
     Ok(answer::created(&made, Some(revision), &place, &told, &told))
+}
+
+/// Asks for an application's right to call an API.
+pub(in crate::portal) async fn make(
+    portal: &Portal,
+    caller: &Caller,
+    application: Uuid,
+    new: New,
+) -> Result<Created<Registration>, Problem> {
+    let New { api_id, status } = new;
+    let verdict = status.map(|status| match status {
+        FirstStateWord::Approved => Verdict::Approve,
+        FirstStateWord::Pending => Verdict::Defer,
+    });
+    let made = portal.register(caller, application, &api_id, verdict);
+    Ok(made.await?)
 }
 
 /// Lists one application's registrations, the latest first.
@@ -268,12 +291,7 @@ pub(super) async fn patch(
     asking: Asking,
     body: Body<Patch>,
 ) -> Result<Response, Problem> {
-    let verdict = match body.value.status {
-        StateWord::Approved => Verdict::Approve,
-        StateWord::Pending => Verdict::Defer,
-        StateWord::Rejected => Verdict::Reject,
-        StateWord::Revoked => Verdict::Revoke,
-    };
+    let verdict = body.value.verdict();
     let decided = portal.decide(&asking.caller(), id, verdict).await?;
     tell(&portal, decided).await
 }

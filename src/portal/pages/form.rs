@@ -488,7 +488,8 @@ impl Form {
 
     /// The same form with what was sent, and why that was refused.
     pub(super) fn refused(mut self, sent: &Sent, problem: &Problem, request_id: &str) -> Self {
-        let mut trouble = Trouble::new(problem, request_id);
+        let is_operators = self.action.starts_with("/operator/");
+        let mut trouble = Trouble::new(problem, request_id).told_to_operator(is_operators);
         for field in self.fields.iter_mut().chain(&mut self.more) {
             if !field.secret {
                 field.values = sent.all(field.name).map(str::to_owned).collect();

@@ -6,6 +6,7 @@ use axum::{
     response::{AppendHeaders, IntoResponse as _, Response},
 };
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use uuid::Uuid;
 
 use super::{asset::ASSETS, trouble::Trouble};
 use crate::portal::api::{
@@ -107,6 +108,19 @@ impl Frame {
     pub(super) fn with_cookie(mut self, cookie: Option<HeaderValue>) -> Self {
         self.cookies.extend(cookie);
         self
+    }
+
+    /// Whether they are the operator's.
+    pub(super) fn is_operators(&self) -> bool {
+        self.side == Side::Operator
+    }
+
+    /// Where an application's pages are.
+    pub(super) fn application(&self, id: Uuid) -> String {
+        match self.side {
+            Side::Operator => format!("/operator/applications/{id}"),
+            _ => format!("/apps/{id}"),
+        }
     }
 
     /// A page.
@@ -221,7 +235,7 @@ impl Done {
     pub(super) fn nothing(problem: &Problem, asked: &Asked<'_>) -> Self {
         let is_operators = asked.path == "/operator" || asked.path.starts_with("/operator/");
         let nothing = Nothing {
-            trouble: Trouble::new(problem, asked.id.as_str()),
+            trouble: Trouble::new(problem, asked.id.as_str()).told_to_operator(is_operators),
             home: if is_operators { "/operator" } else { "/" },
         };
         Self::Shown(Shown {

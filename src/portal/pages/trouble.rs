@@ -37,6 +37,38 @@ impl Trouble {
         }
     }
 
+    /// The same for the operator, if it is one who reads it.
+    pub(super) fn told_to_operator(self, is_operator: bool) -> Self {
+        let advice = match self.code {
+            "client_gone" => {
+                "The client was deleted there by somebody else. Delete this application, and make a new one."
+            }
+            "identity_provider_access" | "identity_provider_refused" => {
+                "Nothing was kept. Look at what it says here, and verify the provider on its page."
+            }
+            "identity_provider_unusable" => {
+                "Nothing was kept. Verify the provider on its page: it says what is missing."
+            }
+            "identity_provider_timeout" | "identity_provider_unavailable" => {
+                "Nothing was kept. Try again in a minute; if it stays so, verify the provider on its page."
+            }
+            "internal" | "registry_unreadable" => {
+                "The gateway's log says more, under the request's id."
+            }
+            "unfinished" => {
+                "The gateway refuses its calls already, and goes on asking the identity provider to delete the client."
+            }
+            _ => return self,
+        };
+        match is_operator {
+            true => Self {
+                advice: Some(advice.to_owned()),
+                ..self
+            },
+            false => self,
+        }
+    }
+
     /// Takes out what is wrong with a field, to be shown beside it.
     pub(super) fn take(&mut self, field: &str) -> Option<String> {
         let is_of = |known: &str| {

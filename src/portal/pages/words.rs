@@ -62,15 +62,38 @@ impl From<AccountStatus> for Badge {
     }
 }
 
+impl From<Life> for Badge {
+    fn from(life: Life) -> Self {
+        match life {
+            Life::Creating => badge("Being made", "wait"),
+            Life::Deleting => badge("Being deleted", "wait"),
+            Life::Ready => badge("Ready", "good"),
+        }
+    }
+}
+
 /// A time to the minute, in UTC.
 pub(super) fn time(time: &Timestamp) -> String {
-    let seconds = u64::try_from(time.millis()).unwrap_or(0) / 1000;
-    let time = std::time::UNIX_EPOCH + Duration::from_secs(seconds.min(253_402_300_799));
-    let text = humantime::format_rfc3339_seconds(time).to_string();
+    let text = written(time);
     match (text.get(..10), text.get(11..16)) {
         (Some(day), Some(minute)) => format!("{day} {minute} UTC"),
         _ => text,
     }
+}
+
+/// A time to the second, in UTC, where something else says that.
+pub(super) fn moment(time: &Timestamp) -> String {
+    let text = written(time);
+    match (text.get(..10), text.get(11..19)) {
+        (Some(day), Some(second)) => format!("{day} {second}"),
+        _ => text,
+    }
+}
+
+fn written(time: &Timestamp) -> String {
+    let seconds = u64::try_from(time.millis()).unwrap_or(0) / 1000;
+    let time = std::time::UNIX_EPOCH + Duration::from_secs(seconds.min(253_402_300_799));
+    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 /// Text as one word of a shell (POSIX 2.2.2): nothing in single quotes means anything but itself.
@@ -89,6 +112,10 @@ mod tests {
             "2026-11-18 11:06 UTC"
         );
         assert_eq!(time(&Timestamp::default()), "1970-01-01 00:00 UTC");
+        assert_eq!(
+            moment(&Timestamp::from_millis(1_795_000_000_123)),
+            "2026-11-18 11:06:40"
+        );
     }
 
     #[test]

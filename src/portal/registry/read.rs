@@ -198,6 +198,8 @@ pub(super) async fn applications(
     conditions.and("client_id = {}", filter.client_id.clone());
     let status = filter.status.map(|status| status.word().to_owned());
     conditions.and("status = {}", status);
+    let life = filter.life.map(|life| life.word().to_owned());
+    conditions.and("life = {}", life);
     let listed = (row::APPLICATION, "applications", "created_at DESC, id DESC");
     let read = |row: &_| row::application(row, ring);
     page(connection, listed, conditions, asked, read).await

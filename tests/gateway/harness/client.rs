@@ -50,6 +50,7 @@ const OF_PAGES: &[&str] = &[
     "cross-origin-opener-policy",
     "cross-origin-resource-policy",
     "referrer-policy",
+    "refresh",
     "x-content-type-options",
 ];
 

@@ -7,6 +7,7 @@ mod elsewhere;
 mod openapi;
 mod ownership;
 mod pages;
+mod pages_apps;
 mod pages_setup;
 mod sessions;
 mod story;

@@ -32,30 +32,30 @@ use crate::{
 
 /// An API that an application can call, and how.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
-    pub(super) api: String,
+pub(in crate::portal::pages) struct Call {
+    pub(in crate::portal::pages) api: String,
     /// Where it is, as far as it is known.
-    pub(super) url: String,
+    pub(in crate::portal::pages) url: String,
     /// Whether it lets every application in.
-    pub(super) is_open: bool,
-    pub(super) registration: Option<Registration>,
+    pub(in crate::portal::pages) is_open: bool,
+    pub(in crate::portal::pages) registration: Option<Registration>,
 }
 
 impl Call {
     /// A line for a shell.
-    pub(super) fn line(&self, client_id: &str, secret: &str) -> String {
+    pub(in crate::portal::pages) fn line(&self, client_id: &str, secret: &str) -> String {
         let pair = quoted(&format!("{client_id}:{secret}"));
         format!("curl -u {pair} {}", quoted(&self.url))
     }
 
-    fn badge(&self) -> Option<Badge> {
+    pub(in crate::portal::pages) fn badge(&self) -> Option<Badge> {
         let registration = self.registration.as_ref();
         registration.map(|known| known.state.into())
     }
 }
 
 /// The APIs that accept a strategy, by name, with the registrations of an application.
-pub(super) async fn calls(
+pub(in crate::portal::pages) async fn calls(
     portal: &Portal,
     strategy: &str,
     application: Option<Uuid>,
@@ -93,6 +93,8 @@ struct Page {
     has_several: bool,
     calls: Vec<Call>,
     csrf: String,
+    /// Where its pages are.
+    path: String,
     done: Option<&'static str>,
     trouble: Option<Trouble>,
 }
@@ -140,6 +142,7 @@ impl Page {
             has_several,
             calls: calls(portal, &app.strategy, Some(app.id)).await?,
             csrf: frame.csrf.clone(),
+            path: frame.application(app.id),
             done: None,
             trouble: None,
             app,
@@ -147,7 +150,7 @@ impl Page {
     }
 }
 
-pub(super) fn client_id(app: &Application) -> String {
+pub(in crate::portal::pages) fn client_id(app: &Application) -> String {
     let id = app.client_id.as_ref().map(ClientId::as_str);
     id.unwrap_or_default().to_owned()
 }

@@ -222,7 +222,7 @@ impl Around {
 
     fn page(self, frame: &Frame, made: &Created<Application>) -> Secrets {
         let secret = issued(made).map(|issued| issued.secret.clone());
-        Secrets::new(frame, &made.value, secret, self.0).of_new_app()
+        Secrets::new(frame, &made.value, secret, self.0).of_new_app(made)
     }
 }
 

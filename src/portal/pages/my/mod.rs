@@ -1,9 +1,9 @@
 //! A developer's pages.
 
 mod account;
-mod app;
+pub(super) mod app;
 mod apps;
-mod secret;
+pub(super) mod secret;
 mod sign_in;
 
 use axum::{

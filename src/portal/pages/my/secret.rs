@@ -1,7 +1,9 @@
-//! Secrets of an application: each is shown once, in the answer that made it.
+//! Secrets of an application: each is shown once, in the answer that made it. What its developer
+//! does with them, the operator does too.
 
 use askama::Template;
 use axum::{extract::State, response::Response};
+use uuid::Uuid;
 
 use super::{
     super::{
@@ -22,6 +24,7 @@ use crate::{
             my::{credentials::New, visit::Me},
             path::{Id, Ids},
             problem::{Kind, Problem},
+            request::Asking,
         },
         record::Application,
     },
@@ -30,18 +33,23 @@ use crate::{
 /// The page with a secret.
 #[derive(Template)]
 #[template(path = "secret.html", config = ".askama.toml")]
-pub(super) struct Secrets {
+pub(in crate::portal::pages) struct Secrets {
     app: Application,
     client_id: String,
     /// `None`: it was shown before.
     secret: Option<Secret>,
     is_new: bool,
+    /// Whether its secret is managed elsewhere.
+    is_elsewhere: bool,
     calls: Vec<Call>,
     csrf: String,
+    /// Where the application's pages are.
+    path: String,
+    is_operators: bool,
 }
 
 impl Secrets {
-    pub(super) fn new(
+    pub(in crate::portal::pages) fn new(
         frame: &Frame,
         app: &Application,
         secret: Option<Secret>,
@@ -52,24 +60,28 @@ impl Secrets {
             app: app.clone(),
             secret,
             is_new: false,
+            is_elsewhere: false,
             calls,
             csrf: frame.csrf.clone(),
+            path: frame.application(app.id),
+            is_operators: frame.is_operators(),
         }
     }
 
     /// Of an application that was made just now.
-    pub(super) fn of_new_app(self) -> Self {
+    pub(in crate::portal::pages) fn of_new_app(self, made: &Created<Application>) -> Self {
         Self {
             is_new: true,
+            is_elsewhere: self.secret.is_none() && !made.repeated,
             ..self
         }
     }
 
-    pub(super) fn done(&self) -> Result<Done, Problem> {
+    pub(in crate::portal::pages) fn done(&self) -> Result<Done, Problem> {
         let title = match (&self.secret, self.is_new) {
-            (None, true) => "It was made before",
-            (_, true) => "Your new app",
-            (_, false) => "Your new secret",
+            (None, true) if !self.is_elsewhere => "It was made before",
+            (_, true) => "The new app",
+            (_, false) => "The new secret",
         };
         Done::page(title, self)
     }
@@ -83,8 +95,15 @@ pub(super) async fn rotate(
     Id(id): Id,
 ) -> Result<Response, Problem> {
     let app = portal.application_of(&me.developer, id).await?;
-    let frame = me.frame();
-    let path = format!("/apps/{id}");
+    to_rotate(me.frame(), &app)
+}
+
+/// The page that asks whether an application gets a new secret.
+pub(in crate::portal::pages) fn to_rotate(
+    frame: Frame,
+    app: &Application,
+) -> Result<Response, Problem> {
+    let path = frame.application(app.id);
     let page = FormPage {
         title: format!("A new secret for {}?", app.name),
         lead: "The secret of today, and what was signed in with it, stops working at once. \
@@ -103,17 +122,26 @@ pub(super) async fn rotated(
     Post(me, _): Post<Me>,
 ) -> Result<Response, Problem> {
     let app = portal.application_of(&me.developer, id).await?;
-    let (frame, told) = (me.frame(), me.asking.request_id());
-    let around = frame.clone();
+    Ok(rotating(portal, me.frame(), me.asking, app).await)
+}
+
+/// Gives an application a new secret, and shows it.
+pub(in crate::portal::pages) async fn rotating(
+    portal: Portal,
+    frame: Frame,
+    asking: Asking,
+    app: Application,
+) -> Response {
+    let (around, told) = (frame.clone(), asking.request_id());
     let words = (ROTATE, "The identity provider makes a new secret.");
     let work = async move {
         // Read before: once there is a secret, nothing may keep it from being shown.
-        let calls = calls(&portal, &app.strategy, Some(id)).await?;
-        let made = portal.rotate(&me.asking.caller(), id).await?;
+        let calls = calls(&portal, &app.strategy, Some(app.id)).await?;
+        let made = portal.rotate(&asking.caller(), app.id).await?;
         let secret = shown(&made)?;
         Secrets::new(&frame, &made.value, Some(secret), calls).done()
     };
-    Ok(progress::shown(around, told, words, work).await)
+    progress::shown(around, told, words, work).await
 }
 
 fn shown<T>(made: &Created<T>) -> Result<Secret, Problem> {
@@ -129,13 +157,20 @@ pub(super) async fn add(
     Id(id): Id,
 ) -> Result<Response, Problem> {
     let app = portal.application_of(&me.developer, id).await?;
-    let frame = me.frame();
-    let page = add_page(&frame, &app);
+    to_add(me.frame(), &app)
+}
+
+/// The page that asks for the name of one more secret.
+pub(in crate::portal::pages) fn to_add(
+    frame: Frame,
+    app: &Application,
+) -> Result<Response, Problem> {
+    let page = add_page(&frame, app);
     frame.page(ADD, &page)
 }
 
 fn add_page(frame: &Frame, app: &Application) -> FormPage {
-    let path = format!("/apps/{}", app.id);
+    let path = frame.application(app.id);
     FormPage {
         title: format!("One more secret for {}", app.name),
         lead: "The others go on working: put the new one to use, then delete the old one."
@@ -153,12 +188,23 @@ pub(super) async fn added(
     Post(me, sent): Post<Me>,
 ) -> Result<Response, Problem> {
     let app = portal.application_of(&me.developer, id).await?;
-    let (frame, told) = (me.frame(), me.asking.request_id());
-    let (around, request) = (frame.clone(), told.clone());
+    Ok(adding(portal, me.frame(), me.asking, app, sent).await)
+}
+
+/// Gives an application one more secret, and shows it.
+pub(in crate::portal::pages) async fn adding(
+    portal: Portal,
+    frame: Frame,
+    asking: Asking,
+    app: Application,
+    sent: Sent,
+) -> Response {
+    let (around, told) = (frame.clone(), asking.request_id());
+    let request = told.clone();
     let words = (ADD, "The identity provider makes a new secret.");
     let work = async move {
         let page = add_page(&frame, &app);
-        match add_one(&portal, me, &app, &page.form, &sent).await {
+        match add_one(&portal, &frame, asking, &app, &page.form, &sent).await {
             Ok(secret) => secret.done(),
             Err(problem) => {
                 let form = page.form.refused(&sent, &problem, request.as_str());
@@ -166,24 +212,24 @@ pub(super) async fn added(
             }
         }
     };
-    Ok(progress::shown(around, told, words, work).await)
+    progress::shown(around, told, words, work).await
 }
 
 async fn add_one(
     portal: &Portal,
-    me: Me,
+    frame: &Frame,
+    asking: Asking,
     app: &Application,
     form: &Form,
     sent: &Sent,
 ) -> Result<Secrets, Problem> {
     let body: Body<New> = understand(form.body(sent, Spare::LeftOut))?;
-    let frame = me.frame();
-    let caller = sent.asking(me.asking).creator(&body.given);
+    let caller = sent.asking(asking).creator(&body.given);
     let calls = calls(portal, &app.strategy, Some(app.id)).await?;
     let name = body.value.display_name.unwrap_or_default();
     let made = portal.add_credential(&caller, app.id, &name).await?;
     let secret = issued(&made).map(|issued| issued.secret.clone());
-    Ok(Secrets::new(&frame, app, secret, calls))
+    Ok(Secrets::new(frame, app, secret, calls))
 }
 
 const DELETE: &str = "Delete a secret";
@@ -194,15 +240,24 @@ pub(super) async fn delete(
     Ids(id, secret): Ids,
 ) -> Result<Response, Problem> {
     let app = portal.application_of(&me.developer, id).await?;
-    let all = portal.credentials(id).await?;
+    to_delete(&portal, me.frame(), &app, secret).await
+}
+
+/// The page that asks whether one of an application's secrets goes.
+pub(in crate::portal::pages) async fn to_delete(
+    portal: &Portal,
+    frame: Frame,
+    app: &Application,
+    secret: Uuid,
+) -> Result<Response, Problem> {
+    let all = portal.credentials(app.id).await?;
     let found = all.into_iter().find(|one| one.id == secret);
     let found = found.ok_or_else(|| Problem::new(Kind::NotFound))?;
     let name = match found.name.is_empty() {
         true => "this secret",
         false => &found.name,
     };
-    let frame = me.frame();
-    let path = format!("/apps/{id}");
+    let path = frame.application(app.id);
     let action = format!("{path}/secrets/{secret}/delete");
     let page = FormPage {
         title: format!("Delete {name}?"),
@@ -223,16 +278,27 @@ pub(super) async fn deleted(
     Post(me, _): Post<Me>,
 ) -> Result<Response, Problem> {
     portal.application_of(&me.developer, id).await?;
-    let (frame, told) = (me.frame(), me.asking.request_id());
+    Ok(deleting(portal, me.frame(), me.asking, id, secret).await)
+}
+
+/// Ends one of an application's secrets.
+pub(in crate::portal::pages) async fn deleting(
+    portal: Portal,
+    frame: Frame,
+    asking: Asking,
+    id: Uuid,
+    secret: Uuid,
+) -> Response {
+    let told = asking.request_id();
     let words = (
         DELETE,
         "The secret is being deleted at the identity provider.",
     );
+    let path = frame.application(id);
     let work = async move {
-        let caller = me.asking.caller();
-        let deleted = portal.delete_credential(&caller, id, secret).await;
-        let there = |()| Done::Elsewhere(format!("/apps/{id}?done=secret-deleted"));
+        let deleted = portal.delete_credential(&asking.caller(), id, secret).await;
+        let there = |()| Done::Elsewhere(format!("{path}?done=secret-deleted"));
         deleted.map(there).map_err(Problem::from)
     };
-    Ok(progress::shown(frame, told, words, work).await)
+    progress::shown(frame, told, words, work).await
 }
