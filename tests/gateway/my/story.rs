@@ -138,6 +138,7 @@ async fn story(has_script: bool) {
 
     // A new application, and its secret once.
     dana.follow("Create your first app").await;
+    dana.follow("dcr").await;
     dana.fill("Name", "Trip Planner").await;
     dana.fill("What it is for", "Plans trips").await;
     dana.press("Create app").await;
