@@ -12,6 +12,22 @@ use crate::harness::{
 
 const EMAIL: &str = "dana@example.com";
 
+/// Pages that the story does not come by.
+const OPERATORS: &[&str] = &[
+    "/operator/applications/new",
+    "/operator/audit",
+    "/operator/apis",
+    "/operator/apis/flights/edit",
+    "/operator/providers",
+    "/operator/providers/new",
+    "/operator/providers/new?type=generic",
+    "/operator/providers/new?type=wso2",
+    "/operator/strategies",
+    "/operator/strategies/new",
+    "/operator/registrations?state=approved",
+    "/operator/nothing",
+];
+
 /// A window at the portal that looks at every page it comes to.
 struct Walk<'b> {
     window: Window<'b>,
@@ -140,7 +156,7 @@ async fn story(has_script: bool) {
     dana.follow("Create your first app").await;
     dana.follow("dcr").await;
     dana.fill("Name", "Trip Planner").await;
-    dana.fill("What it is for", "Plans trips").await;
+    dana.fill("What it is for (optional)", "Plans trips").await;
     dana.press("Create app").await;
     dana.says("This page shows the secret once.").await;
     let secret = dana.window.text("#client-secret").await;
@@ -163,6 +179,14 @@ async fn story(has_script: bool) {
     operator.says("Trip Planner").await;
     operator.press("Approve flights for Trip Planner").await;
     assert_eq!(run(&site, &line).await, "200");
+
+    // Every other page of the operator is looked at, too.
+    for path in OPERATORS {
+        operator.go(path).await;
+    }
+    operator.go("/operator/applications").await;
+    operator.follow("Trip Planner").await;
+    operator.says("Live traffic").await;
 
     // Another secret, and the end, each at once.
     let app = dana.place().await;
