@@ -14,11 +14,11 @@ use crate::{
         Provider,
         vendor::{IssuerForm, Preset, Wanted},
     },
-    model::{claims::ClaimPath, credential::Token, scope::ScopeRule},
+    model::{claims::ClaimPath, scope::ScopeRule},
     telemetry::metrics::{Metrics, Slot},
     token::{
         jwk::KeyIssuer,
-        jwt::looks_like_jwt,
+        jwt::Jwt,
         rules::{Rules, ScopeReading},
         session,
     },
@@ -283,14 +283,8 @@ impl Strategy {
     }
 
     /// Whether a token is verified by the IdP's keys; if not, by introspection.
-    pub fn is_signed(&self, token: Token<'_>) -> bool {
-        self.config.tokens.verify != Verify::Introspection && looks_like_jwt(token.expose())
-    }
-
-    /// Whether an exchanged token can be looked into at all. An opaque one that nobody introspects
-    /// cannot: that the IdP issued it is the proof then.
-    pub fn judges(&self, token: Token<'_>) -> bool {
-        self.is_signed(token) || self.introspects()
+    pub fn is_signed(&self, jwt: &Jwt<'_>) -> bool {
+        self.config.tokens.verify != Verify::Introspection && jwt.looks_like_jwt()
     }
 
     /// What this strategy asks of a token.
