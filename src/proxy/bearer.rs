@@ -194,7 +194,7 @@ fn judge(
     }
     let facts = &verified.facts;
     let issued = facts.issued;
-    let caller = found(strategy, Method::Bearer, verified, None);
+    let caller = found(strategy, Method::Bearer, verified);
     let withdrawn = is_withdrawn(caller.application.as_deref(), issued);
     details::application::valid_from(checks, caller.application.as_deref(), issued, withdrawn);
     if withdrawn {

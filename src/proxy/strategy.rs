@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use jsonwebtoken::Algorithm;
 
 use super::{
-    authenticate::Method, bearer::Tokens, denial::Code, exchange::Exchanges, session::Cookies,
+    authenticate::Method, bearer::Tokens, denial::Code, exchange::Exchanges, identity,
+    session::Cookies,
 };
 use crate::{
     directory::{Directory, Table},
@@ -164,6 +165,8 @@ pub struct Strategy {
     pub tokens: Tokens,
     /// Names and attributes of its cookie.
     pub cookies: Cookies,
+    /// Its name, as upstreams are told it.
+    pub shown_name: HeaderValue,
     /// What a session is bound to beside the strategy's name: a cookie made before any of it
     /// changed opens no door.
     pub binding: [u8; 16],
@@ -232,6 +235,7 @@ impl Strategy {
             exchanges: Exchanges::new(&config, metrics, runtime),
             tokens: Tokens::new(&config, metrics, runtime),
             cookies: Cookies::new(&config.cookie),
+            shown_name: identity::shown(&config.name),
             header_claims: config
                 .claim_headers
                 .iter()
