@@ -201,7 +201,7 @@ impl Denial {
 }
 
 /// What an API says to those who bring no good credential, prepared once.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Challenges {
     basic: Option<HeaderValue>,
     bearer: Option<HeaderValue>,

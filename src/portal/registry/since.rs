@@ -43,6 +43,10 @@ const PAGE: u32 = 250;
 /// that; more of them at once save little.
 const CHANGES: usize = 100;
 
+/// Where that would be more than so many times, more are read at once: each time this process and
+/// the database's thread wait for one another, and where cores are busy for others too.
+const TIMES: usize = 200;
+
 /// Everything, what changed after a revision, or, of SQLite, the applications of the numbers of these
 /// rows in a list of JSON.
 #[derive(Clone, Copy)]
@@ -98,7 +102,8 @@ async fn changes(
         (true, _) => read.add(&mut database, Asked::Everything).await?,
         (false, Dialect::Postgres) => read.add(&mut database, Asked::After(revision)).await?,
         (false, Dialect::Sqlite) => {
-            for rows in changed_rows(database.0, revision).await?.chunks(CHANGES) {
+            let rows = changed_rows(database.0, revision).await?;
+            for rows in rows.chunks(CHANGES.max(rows.len() / TIMES)) {
                 let rows = Value::from(rows).to_string();
                 read.add(&mut database, Asked::Rows(&rows)).await?;
             }
