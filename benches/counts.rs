@@ -164,6 +164,7 @@ fn pieces() -> Vec<(&'static str, Piece)> {
         hook("judge"),
         hook("log"),
         ("verify", verify(world, token)),
+        ("authenticate_first", first(world, &key, now.secs())),
     ]
 }
 
@@ -298,7 +299,22 @@ fn metrics(world: &'static World) -> Piece {
     })
 }
 
-/// The first sight of a token.
+/// Each time another token that nobody has sent before.
+fn first(world: &'static World, key: &Key, now: i64) -> Piece {
+    let bearer = |number| format!("Bearer {}", key.token(now, number));
+    let all = (1..).take(2 * RUNS).map(bearer);
+    let all: Vec<_> = all
+        .map(|bearer| fields(Some((header::AUTHORIZATION, &bearer))))
+        .collect();
+    let mut next = 0;
+    Box::new(move || {
+        let verdict = world.verdict(black_box(&all[next])).now_or_never();
+        next += 1;
+        black_box(verdict.unwrap().unwrap());
+    })
+}
+
+/// What is left of that without memories and application.
 fn verify(world: &'static World, token: String) -> Piece {
     let strategy = &world.state.apis[0].strategies[0];
     let keys = strategy.provider.keys(world.now).unwrap();

@@ -6,6 +6,7 @@ use std::{
         Arc, RwLock,
         atomic::{AtomicI64, Ordering},
     },
+    thread,
     time::Duration,
 };
 
@@ -29,6 +30,9 @@ use crate::{
 
 /// How soon a registry that is down is asked again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// So many changes are put to work before others get their turn.
+const TOGETHER: usize = 100;
 
 /// What else lives by the registry, a floor above.
 #[async_trait]
@@ -216,8 +220,12 @@ impl Live {
         if changes.whole {
             inner.directory.replace(changes.entries);
         } else {
-            for entry in changes.entries {
+            for (index, entry) in changes.entries.into_iter().enumerate() {
                 inner.directory.put(entry);
+                // A request may wait for the core.
+                if index % TOGETHER == TOGETHER - 1 {
+                    thread::yield_now();
+                }
             }
         }
         *seen = changes.revision;

@@ -15,7 +15,7 @@ use super::{
     details, exchange,
     hop::Hop,
     identity::Identity,
-    session::{self, Presented},
+    session,
     state::State,
     strategy::Strategy,
     verified::Verified,
@@ -155,12 +155,8 @@ pub async fn authenticate(
             }
             Err(malformed) => return Err(Denial::new(Code::InvalidRequest, malformed.reason())),
         },
-        None => match session::presented(state, api, request)? {
-            Presented::Nothing => {
-                return Err(Denial::new(Code::CredentialsRequired, "no_credential"));
-            }
-            Presented::Session(caller) => *caller,
-        },
+        None => session::presented(state, api, request)?
+            .ok_or(Denial::new(Code::CredentialsRequired, "no_credential"))?,
     };
     authorise(api, &caller, caller.application.as_deref(), checks)?;
     Ok(Permit {
@@ -168,31 +164,19 @@ pub async fn authenticate(
     })
 }
 
-/// Puts a caller together from what was verified, and looks its application up.
-pub fn caller(
-    strategy: &Arc<Strategy>,
-    method: Method,
-    verified: Arc<Verified>,
-    session: Option<token::session::Session>,
-) -> Caller {
+/// Puts a caller together from what was verified and is remembered, and looks its application up.
+pub fn caller(strategy: &Arc<Strategy>, method: Method, verified: Arc<Verified>) -> Caller {
     let application = strategy
         .applications
         .find(verified.facts.client_id.as_str());
-    let identity = match session {
-        None => verified.identity(strategy, method, application.as_ref()),
-        // Nothing of it is remembered.
-        Some(_) => {
-            let facts = &verified.facts;
-            Arc::new(Identity::new(strategy, method, facts, application.as_ref()))
-        }
-    };
+    let identity = verified.identity(strategy, method, application.as_ref());
     Caller {
         strategy: Arc::clone(strategy),
         method,
         verified,
         application,
         identity,
-        session,
+        session: None,
     }
 }
 

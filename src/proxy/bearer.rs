@@ -1,6 +1,6 @@
 //! Bearer tokens: JWTs by the IdP's keys, any other by introspection, both remembered.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use tokio::runtime::Handle;
@@ -25,7 +25,10 @@ use crate::{
     },
     model::{check::Check, credential::Token, time::Timestamp},
     telemetry::{checks::Checks, metrics::Metrics},
-    token::{self, jwt},
+    token::{
+        self,
+        jwt::{self, Jwt},
+    },
 };
 
 /// How long a refused token is remembered (design section 3.2).
@@ -117,6 +120,7 @@ pub async fn caller(api: &Api, request: &Request<'_>, token: Token<'_>) -> Resul
         return Err(Denial::new(Code::CredentialsRequired, "bearer_not_enabled"));
     }
     let key = key(token);
+    let mut looked = Look::Due;
     // The ordinary case: one strategy, and a token that it knows, or has just refused.
     let mut strategies = api
         .strategies
@@ -134,12 +138,23 @@ pub async fn caller(api: &Api, request: &Request<'_>, token: Token<'_>) -> Resul
         {
             return Err(denied(refusal));
         }
+        looked = Look::Done;
     }
-    if jwt::looks_like_jwt(token.expose()) {
-        signed(api, request, token, key).await
+    let jwt = Jwt::new(token.expose());
+    if jwt.looks_like_jwt() {
+        signed(api, request, jwt, key, looked).await
     } else {
+        drop(jwt);
         opaque(api, request, token, key).await
     }
+}
+
+/// Whether a strategy's memory of signed tokens was looked into for this request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// It does not know the token.
+    Done,
+    Due,
 }
 
 /// The digest under which a token is remembered. Each strategy has memories of its own, so its
@@ -179,7 +194,7 @@ fn judge(
     }
     let facts = &verified.facts;
     let issued = facts.issued;
-    let caller = found(strategy, Method::Bearer, verified, None);
+    let caller = found(strategy, Method::Bearer, verified);
     let withdrawn = is_withdrawn(caller.application.as_deref(), issued);
     details::application::valid_from(checks, caller.application.as_deref(), issued, withdrawn);
     if withdrawn {
@@ -193,10 +208,11 @@ fn judge(
 async fn signed(
     api: &Api,
     request: &Request<'_>,
-    token: Token<'_>,
+    mut jwt: Jwt<'_>,
     key: Key,
+    looked: Look,
 ) -> Result<Caller, Denial> {
-    let issuer = jwt::issuer(token.expose());
+    let token = jwt.token();
     let checks = request.checks;
     let mut passed: Option<Caller> = None;
     let mut refused: Option<Denial> = None;
@@ -207,10 +223,12 @@ async fn signed(
         .iter()
         .filter(|strategy| strategy.config.bearer)
     {
-        let owns = |issuer: &String| strategy.provider.issuers().contains(issuer);
+        let issuer = jwt.issuer();
+        let issuers = strategy.provider.issuers();
+        let owns = |issuer: &Cow<'_, str>| issuers.iter().any(|known| *known == **issuer);
         let result = if issuer.as_ref().is_some_and(owns) {
             details::strategy::owned(checks, strategy, token);
-            let result = verify(strategy, request, token, key).await;
+            let result = verify(strategy, request, &mut jwt, key, looked).await;
             unjudged |= matches!(result, Err(Refusal::Unavailable(_) | Refusal::TooMany(_)));
             result
         } else if strategy.provider.knows_issuer() {
@@ -290,27 +308,32 @@ async fn opaque(
 async fn verify(
     strategy: &Arc<Strategy>,
     request: &Request<'_>,
-    token: Token<'_>,
+    jwt: &mut Jwt<'_>,
     key: Key,
+    looked: Look,
 ) -> Result<Arc<Verified>, Refusal> {
     if strategy.config.tokens.verify == Verify::Introspection {
-        return introspect(strategy, request, token, key).await;
+        jwt.put_together();
+        return introspect(strategy, request, jwt.token(), key).await;
     }
     let now = request.now;
     let tokens = &strategy.tokens;
     let holds = |known: &Arc<Verified>| known.holds(strategy, now);
-    if let Some(known) = tokens.signed.find(&key, now, holds) {
+    if looked == Look::Due
+        && let Some(known) = tokens.signed.find(&key, now, holds)
+    {
         details::strategy::remembered(request.checks, strategy);
         return Ok(known);
     }
     tokens.signed.missed();
     // Who asks why gets to see the signature checked again.
-    if !request.checks.is_on()
+    if looked == Look::Due
+        && !request.checks.is_on()
         && let Some(refusal) = tokens.refusal(&key, now)
     {
         return Err(refusal);
     }
-    let result = check_signature(strategy, token, now, request.checks).await;
+    let result = check_signature(strategy, jwt, now, request.checks).await;
     match &result {
         Ok(verified) => {
             let until = verified.until.min(now.plus(LONGEST));
@@ -331,22 +354,30 @@ async fn verify(
 /// Why it was not verified.
 pub async fn check_signature(
     strategy: &Strategy,
-    token: Token<'_>,
+    jwt: &mut Jwt<'_>,
     now: Timestamp,
     checks: &Checks,
 ) -> Result<Arc<Verified>, Refusal> {
     let provider = &strategy.provider;
+    let token = jwt.token();
     let rules = strategy.rules();
     let issuers = provider.issuers();
-    let keys = provider.first_keys(now).await;
+    let keys = match provider.keys(now) {
+        Some(keys) => Ok(keys),
+        None => {
+            jwt.put_together();
+            provider.first_keys(now).await
+        }
+    };
     provider.tell_keys(checks, keys.as_deref());
     let mut keys = keys.map_err(Refusal::Unavailable)?;
     let (facts, key) = loop {
-        let result = jwt::verify(token.expose(), &keys.set, &issuers, &rules, now);
+        let result = jwt.verify(&keys.set, &issuers, &rules, now);
         details::token::signed(checks, strategy, token, &keys.set, &result, now);
         match result {
             Ok(verified) => break verified,
             Err(token::Error::UnknownKey) => {
+                jwt.put_together();
                 let newer = provider.newer_keys(&keys).await;
                 provider.tell_newer_keys(checks, newer.as_ref());
                 match newer.map_err(Refusal::Unavailable)? {

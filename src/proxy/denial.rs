@@ -39,6 +39,23 @@ macro_rules! codes {
             pub const fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)+ }
             }
+
+            /// All codes.
+            #[cfg(test)]
+            const ALL: [Self; Self::COUNT] = [$(Self::$name),+];
+
+            /// The body of an answer with it, as a [`Problem`] writes it, up to the request's id.
+            const fn problem(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!(
+                        r#"{"type":"urn:dcr-gateway:problem:"#, $code,
+                        r#"","title":""#, $title,
+                        r#"","status":"#, $status,
+                        r#","code":""#, $code,
+                        r#"","request_id":""#,
+                    ),)+
+                }
+            }
         }
     };
 }
@@ -184,10 +201,12 @@ impl Denial {
 }
 
 /// What an API says to those who bring no good credential, prepared once.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Challenges {
     basic: Option<HeaderValue>,
     bearer: Option<HeaderValue>,
+    invalid_request: Option<HeaderValue>,
+    invalid_token: Option<HeaderValue>,
     realm: String,
 }
 
@@ -206,34 +225,28 @@ impl Challenges {
             bearer: bearer
                 .then(|| value(format!("Bearer realm=\"{realm}\"")))
                 .flatten(),
+            invalid_request: error(&realm, "invalid_request", ""),
+            invalid_token: error(&realm, "invalid_token", ""),
             realm,
         }
     }
 
     /// The challenges for a refusal (RFC 6750 section 3, RFC 7617 section 2). A page's own fetch is
     /// not offered Basic where bearer will do: the browser would open a password box in the page.
-    fn of(&self, denial: &Denial, page_fetch: bool) -> Vec<HeaderValue> {
-        let bearer = |error: &str, more: &str| {
-            let text = format!("Bearer realm=\"{}\", error=\"{error}\"{more}", self.realm);
-            HeaderValue::try_from(text).ok()
-        };
+    fn of(&self, denial: &Denial, page_fetch: bool) -> impl Iterator<Item = HeaderValue> {
+        let bearer = || self.bearer.clone();
         let basic = || {
             self.basic
                 .clone()
                 .filter(|_| !(page_fetch && self.bearer.is_some()))
         };
-        match denial.code {
-            Code::CredentialsRequired | Code::InvalidSession => {
-                self.bearer.clone().into_iter().chain(basic()).collect()
-            }
-            Code::InvalidClient => basic()
-                .or_else(|| self.bearer.clone())
-                .into_iter()
-                .collect(),
+        let (first, second) = match denial.code {
+            Code::CredentialsRequired | Code::InvalidSession => (bearer(), basic()),
+            Code::InvalidClient => (basic().or_else(bearer), None),
             // An API that asks for nothing is not the place to say how to ask.
-            Code::InvalidRequest if self.basic.is_none() && self.bearer.is_none() => Vec::new(),
-            Code::InvalidRequest => bearer("invalid_request", "").into_iter().collect(),
-            Code::InvalidToken => bearer("invalid_token", "").into_iter().collect(),
+            Code::InvalidRequest if self.basic.is_none() && self.bearer.is_none() => (None, None),
+            Code::InvalidRequest => (self.invalid_request.clone(), None),
+            Code::InvalidToken => (self.invalid_token.clone(), None),
             Code::InsufficientScope => {
                 // A scope rule holds legal scope characters only, so it cannot break out.
                 let scope = denial
@@ -241,33 +254,37 @@ impl Challenges {
                     .as_ref()
                     .map(|scope| format!(", scope=\"{scope}\""));
                 let more = scope.unwrap_or_default();
-                bearer("insufficient_scope", &more).into_iter().collect()
+                (error(&self.realm, "insufficient_scope", &more), None)
             }
-            _ => Vec::new(),
-        }
+            _ => (None, None),
+        };
+        first.into_iter().chain(second)
     }
 }
 
-/// The body of an answer of our own (RFC 9457), in the order in which people read it.
+/// A challenge that says what was wrong (RFC 6750 section 3.1).
+fn error(realm: &str, error: &str, more: &str) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("Bearer realm=\"{realm}\", error=\"{error}\"{more}")).ok()
+}
+
+/// The body of an answer of our own (RFC 9457), in the order in which people read it; a refused
+/// request's id comes last.
 #[derive(Clone, Debug, Serialize)]
 pub struct Problem<'a> {
     r#type: String,
     title: &'a str,
     status: u16,
     code: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<&'a str>,
 }
 
 impl<'a> Problem<'a> {
     /// Puts a body together.
-    pub fn new(status: u16, code: &'a str, title: &'a str, request_id: Option<&'a str>) -> Self {
+    pub fn new(status: u16, code: &'a str, title: &'a str) -> Self {
         Self {
             r#type: format!("urn:dcr-gateway:problem:{code}"),
             title,
             status,
             code,
-            request_id,
         }
     }
 
@@ -292,7 +309,11 @@ pub struct Answer {
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// Makes the answer to a refusal (RFC 9457).
+/// Fields of nearly all answers, the challenges of two methods among them.
+const FIELDS: usize = 5;
+
+/// Makes the answer to a refusal (RFC 9457). The request's id is the gateway's own, of digits, letters
+/// and hyphens.
 pub fn answer(
     denial: &Denial,
     challenges: Option<&Challenges>,
@@ -300,15 +321,12 @@ pub fn answer(
     request_id: &str,
 ) -> Answer {
     let code = denial.code;
-    let mut headers = vec![
-        (header::CONTENT_TYPE, PROBLEM),
-        (header::CACHE_CONTROL, NO_STORE),
-    ];
-    for challenge in challenges
-        .map(|all| all.of(denial, page_fetch))
-        .unwrap_or_default()
-    {
-        headers.push((header::WWW_AUTHENTICATE, challenge));
+    let mut headers = Vec::with_capacity(FIELDS);
+    headers.push((header::CONTENT_TYPE, PROBLEM));
+    headers.push((header::CACHE_CONTROL, NO_STORE));
+    if let Some(challenges) = challenges {
+        let challenges = challenges.of(denial, page_fetch);
+        headers.extend(challenges.map(|challenge| (header::WWW_AUTHENTICATE, challenge)));
     }
     let retry_after = denial
         .retry_after
@@ -327,10 +345,34 @@ pub fn answer(
             .iter()
             .map(|cookie| (header::SET_COOKIE, HeaderValue::clone(cookie))),
     );
-    let problem = Problem::new(code.status(), code.name(), code.title(), Some(request_id));
     Answer {
         status: StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         headers,
-        body: problem.to_bytes(),
+        body: Bytes::from([code.problem(), request_id, "\"}"].concat()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_the_problem_of_its_code_with_the_id_of_the_request() {
+        for code in Code::ALL {
+            let answer = answer(&Denial::new(code, ""), None, false, "0b0a8d0e-6f3c");
+            let problem = Problem::new(code.status(), code.name(), code.title());
+            let mut expected: Value = serde_json::from_slice(&problem.to_bytes()).unwrap();
+            expected["request_id"] = json!("0b0a8d0e-6f3c");
+            let body: Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!(body, expected, "{code:?}");
+            assert_eq!(answer.status, code.status(), "{code:?}");
+            let order = problem.to_bytes();
+            assert!(
+                answer.body.starts_with(&order[..order.len() - 1]),
+                "{code:?}"
+            );
+        }
     }
 }

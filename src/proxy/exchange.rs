@@ -45,6 +45,7 @@ use crate::{
         time::Timestamp,
     },
     telemetry::{checks::Checks, metrics::Metrics},
+    token::jwt::Jwt,
 };
 
 /// Life of a token of which the IdP says nothing (design section 3.1).
@@ -180,7 +181,6 @@ pub async fn caller(
         strategy,
         Method::ClientCredentials,
         verified,
-        None,
     ))
 }
 
@@ -362,12 +362,16 @@ async fn judge(
     granted: &Granted,
     checks: &Checks,
 ) -> Result<Pair, Refusal> {
-    let found = if strategy.judges(granted.token.as_token()) {
-        let found = if strategy.is_signed(granted.token.as_token()) {
-            let (token, asked) = (granted.token.as_token(), granted.asked);
-            bearer::check_signature(strategy, token, asked, checks).await
+    let token = granted.token.as_token();
+    let mut jwt = Jwt::new(token.expose());
+    let is_signed = strategy.is_signed(&jwt);
+    // An opaque token that nobody introspects cannot be looked into at all.
+    let found = if is_signed || strategy.introspects() {
+        let found = if is_signed {
+            bearer::check_signature(strategy, &mut jwt, granted.asked, checks).await
         } else {
-            bearer::ask(strategy, granted.token.as_token(), checks).await
+            jwt.put_together();
+            bearer::ask(strategy, token, checks).await
         };
         found.map_err(|refusal| match refusal {
             bearer::Refusal::Inactive => misfit(strategy, "issued_token_inactive"),

@@ -1,8 +1,8 @@
 //! The headers that tell the upstream who calls.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use uuid::Uuid;
@@ -30,7 +30,7 @@ const VALUE: &AsciiSet = &CONTROLS.add(b'%');
 #[derive(Debug)]
 pub struct Identity {
     application: Option<Arc<Application>>,
-    /// Of the last so many of [`IDENTITY`]; parts of one buffer.
+    /// Of the last so many of [`IDENTITY`]; most of them parts of one buffer.
     values: Vec<HeaderValue>,
     /// Of `claim_headers`.
     claims: Vec<(HeaderName, HeaderValue)>,
@@ -44,33 +44,41 @@ impl Identity {
         facts: &Facts,
         application: Option<&Arc<Application>>,
     ) -> Self {
-        let mut buffer = BytesMut::with_capacity(256);
-        let mut value = |text: &str| {
-            write(&mut buffer, text);
-            // Always legal, by what was written.
-            HeaderValue::from_maybe_shared(buffer.split().freeze())
-                .unwrap_or(HeaderValue::from_static(""))
+        // Nearly always room enough.
+        let mut texts = Vec::with_capacity(256);
+        let mut write = |text: &str| {
+            let begin = texts.len();
+            write(&mut texts, text);
+            begin..texts.len()
         };
-        let mut values = Vec::with_capacity(IDENTITY.len());
-        if let Some(application) = application {
+        let of_application = application.map(|application| {
             let mut digits = Uuid::encode_buffer();
-            values.push(value(application.id.hyphenated().encode_lower(&mut digits)));
-            values.push(value(&application.name));
-            values.push(value(&application.developer));
-        }
-        values.push(value(facts.client_id.as_str()));
-        values.push(value(&strategy.config.name));
-        values.push(value(facts.scopes.as_str()));
-        values.push(HeaderValue::from_static(method.name()));
-        let names = strategy.config.claim_headers.iter();
-        let claims = names
+            [
+                write(application.id.hyphenated().encode_lower(&mut digits)),
+                write(&application.name),
+                write(&application.developer),
+            ]
+        });
+        let client_id = write(facts.client_id.as_str());
+        let scopes = write(facts.scopes.as_str());
+        let claims: Vec<_> = (strategy.config.claim_headers.iter())
             .zip(&facts.header_claims)
-            .filter_map(|((name, _), claim)| Some((name.clone(), value(claim.as_ref()?))))
+            .filter_map(|((name, _), claim)| Some((name.clone(), write(claim.as_ref()?))))
             .collect();
+
+        let texts = Bytes::from(texts);
+        let value = |place: Range<usize>| header_value(texts.slice(place));
+        let mut values = Vec::with_capacity(IDENTITY.len());
+        values.extend(of_application.into_iter().flatten().map(value));
+        values.push(value(client_id));
+        values.push(strategy.shown_name.clone());
+        values.push(value(scopes));
+        values.push(HeaderValue::from_static(method.name()));
+        let claims = claims.into_iter();
         Self {
             application: application.cloned(),
             values,
-            claims,
+            claims: claims.map(|(name, place)| (name, value(place))).collect(),
         }
     }
 
@@ -92,9 +100,21 @@ impl Identity {
     }
 }
 
+/// A text as these headers show it.
+pub fn shown(text: &str) -> HeaderValue {
+    let mut value = Vec::new();
+    write(&mut value, text);
+    header_value(Bytes::from(value))
+}
+
+/// What [`write`] has written, which is always legal.
+fn header_value(written: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(written).unwrap_or(HeaderValue::from_static(""))
+}
+
 /// Writes a text as a header value, percent-encoded where a value could not carry it: what is not
 /// plain ASCII, `%`, and a space at either end, which a reader would cut off.
-fn write(buffer: &mut BytesMut, text: &str) {
+fn write(buffer: &mut Vec<u8>, text: &str) {
     // Nearly always, and without a way out in the middle it is seen sixteen bytes at a time.
     let plain = |plain: bool, byte: u8| plain & matches!(byte, b' '..=b'~') & (byte != b'%');
     if text.bytes().fold(true, plain) && !text.starts_with(' ') && !text.ends_with(' ') {
@@ -126,9 +146,7 @@ mod tests {
             ("  ", "%20%20"),
             ("", ""),
         ] {
-            let mut written = BytesMut::new();
-            write(&mut written, text);
-            assert_eq!(written, expected, "{text:?}");
+            assert_eq!(shown(text), expected, "{text:?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{Method, StatusCode, header};
+use http::{HeaderName, Method, StatusCode, header};
 use pingora::{Error, ErrorSource, ErrorType, http::ResponseHeader, proxy::Session};
 
 use super::{
@@ -19,6 +19,9 @@ const DRAINED: u64 = 64 * 1024;
 /// How long that may take.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
+/// Where browsers say whether a person goes somewhere or a page fetches something.
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
 /// Sends an answer of our own; the connection stays where nothing of the request is left on it.
 pub(super) async fn send(session: &mut Session, ctx: &Ctx, answer: Answer) -> pingora::Result<()> {
     let head = session.req_header().method == Method::HEAD;
@@ -31,15 +34,19 @@ pub(super) async fn send(session: &mut Session, ctx: &Ctx, answer: Answer) -> pi
         // A body that does not come costs the client its connection, nothing else.
         let _ = session.as_downstream_mut().drain_request_body().await;
     }
-    let size = answer.headers.len() + 3;
-    let mut response = ResponseHeader::build_no_case(answer.status, Some(size))?;
+    let (mut response, ()) = http::Response::new(()).into_parts();
+    response.status = answer.status;
+    let fields = &mut response.headers;
+    // Pingora adds two or three.
+    fields.reserve(answer.headers.len() + 5);
     for (name, value) in answer.headers {
-        response.append_header(name, value)?;
+        fields.append(name, value);
     }
     if answer.status != StatusCode::NO_CONTENT {
-        response.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
+        fields.insert(header::CONTENT_LENGTH, answer.body.len().into());
     }
-    response.insert_header(headers::REQUEST_ID, ctx.id.clone())?;
+    fields.insert(headers::REQUEST_ID, ctx.id.clone());
+    let response = ResponseHeader::from(response);
     let empty = head || answer.body.is_empty();
     session
         .write_response_header(Box::new(response), empty)
@@ -56,7 +63,7 @@ pub(super) async fn refuse(
     ctx: &mut Ctx,
     denial: Denial,
 ) -> pingora::Result<()> {
-    let mode = session.req_header().headers.get("sec-fetch-mode");
+    let mode = session.req_header().headers.get(SEC_FETCH_MODE);
     let page_fetch = mode.is_some_and(|mode| mode != "navigate");
     let challenges = ctx.api.as_ref().map(|api| &api.challenges);
     let id = ctx.id.to_str().unwrap_or_default();

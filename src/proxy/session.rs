@@ -7,19 +7,20 @@
 use std::{sync::Arc, time::Duration};
 
 use cookie::Cookie;
-use http::{HeaderMap, HeaderValue, Method as HttpMethod, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, header};
 
 use super::{
     api::Api,
-    authenticate::{self, Caller, Method, Request, is_withdrawn},
+    authenticate::{Caller, Method, Request, is_withdrawn},
     denial::{Code, Denial},
     details,
+    identity::Identity,
     state::State,
     strategy::{SameSite, Secure, SessionConfig, Strategy},
     verified::Verified,
 };
 use crate::{
-    model::{check::Check, claims::Facts, time::Timestamp},
+    model::{application::Application, check::Check, claims::Facts, time::Timestamp},
     telemetry::checks::Checks,
     token::session::{self, Session, SessionId},
 };
@@ -97,6 +98,9 @@ pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
         .map(|(name, value)| (name.trim_matches(WHITE), value.trim_matches(WHITE)))
 }
 
+/// Where browsers say from which site's page a request comes.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// White space around the parts of a cookie.
 const WHITE: [char; 2] = [' ', '\t'];
 
@@ -113,36 +117,30 @@ pub fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// What a request without an Authorization line brings.
-#[derive(Debug)]
-pub enum Presented {
-    /// No cookie that counts here.
-    Nothing,
-    /// A session that holds.
-    Session(Box<Caller>),
-}
-
-/// Reads the session of a request for an API.
+/// The caller whose session a request for an API brings; `None` where no cookie of it counts here.
 ///
 /// # Errors
 /// The [`Denial`] that answers a cookie that must not be used: it stands twice, does not open, has
 /// ended or was revoked, or comes with a request of another site.
-pub fn presented(state: &State, api: &Api, request: &Request<'_>) -> Result<Presented, Denial> {
+pub fn presented(
+    state: &State,
+    api: &Api,
+    request: &Request<'_>,
+) -> Result<Option<Caller>, Denial> {
     let with_session = || {
         api.strategies
             .iter()
             .filter(|strategy| strategy.config.session)
     };
-    let mut names: Vec<&str> = Vec::new();
     let mut opened: Option<Denial> = None;
     let checks = request.checks;
     details::credential::cookies(checks, request.headers, with_session(), request.secure);
-    for strategy in with_session() {
+    for (index, strategy) in with_session().enumerate() {
         let name = strategy.cookies.name(request.secure);
-        if names.contains(&name) {
+        let mut before = with_session().take(index);
+        if before.any(|strategy| strategy.cookies.name(request.secure) == name) {
             continue;
         }
-        names.push(name);
         let mut values = cookies(request.headers).filter(|(found, _)| *found == name);
         let Some((_, value)) = values.next() else {
             continue;
@@ -180,14 +178,14 @@ pub fn presented(state: &State, api: &Api, request: &Request<'_>) -> Result<Pres
                     let denial = Denial::new(Code::CrossSiteRequest, "cross_site_request");
                     return Err(denial.by(strategy, Method::Session));
                 }
-                return Ok(Presented::Session(Box::new(caller)));
+                return Ok(Some(caller));
             }
             Err(reason) => {
                 opened.get_or_insert(ended(reason).by(strategy, Method::Session));
             }
         }
     }
-    opened.map_or(Ok(Presented::Nothing), Err)
+    opened.map_or(Ok(None), Err)
 }
 
 /// The caller that a session stands for, or the word for why it does not hold.
@@ -199,8 +197,9 @@ fn caller(
     checks: &Checks,
 ) -> Result<Caller, &'static str> {
     let held = check(state, strategy, &session, now);
-    details::session::session(checks, strategy, &session, now, held);
-    held?;
+    let told = held.as_ref().map(|_| ()).map_err(|reason| *reason);
+    details::session::session(checks, strategy, &session, now, told);
+    let application = held?;
     let facts = Facts {
         client_id: session.client_id.clone(),
         audience: Vec::new(),
@@ -211,22 +210,31 @@ fn caller(
         header_claims: session.header_claims.clone(),
     };
     let verified = Verified::new(facts, None, session.begun, session.absolute_end, None);
-    Ok(authenticate::caller(
+    // Nothing of it is remembered.
+    let identity = Identity::new(
         strategy,
         Method::Session,
-        Arc::new(verified),
-        Some(session),
-    ))
+        &verified.facts,
+        application.as_ref(),
+    );
+    Ok(Caller {
+        strategy: Arc::clone(strategy),
+        method: Method::Session,
+        verified: Arc::new(verified),
+        application,
+        identity: Arc::new(identity),
+        session: Some(session),
+    })
 }
 
 /// Whether an opened session holds: bound to the strategy as it is now, within its times, not
-/// revoked, and younger than the application's credentials.
+/// revoked, and younger than the credentials of its application, which is given where it is known.
 fn check(
     state: &State,
     strategy: &Strategy,
     session: &Session,
     now: Timestamp,
-) -> Result<(), &'static str> {
+) -> Result<Option<Arc<Application>>, &'static str> {
     if session.binding != strategy.binding {
         return Err("strategy_changed");
     }
@@ -238,7 +246,7 @@ fn check(
     if is_withdrawn(application.as_deref(), Some(session.begun)) {
         return Err("credentials_changed");
     }
-    Ok(())
+    Ok(application)
 }
 
 /// The Set-Cookie line for the answer to a caller that was let through; `None` where none is due.
@@ -253,8 +261,7 @@ pub fn renewal(
     request: &Request<'_>,
 ) -> Result<Option<HeaderValue>, TooLarge> {
     let strategy = &caller.strategy;
-    let foreign = from_other_site(request.headers) && !api.trusts_origin(request.headers);
-    if !strategy.config.session || foreign {
+    if !strategy.config.session {
         return Ok(None);
     }
     let numbers = &strategy.config.cookie;
@@ -263,6 +270,9 @@ pub fn renewal(
     let facts = &caller.verified.facts;
     let is_fresh = |session: &Session| now.since(session.sealed) < numbers.idle_timeout / 4;
     if caller.session.as_ref().is_some_and(is_fresh) {
+        return Ok(None);
+    }
+    if from_other_site(request.headers) && !api.trusts_origin(request.headers) {
         return Ok(None);
     }
     let present = caller
@@ -337,7 +347,7 @@ fn is_unsafe(method: &HttpMethod, headers: &HeaderMap) -> bool {
 /// Whether the browser says that a page of another site sent this.
 fn from_other_site(headers: &HeaderMap) -> bool {
     headers
-        .get_all("sec-fetch-site")
+        .get_all(SEC_FETCH_SITE)
         .iter()
         .any(|site| site == "cross-site")
 }
@@ -345,7 +355,7 @@ fn from_other_site(headers: &HeaderMap) -> bool {
 /// Whether a request cannot be shown to come from this very origin (design section 3.3).
 /// `Sec-Fetch-Site` decides where it is; else `Origin`, absent outside browsers, must name the Host.
 pub fn is_cross_site(headers: &HeaderMap, host: &str) -> bool {
-    let mut sites = headers.get_all("sec-fetch-site").iter();
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
     if let Some(site) = sites.next() {
         return sites.next().is_some() || !(site == "same-origin" || site == "none");
     }

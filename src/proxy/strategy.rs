@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use jsonwebtoken::Algorithm;
 
 use super::{
-    authenticate::Method, bearer::Tokens, denial::Code, exchange::Exchanges, session::Cookies,
+    authenticate::Method, bearer::Tokens, denial::Code, exchange::Exchanges, identity,
+    session::Cookies,
 };
 use crate::{
     directory::{Directory, Table},
@@ -14,11 +15,11 @@ use crate::{
         Provider,
         vendor::{IssuerForm, Preset, Wanted},
     },
-    model::{claims::ClaimPath, credential::Token, scope::ScopeRule},
+    model::{claims::ClaimPath, scope::ScopeRule},
     telemetry::metrics::{Metrics, Slot},
     token::{
         jwk::KeyIssuer,
-        jwt::looks_like_jwt,
+        jwt::Jwt,
         rules::{Rules, ScopeReading},
         session,
     },
@@ -164,6 +165,8 @@ pub struct Strategy {
     pub tokens: Tokens,
     /// Names and attributes of its cookie.
     pub cookies: Cookies,
+    /// Its name, as upstreams are told it.
+    pub shown_name: HeaderValue,
     /// What a session is bound to beside the strategy's name: a cookie made before any of it
     /// changed opens no door.
     pub binding: [u8; 16],
@@ -232,6 +235,7 @@ impl Strategy {
             exchanges: Exchanges::new(&config, metrics, runtime),
             tokens: Tokens::new(&config, metrics, runtime),
             cookies: Cookies::new(&config.cookie),
+            shown_name: identity::shown(&config.name),
             header_claims: config
                 .claim_headers
                 .iter()
@@ -283,14 +287,8 @@ impl Strategy {
     }
 
     /// Whether a token is verified by the IdP's keys; if not, by introspection.
-    pub fn is_signed(&self, token: Token<'_>) -> bool {
-        self.config.tokens.verify != Verify::Introspection && looks_like_jwt(token.expose())
-    }
-
-    /// Whether an exchanged token can be looked into at all. An opaque one that nobody introspects
-    /// cannot: that the IdP issued it is the proof then.
-    pub fn judges(&self, token: Token<'_>) -> bool {
-        self.is_signed(token) || self.introspects()
+    pub fn is_signed(&self, jwt: &Jwt<'_>) -> bool {
+        self.config.tokens.verify != Verify::Introspection && jwt.looks_like_jwt()
     }
 
     /// What this strategy asks of a token.

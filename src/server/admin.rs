@@ -193,7 +193,7 @@ async fn metrics(Extract(admin): Extract<Admin>) -> Response {
 
 /// An answer in the form of RFC 9457.
 fn problem(status: u16, code: &str, title: &str) -> Response {
-    let body = Problem::new(status, code, title, None).to_bytes();
+    let body = Problem::new(status, code, title).to_bytes();
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let fields = [
         (header::CONTENT_TYPE, "application/problem+json"),

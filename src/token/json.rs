@@ -8,7 +8,7 @@
 use std::{cell::Cell, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, de::Read};
 
 use crate::model::claims::Claims;
 
@@ -38,13 +38,20 @@ pub enum Fault {
 /// # Errors
 /// One case for each variant of [`Fault`].
 pub fn object(text: &[u8]) -> Result<Claims, Fault> {
+    // What is UTF-8 as a whole need not be looked at text by text.
+    match std::str::from_utf8(text) {
+        Ok(text) => read(&mut serde_json::Deserializer::from_str(text)),
+        Err(_) => read(&mut serde_json::Deserializer::from_slice(text)),
+    }
+}
+
+fn read<'t, R: Read<'t>>(reader: &mut serde_json::Deserializer<R>) -> Result<Claims, Fault> {
     let fault = Cell::new(Fault::Syntax);
-    let mut reader = serde_json::Deserializer::from_slice(text);
     let value = Strict {
         depth: 0,
         fault: &fault,
     }
-    .deserialize(&mut reader);
+    .deserialize(&mut *reader);
     let value = value.map_err(|_| fault.get())?;
     reader.end().map_err(|_| Fault::Syntax)?;
     match value {

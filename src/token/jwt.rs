@@ -3,10 +3,13 @@
 //! The signature is checked before any claim is judged. Of the header only `alg`, `kid`, `typ`,
 //! `crit` and `b64` are read; a key or an address in it (`jwk`, `jku`, `x5u`, `x5c`) is never
 //! used. Encrypted tokens and JSON serialisations are no JWTs here.
+//!
+//! A token that comes for the first time is asked several things: whether it is a JWT, whose, and
+//! then whether it is good. [`Jwt`] is taken apart once for all of them.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::OnceCell, ops::Range};
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use base64::{Engine, decoded_len_estimate, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
@@ -18,6 +21,7 @@ use super::{
 };
 use crate::model::{
     claims::{Claims, Facts},
+    credential::Token,
     time::Timestamp,
 };
 
@@ -85,13 +89,10 @@ pub fn audience(token: &str) -> Vec<String> {
         .unwrap_or_default()
 }
 
-/// Verifies an access token with an identity provider's keys: size, form, header, signature,
-/// issuer, then all that [`Rules`] ask. `issuers` are the provider's `iss` values, compared byte
-/// for byte. The key that verified it is told so that a cached verdict can end with it.
+/// Verifies an access token: [`Jwt::verify`] for who asks nothing else of it.
 ///
 /// # Errors
-/// [`Error::UnknownKey`] where fetching the keys again may help; [`Error::Audience`] where nothing
-/// but the audience is wrong; otherwise the first rule that is broken.
+/// As [`Jwt::verify`].
 pub fn verify(
     token: &str,
     keys: &KeySet,
@@ -99,14 +100,7 @@ pub fn verify(
     rules: &Rules<'_>,
     now: Timestamp,
 ) -> Result<(Facts, KeyId), Error> {
-    let (claims, key) = opened(token, keys, rules.algorithms)?;
-    let issuer = rules::text(&claims, "iss")?.ok_or(Error::Issuer)?;
-    if !issuers.iter().any(|known| known == issuer) || !key.signs_for(issuer, rules.key_issuer) {
-        return Err(Error::Issuer);
-    }
-    let facts = rules.read(&claims, rules.client_claims)?;
-    rules.judge(&facts, now)?;
-    Ok((facts, key.id))
+    Jwt::new(token).verify(keys, issuers, rules, now)
 }
 
 /// The claims of a JWT of any kind whose signature is one of these keys'. Nothing of them is judged.
@@ -114,35 +108,147 @@ pub fn verify(
 /// # Errors
 /// As [`verify`], up to the signature.
 pub(super) fn signed(token: &str, keys: &KeySet) -> Result<Claims, Error> {
-    opened(token, keys, &[]).map(|(claims, _)| claims)
+    let taken = Taken::apart(token)?;
+    taken.key(keys, &[])?;
+    taken.payload.map_err(Error::Payload)
 }
 
-fn opened<'k>(
-    token: &str,
-    keys: &'k KeySet,
-    algorithms: &[Algorithm],
-) -> Result<(Claims, &'k Key), Error> {
-    if token.len() > TOKEN_LIMIT {
-        return Err(Error::TooLarge);
+/// A text that may be a JWT, taken apart when it is first asked something. What is wrong with it is
+/// told when it is verified, and nothing of it may be believed before.
+pub struct Jwt<'t> {
+    token: &'t str,
+    taken: OnceCell<Result<Taken<'t>, Error>>,
+}
+
+impl<'t> Jwt<'t> {
+    /// A token of which nothing was asked yet.
+    pub const fn new(token: &'t str) -> Self {
+        let taken = OnceCell::new();
+        Self { token, taken }
     }
-    let (header, payload, signature) = parts(token).ok_or(Error::NotJwt)?;
-    let message = &token[..header.len() + 1 + payload.len()];
-    // All parts before any is looked into: what is told of a refusal names the first of the checks
-    // in `Check::OF_JWT` that fails.
-    let (header, payload, signature) = (decode(header)?, decode(payload)?, decode(signature)?);
-    let members = json::object(&header).map_err(Error::Json)?;
-    let header = Header::read(&members)?;
-    let message = message.as_bytes();
-    let key = keys
-        .verify(header.kid, header.alg, algorithms, message, &signature)
+
+    /// The token as it was presented.
+    pub const fn token(&self) -> Token<'t> {
+        Token::new(self.token)
+    }
+
+    /// [`looks_like_jwt`] of it.
+    pub fn looks_like_jwt(&self) -> bool {
+        // What can be taken apart does; some of the rest does too, and is refused as a JWT.
+        self.taken().is_ok() || looks_like_jwt(self.token)
+    }
+
+    /// Its unverified [`issuer`].
+    pub fn issuer(&self) -> Option<Cow<'_, str>> {
+        match self.taken() {
+            Ok(Taken {
+                payload: Ok(claims),
+                ..
+            }) => claims.get("iss")?.as_str().map(Cow::Borrowed),
+            // It goes to the keys of its issuer all the same, to be refused for its first fault.
+            _ => issuer(self.token).map(Cow::Owned),
+        }
+    }
+
+    /// Keeps the text alone until it is asked something again: for whoever has to wait. Of a large
+    /// token that is made to be so, the parts take a hundred times the room.
+    pub fn put_together(&mut self) {
+        self.taken.take();
+    }
+
+    /// Verifies it as an access token with an identity provider's keys: size, form, header,
+    /// signature, issuer, then all that [`Rules`] ask. `issuers` are the provider's `iss` values,
+    /// compared byte for byte. The key that verified it is told so that a cached verdict can end
+    /// with it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownKey`] where fetching the keys again may help; [`Error::Audience`] where
+    /// nothing but the audience is wrong; otherwise the first rule that is broken.
+    pub fn verify(
+        &self,
+        keys: &KeySet,
+        issuers: &[String],
+        rules: &Rules<'_>,
+        now: Timestamp,
+    ) -> Result<(Facts, KeyId), Error> {
+        let taken = self.taken().as_ref().map_err(|error| *error)?;
+        let key = taken.key(keys, rules.algorithms)?;
+        let claims = taken.payload.as_ref();
+        let claims = claims.map_err(|fault| Error::Payload(*fault))?;
+        let issuer = rules::text(claims, "iss")?.ok_or(Error::Issuer)?;
+        if !issuers.iter().any(|known| known == issuer) || !key.signs_for(issuer, rules.key_issuer)
+        {
+            return Err(Error::Issuer);
+        }
+        let facts = rules.read(claims, rules.client_claims)?;
+        rules.judge(&facts, now)?;
+        Ok((facts, key.id))
+    }
+
+    fn taken(&self) -> &Result<Taken<'t>, Error> {
+        self.taken.get_or_init(|| Taken::apart(self.token))
+    }
+}
+
+/// The parts of a token.
+struct Taken<'t> {
+    /// What is signed: header and payload as they were sent.
+    message: &'t [u8],
+    header: Claims,
+    /// Whether it can be read is told only once the signature has passed.
+    payload: Result<Claims, json::Fault>,
+    /// All parts decoded, the signature last.
+    decoded: Vec<u8>,
+    signature: Range<usize>,
+}
+
+impl<'t> Taken<'t> {
+    /// Size, form, and whether the header is strict JSON.
+    fn apart(token: &'t str) -> Result<Self, Error> {
+        if token.len() > TOKEN_LIMIT {
+            return Err(Error::TooLarge);
+        }
+        let (header, payload, signature) = parts(token).ok_or(Error::NotJwt)?;
+        let message = &token.as_bytes()[..header.len() + 1 + payload.len()];
+        // All parts before any is looked into: what is told of a refusal names the first of the
+        // checks in `Check::OF_JWT` that fails. All in one piece of memory.
+        let parts = [header, payload, signature];
+        let room = parts.map(|part| decoded_len_estimate(part.len()));
+        let mut decoded = vec![0; room.iter().sum()];
+        let mut end = 0;
+        let mut decode = |part: &str| {
+            let begin = end;
+            let room = &mut decoded[begin..];
+            let length = BASE64_URL_SAFE_NO_PAD.decode_slice(part, room);
+            end += length.map_err(|_| Error::Base64)?;
+            Ok(begin..end)
+        };
+        let (header, payload, signature) = (decode(header)?, decode(payload)?, decode(signature)?);
+        Ok(Self {
+            message,
+            header: json::object(&decoded[header]).map_err(Error::Json)?,
+            payload: json::object(&decoded[payload]),
+            decoded,
+            signature,
+        })
+    }
+
+    /// The key whose signature it bears, if its header asks for nothing that is not understood.
+    fn key<'k>(&self, keys: &'k KeySet, algorithms: &[Algorithm]) -> Result<&'k Key, Error> {
+        let header = Header::read(&self.header)?;
+        keys.verify(
+            header.kid,
+            header.alg,
+            algorithms,
+            self.message,
+            &self.decoded[self.signature.clone()],
+        )
         .map_err(|error| match error {
             // It is hashed before the signature is made, so nobody else can check that.
-            Error::Signature if members.contains_key("nonce") => Error::GraphToken,
+            Error::Signature if self.header.contains_key("nonce") => Error::GraphToken,
             error => error,
-        })?;
-
-    let claims = json::object(&payload).map_err(Error::Payload)?;
-    Ok((claims, key))
+        })
+    }
 }
 
 fn parts(token: &str) -> Option<(&str, &str, &str)> {

@@ -348,11 +348,13 @@ impl KeyRing {
             .iter()
             .filter(|ring| ring.hint == *hint)
             .find_map(|ring| {
-                let mut content = sealed.to_vec();
+                let mut content = [0; SEALED_LIMIT];
+                let content = &mut content[..sealed.len()];
+                content.copy_from_slice(sealed);
                 let nonce = Nonce::assume_unique_for_key(*nonce);
                 let content = ring
                     .key
-                    .open_in_place(nonce, Aad::from(cookie_name), &mut content)
+                    .open_in_place(nonce, Aad::from(cookie_name), content)
                     .ok()?;
                 Session::decode(content)
             })

@@ -11,6 +11,7 @@ use std::{
 use ahash::RandomState;
 use futures_util::TryStreamExt;
 use serde::Deserialize;
+use serde_json::Value;
 use sqlx::{AnyConnection, AssertSqlSafe};
 use uuid::Uuid;
 
@@ -38,11 +39,21 @@ const WHOLE: Duration = Duration::from_secs(60);
 /// as long as reading it. What waits to be read is some megabytes.
 const PAGE: u32 = 250;
 
-/// Everything, or what changed after a revision.
+/// So many changed applications of SQLite are read at once. Where cores are few a request waits for
+/// that; more of them at once save little.
+const CHANGES: usize = 100;
+
+/// Where that would be more than so many times, more are read at once: each time this process and
+/// the database's thread wait for one another, and where cores are busy for others too.
+const TIMES: usize = 200;
+
+/// Everything, what changed after a revision, or, of SQLite, the applications of the numbers of these
+/// rows in a list of JSON.
 #[derive(Clone, Copy)]
-enum Asked {
+enum Asked<'a> {
     After(i64),
     Everything,
+    Rows(&'a str),
 }
 
 impl super::Registry {
@@ -85,14 +96,25 @@ async fn changes(
         return Err(Error::Unreadable("no row in the table registry".to_owned()));
     };
     let whole = revision <= 0 || revision < gone_since || revision > current;
-    let asked = match whole {
-        true => Asked::Everything,
-        false => Asked::After(revision),
-    };
-    let registrations = registrations((&mut *connection, dialect), asked).await?;
-    let database = (&mut *connection, dialect);
-    let (entries, mut removed) = applications(database, asked, registrations).await?;
-    if let Asked::After(revision) = asked {
+    let mut read = Applications::new();
+    let mut database = (&mut *connection, dialect);
+    match (whole, dialect) {
+        (true, _) => read.add(&mut database, Asked::Everything).await?,
+        (false, Dialect::Postgres) => read.add(&mut database, Asked::After(revision)).await?,
+        (false, Dialect::Sqlite) => {
+            let rows = changed_rows(database.0, revision).await?;
+            for rows in rows.chunks(CHANGES.max(rows.len() / TIMES)) {
+                let rows = Value::from(rows).to_string();
+                read.add(&mut database, Asked::Rows(&rows)).await?;
+            }
+        }
+    }
+    let Applications {
+        entries,
+        others: mut removed,
+        ..
+    } = read;
+    if !whole {
         removed.extend(gone(connection, revision).await?);
         // One application may have taken over another's client.
         let there: HashSet<(&str, &str)> = entries
@@ -107,8 +129,18 @@ async fn changes(
         entries,
         removed,
         configuration: whole || configuration > revision,
-        sessions: sessions(connection, asked).await?,
+        sessions: sessions(connection, if whole { 0 } else { revision }).await?,
     })
+}
+
+/// The rows of SQLite's applications that changed after a revision.
+async fn changed_rows(connection: &mut AnyConnection, revision: i64) -> Result<Vec<i64>, Error> {
+    let sql = "SELECT json_group_array(rowid) FROM applications WHERE revision > $1".to_owned();
+    let values = vec![read::Value::Number(revision)];
+    let found = read::one(connection, sql, values, |row| {
+        rows(Columns::new(row).text()?)
+    });
+    Ok(found.await?.unwrap_or_default())
 }
 
 /// Where applications or registrations stand.
@@ -119,6 +151,8 @@ struct Place {
     condition: &'static str,
     /// Tables and condition for those that changed after `$1`.
     changed: &'static str,
+    /// For those of the rows `$1`.
+    rows: &'static str,
 }
 
 /// Columns as [`Listed`] reads them.
@@ -128,6 +162,8 @@ const APPLICATIONS: Place = Place {
     table: "applications a",
     condition: "a.life = 'ready' AND a.client_id IS NOT NULL",
     changed: "applications a WHERE a.revision > $1 AND a.client_id IS NOT NULL",
+    rows: "json_each($1) changed CROSS JOIN applications a ON a.rowid = changed.value \
+           WHERE a.client_id IS NOT NULL",
 };
 
 /// Columns as [`Registered`] reads them.
@@ -136,17 +172,20 @@ const REGISTRATIONS: Place = Place {
     table: "registrations r",
     condition: "true",
     changed: "registrations r JOIN applications a ON a.id = r.application WHERE a.revision > $1",
+    rows: "json_each($1) changed CROSS JOIN applications a ON a.rowid = changed.value \
+           CROSS JOIN registrations r ON r.application = a.id",
 };
 
 impl Place {
     /// A statement whose every row is a text: a list of rows as JSON, [`PAGE`] of them where that
     /// costs no sorting of them all.
-    fn statement(&self, dialect: Dialect, asked: Asked) -> String {
+    fn statement(&self, dialect: Dialect, asked: Asked<'_>) -> String {
         let Self {
             columns,
             table,
             condition,
             changed,
+            rows,
         } = self;
         let row = match dialect {
             Dialect::Postgres => format!("CAST(json_build_array({columns}) AS TEXT)"),
@@ -158,6 +197,9 @@ impl Place {
                  (SELECT {row} AS changed, (row_number() OVER () - 1) / {PAGE} AS page \
                  FROM {changed}) AS pages GROUP BY page"
             ),
+            (_, Asked::Rows(_)) => {
+                format!("SELECT '[' || string_agg({row}, ',') || ']' FROM {rows}")
+            }
             (Dialect::Postgres, Asked::Everything) => {
                 format!("SELECT '[' || {row} || ']' FROM {table} WHERE {condition}")
             }
@@ -173,16 +215,18 @@ impl Place {
     /// Calls `read` with each text that the statement finds.
     async fn each(
         &self,
-        (connection, dialect): (&mut AnyConnection, Dialect),
-        asked: Asked,
+        (connection, dialect): &mut (&mut AnyConnection, Dialect),
+        asked: Asked<'_>,
         mut read: impl FnMut(&str) -> Result<(), Error>,
     ) -> Result<(), Error> {
         // Put together from this module's own parts alone.
-        let mut query = sqlx::query(AssertSqlSafe(self.statement(dialect, asked)));
-        if let Asked::After(revision) = asked {
-            query = query.bind(revision);
-        }
-        let mut rows = query.fetch(connection);
+        let query = sqlx::query(AssertSqlSafe(self.statement(*dialect, asked)));
+        let query = match asked {
+            Asked::After(revision) => query.bind(revision),
+            Asked::Everything => query,
+            Asked::Rows(rows) => query.bind(rows),
+        };
+        let mut rows = query.fetch(&mut **connection);
         while let Some(row) = rows.try_next().await.map_err(unavailable)? {
             // A page of which all rows are gone has no text.
             if let Some(text) = Columns::new(&row).optional()? {
@@ -247,63 +291,86 @@ where
 
 type Registrations = HashMap<Uuid, Vec<(Arc<str>, Registration)>, RandomState>;
 
-/// The registrations of the applications that are asked for, of each by API.
-async fn registrations(
-    database: (&mut AnyConnection, Dialect),
-    asked: Asked,
-) -> Result<Registrations, Error> {
-    let (mut found, mut names) = (Registrations::default(), Shared::new());
-    let read = |text: &str| {
-        for row in rows::<Registered<'_>>(text)? {
-            let state = row::word(row.state)?;
-            let of = found.entry(row.application);
-            // Few have more, and there may be a million.
-            let of = of.or_insert_with(|| Vec::with_capacity(2));
-            of.push((names.of(&row.api), state));
-        }
-        Ok(())
-    };
-    REGISTRATIONS.each(database, asked, read).await?;
-    for of in found.values_mut() {
-        of.sort_by(|(one, _), (other, _)| one.cmp(other));
-    }
-    Ok(found)
+/// The applications that were read.
+struct Applications {
+    /// Those of the directory.
+    entries: Vec<Entry>,
+    /// The clients of the others.
+    others: Vec<(String, ClientId)>,
+    apis: Shared<str>,
+    strategies: Shared<str>,
+    sets: Shared<[(Arc<str>, Registration)]>,
 }
 
-/// The applications that are asked for: those of the directory, and the clients of the others.
-async fn applications(
-    database: (&mut AnyConnection, Dialect),
-    asked: Asked,
-    mut registrations: Registrations,
-) -> Result<(Vec<Entry>, Vec<(String, ClientId)>), Error> {
-    // As many have registrations.
-    let mut entries = Vec::with_capacity(registrations.len());
-    let (mut others, mut names, mut sets) = (Vec::new(), Shared::new(), Shared::new());
-    let read = |text: &str| {
-        for row in rows::<Listed<'_>>(text)? {
-            let client_id = row::client_id(&row.client_id)?;
-            if row::word::<Life>(row.life)? != Life::Ready {
-                others.push((row.strategy.into_owned(), client_id));
-                continue;
-            }
-            let own = registrations.remove(&row.id).unwrap_or_default();
-            entries.push(Entry {
-                strategy: names.of(&row.strategy),
-                client_id,
-                application: Application {
-                    id: row.id,
-                    name: row.name.into(),
-                    developer: row.developer.into(),
-                    status: row::word(row.status)?,
-                    registrations: sets.of(&own),
-                    credentials_valid_from: Timestamp::from_millis(row.credentials_valid_from),
-                },
-            });
+impl Applications {
+    fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            others: Vec::new(),
+            apis: Shared::new(),
+            strategies: Shared::new(),
+            sets: Shared::new(),
         }
-        Ok(())
-    };
-    APPLICATIONS.each(database, asked, read).await?;
-    Ok((entries, others))
+    }
+
+    /// Reads those that are asked for.
+    async fn add(
+        &mut self,
+        database: &mut (&mut AnyConnection, Dialect),
+        asked: Asked<'_>,
+    ) -> Result<(), Error> {
+        let mut registrations = self.registrations(database, asked).await?;
+        // As many have registrations.
+        self.entries.reserve(registrations.len());
+        let read = |text: &str| {
+            for row in rows::<Listed<'_>>(text)? {
+                let client_id = row::client_id(&row.client_id)?;
+                if row::word::<Life>(row.life)? != Life::Ready {
+                    self.others.push((row.strategy.into_owned(), client_id));
+                    continue;
+                }
+                let own = registrations.remove(&row.id).unwrap_or_default();
+                self.entries.push(Entry {
+                    strategy: self.strategies.of(&row.strategy),
+                    client_id,
+                    application: Application {
+                        id: row.id,
+                        name: row.name.into(),
+                        developer: row.developer.into(),
+                        status: row::word(row.status)?,
+                        registrations: self.sets.of(&own),
+                        credentials_valid_from: Timestamp::from_millis(row.credentials_valid_from),
+                    },
+                });
+            }
+            Ok(())
+        };
+        APPLICATIONS.each(database, asked, read).await
+    }
+
+    /// The registrations of the applications that are asked for, of each by API.
+    async fn registrations(
+        &mut self,
+        database: &mut (&mut AnyConnection, Dialect),
+        asked: Asked<'_>,
+    ) -> Result<Registrations, Error> {
+        let mut found = Registrations::default();
+        let read = |text: &str| {
+            for row in rows::<Registered<'_>>(text)? {
+                let state = row::word(row.state)?;
+                let of = found.entry(row.application);
+                // Few have more, and there may be a million.
+                let of = of.or_insert_with(|| Vec::with_capacity(2));
+                of.push((self.apis.of(&row.api), state));
+            }
+            Ok(())
+        };
+        REGISTRATIONS.each(database, asked, read).await?;
+        for of in found.values_mut() {
+            of.sort_by(|(one, _), (other, _)| one.cmp(other));
+        }
+        Ok(found)
+    }
 }
 
 async fn gone(
@@ -319,15 +386,11 @@ async fn gone(
     .await
 }
 
-/// Sessions that ended, without those that would be over by now anyway.
+/// Sessions that ended after a revision, without those that would be over by now anyway.
 async fn sessions(
     connection: &mut AnyConnection,
-    asked: Asked,
+    revision: i64,
 ) -> Result<Vec<EndedSession>, Error> {
-    let revision = match asked {
-        Asked::Everything => 0,
-        Asked::After(revision) => revision,
-    };
     let sql = format!(
         "SELECT {} FROM ended_sessions WHERE revision > $1 AND (session_id = '' OR until > $2)",
         row::ENDED_SESSION

@@ -555,6 +555,58 @@ fn the_unverified_issuer_is_one_text() {
     );
 }
 
+/// Whether [`Jwt`] says the same as who looks into the text.
+fn is_told_alike(token: &str) -> bool {
+    let mut jwt = Jwt::new(token);
+    let told = |jwt: &Jwt<'_>| (jwt.looks_like_jwt(), jwt.issuer().map(Cow::into_owned));
+    let first = told(&jwt);
+    jwt.put_together();
+    first == told(&jwt) && first == (looks_like_jwt(token), issuer(token))
+}
+
+#[test]
+fn a_token_says_the_same_however_often_it_is_taken_apart() {
+    let header = base64(HEADER);
+    let of_payload = |payload: &str| format!("{header}.{}.c2ln", base64(payload));
+    for (name, token) in [
+        ("good", of_payload(PAYLOAD)),
+        ("no JWT", "2YotnFZFEjr1zCsicMWpAA".to_owned()),
+        ("no issuer", of_payload("{}")),
+        ("issuer twice", of_payload(r#"{"iss":"a","iss":"b"}"#)),
+        ("issuer a number", of_payload(r#"{"iss":1}"#)),
+        (
+            "another name twice",
+            of_payload(r#"{"iss":"a","x":1,"x":2}"#),
+        ),
+        ("a number too large", of_payload(r#"{"iss":"a","x":1e999}"#)),
+        (
+            "deep",
+            of_payload(&format!(
+                r#"{{"iss":"a","x":{}0{}}}"#,
+                "[".repeat(40),
+                "]".repeat(40)
+            )),
+        ),
+        ("a list", of_payload(r#"["a"]"#)),
+        ("not JSON", of_payload("iss=a")),
+        ("no base64", format!("{header}.e30A1.c2ln")),
+        (
+            "the signature no base64",
+            format!("{header}.{}.c2lnA", base64(PAYLOAD)),
+        ),
+        (
+            "names repeated in the header",
+            format!("{}.{}.x", base64(r#"{"a":1,"a":1}"#), base64(PAYLOAD)),
+        ),
+        (
+            "too large",
+            of_payload(&format!(r#"{{"iss":"{}"}}"#, "a".repeat(TOKEN_LIMIT))),
+        ),
+    ] {
+        assert!(is_told_alike(&token), "{name}");
+    }
+}
+
 #[test]
 fn errors_never_repeat_the_token() {
     let marked = r#"{"alg":"EdDSA","kid":"k","typ":"canary"}"#;
@@ -565,7 +617,7 @@ fn errors_never_repeat_the_token() {
 proptest! {
     #[test]
     fn any_text_is_read_without_panic(text in "\\PC{0,80}") {
-        let _ = (looks_like_jwt(&text), issuer(&text));
+        prop_assert!(is_told_alike(&text));
         prop_assert!(verify_with(&text, &KeySet::default()).is_err());
     }
 
@@ -576,8 +628,20 @@ proptest! {
         signature in any::<Vec<u8>>(),
     ) {
         let token = format!("{}.{}.{}", base64(header), base64(payload), base64(signature));
-        let _ = (looks_like_jwt(&token), issuer(&token));
+        prop_assert!(is_told_alike(&token));
         prop_assert!(verify_with(&token, &KeySet::default()).is_err());
+    }
+
+    #[test]
+    fn any_json_says_the_same_however_often_it_is_taken_apart(
+        members in prop::collection::vec("\"(iss|x|\\\\u0069ss)\":(\"[a-z]{0,2}\"|[0-9]|\\[\\{\\}\\]|null)", 0..4),
+        ends in "\\}?",
+    ) {
+        let json = format!("{{{}{ends}", members.join(","));
+        let token = format!("{}.{}.x", base64(HEADER), base64(&json));
+        prop_assert!(is_told_alike(&token), "{json}");
+        let token = format!("{}.{}.x", base64(&json), base64(&json));
+        prop_assert!(is_told_alike(&token), "{json}");
     }
 
     #[test]
