@@ -82,7 +82,7 @@ impl Trouble {
 }
 
 /// A part of a sentence as a whole one.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|first| first.to_uppercase().to_string());
     let mut whole = first.unwrap_or_default() + letters.as_str();

@@ -21,6 +21,9 @@ use crate::{
 /// The audience of every token of [`Generic`].
 const API: &str = "https://orders.example/";
 
+/// A type of provider, how the gateway shows itself there, and members of `dcr_config`.
+type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
 /// A form of a page, as a browser would send it.
 #[derive(Clone, Debug)]
 struct Form {
@@ -258,7 +261,7 @@ async fn each_type_of_provider_has_its_own_form() {
         ("initial_client_id", "an-id"),
         ("initial_client_secret", "hush-hush"),
     ];
-    let cases: [(&str, &str, &[(&str, &str)]); 12] = [
+    let cases: [Case<'_>; 12] = [
         ("generic", "token", &[("initial_access_token", "hush-hush")]),
         ("generic", "client", &client),
         ("generic", "open", &[]),

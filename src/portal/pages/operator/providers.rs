@@ -10,6 +10,7 @@ use super::{
         form::{Field, Form, Sent, Spare},
         page::{Done, Frame},
         progress,
+        trouble::sentence,
         who::{Operator, Post, Who as _},
         words::time,
     },
@@ -297,7 +298,7 @@ fn step(error: &str) -> (&'static str, String) {
         .iter()
         .find_map(|(mark, name)| Some((*name, error.strip_prefix(mark)?)));
     let (name, why) = found.unwrap_or(("It cannot be used", error));
-    (name, why.to_owned())
+    (name, sentence(why))
 }
 
 const EDIT: &str = "Edit provider";
