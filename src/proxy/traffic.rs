@@ -1,7 +1,7 @@
 //! How much each application called in the last hour, for the operator to look at.
 //!
-//! Always true: the memory is bounded, in applications ([`APPLICATIONS`], the longest silent are
-//! forgotten first) and for each of them; a known application's call takes one short lock and
+//! Always true: the memory is bounded, in applications ([`APPLICATIONS`], of some the longest
+//! silent is forgotten) and for each of them; a known application's call takes one short lock and
 //! allocates nothing; callers that are no application are not counted, so nobody can push others out
 //! without being one. The figures are this process's own, and end with it.
 
@@ -25,6 +25,9 @@ const SHARDS: usize = 64;
 /// Applications of a part.
 const ROOM: usize = 156;
 
+/// Looked at where one has to go: however many applications call, a call costs little.
+const LOOKED_AT: usize = 8;
+
 /// Applications remembered at most. Each takes some 1.4 KiB, with many refusals some more.
 pub const APPLICATIONS: usize = SHARDS * ROOM;
 
@@ -43,10 +46,18 @@ pub struct Traffic {
     shards: Box<[Mutex<Shard>]>,
 }
 
-type Shard = HashMap<Uuid, Kept, RandomState>;
+/// Applications, each at its place.
+#[derive(Debug, Default)]
+struct Shard {
+    places: HashMap<Uuid, usize, RandomState>,
+    kept: Vec<Kept>,
+    /// Where the next search for one that may go begins.
+    hand: usize,
+}
 
 #[derive(Debug)]
 struct Kept {
+    application: Uuid,
     last: Timestamp,
     hour: Box<Hour>,
 }
@@ -70,23 +81,15 @@ impl Traffic {
     /// Counts a call that ended at `now`.
     pub fn count(&self, application: Uuid, outcome: Outcome, now: Timestamp) {
         let mut shard = self.shard(application);
-        if let Some(kept) = shard.get_mut(&application) {
-            kept.last = now;
-            kept.hour.count(outcome, minute(now));
-            return;
-        }
-        let mut hour = match shard.len() < ROOM {
-            true => Box::default(),
-            false => forget_one(&mut shard),
-        };
-        hour.count(outcome, minute(now));
-        shard.insert(application, Kept { last: now, hour });
+        let kept = shard.of(application);
+        kept.last = now;
+        kept.hour.count(outcome, minute(now));
     }
 
     /// An application's calls, as seen at `now`; `None`: it has not called, or long ago.
     pub fn of(&self, application: Uuid, now: Timestamp) -> Option<Told> {
         let shard = self.shard(application);
-        let kept = shard.get(&application)?;
+        let kept = &shard.kept[*shard.places.get(&application)?];
         Some(kept.hour.told(kept.last, minute(now)))
     }
 
@@ -98,14 +101,39 @@ impl Traffic {
     }
 }
 
-/// Takes the memory of the longest silent application.
-fn forget_one(shard: &mut Shard) -> Box<Hour> {
-    let silent = shard.iter().min_by_key(|(_, kept)| kept.last);
-    let silent = silent.map(|(application, _)| *application);
-    let kept = silent.and_then(|application| shard.remove(&application));
-    let mut hour = kept.map(|kept| kept.hour).unwrap_or_default();
-    hour.clear();
-    hour
+impl Shard {
+    /// An application's memory: its own, a new one, or that of one that has long been silent.
+    fn of(&mut self, application: Uuid) -> &mut Kept {
+        let place = match self.places.get(&application) {
+            Some(place) => *place,
+            None => {
+                let place = self.free();
+                self.places.insert(application, place);
+                self.kept[place].application = application;
+                place
+            }
+        };
+        &mut self.kept[place]
+    }
+
+    /// A place for one more.
+    fn free(&mut self) -> usize {
+        if self.kept.len() < ROOM {
+            self.kept.push(Kept {
+                application: Uuid::nil(),
+                last: Timestamp::default(),
+                hour: Box::default(),
+            });
+            return self.kept.len() - 1;
+        }
+        let looked_at = (self.hand..self.hand + LOOKED_AT).map(|place| place % ROOM);
+        let silent = looked_at.min_by_key(|place| self.kept[*place].last);
+        let place = silent.unwrap_or(self.hand);
+        self.hand = (self.hand + LOOKED_AT) % ROOM;
+        self.places.remove(&self.kept[place].application);
+        self.kept[place].hour.clear();
+        place
+    }
 }
 
 fn minute(time: Timestamp) -> i64 {
@@ -273,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_silent_is_forgotten_first() {
+    fn of_those_looked_at_the_longest_silent_is_forgotten() {
         let traffic = Traffic::default();
         for number in 0..ROOM {
             traffic.count(id(number), Outcome::Passed(200), START);
@@ -295,7 +323,7 @@ mod tests {
             traffic.count(Uuid::new_v4(), Outcome::Passed(200), after(number as u64));
         }
         let known: usize = (traffic.shards.iter())
-            .map(|shard| shard.lock().unwrap().len())
+            .map(|shard| shard.lock().unwrap().places.len())
             .sum();
         assert_eq!(known, APPLICATIONS);
         for minute in 0..10 * MINUTES as u64 {
@@ -305,6 +333,7 @@ mod tests {
             traffic.count(id(1), Outcome::Refused(Code::InsufficientScope), now);
         }
         let shard = traffic.shard(id(1));
-        assert!(shard[&id(1)].hour.refused.len() <= MINUTES * Code::COUNT);
+        let kept = &shard.kept[shard.places[&id(1)]];
+        assert!(kept.hour.refused.len() <= MINUTES * Code::COUNT);
     }
 }
