@@ -4,12 +4,23 @@
 use serde_json::{Value, json};
 
 use super::{PASSWORD, Site, Visitor, cookie};
-use crate::harness::{
-    client::{Call, Response},
-    eventually,
-    gateway::{ADMIN_TOKEN, Setup},
-    portal::{Made, text},
+use crate::{
+    harness::{
+        client::{Call, Response},
+        eventually,
+        gateway::{ADMIN_TOKEN, Setup},
+        http1::Answer,
+        idp::Endpoint,
+        portal::{Made, text},
+    },
+    vendors::{
+        emulation::Emulation,
+        generic::{Generic, INITIAL},
+    },
 };
+
+/// How the harness names the portal.
+const HERE: &str = "http://api.test";
 
 /// A browser in which the operator has signed in.
 struct Browser {
@@ -138,19 +149,6 @@ impl Browser {
         self.post(&form.action).body(form.body()).send().await
     }
 
-    /// Sends a form; the page to which it leads.
-    #[track_caller]
-    fn done(&self, form: Filled) -> impl Future<Output = Response> {
-        let place = std::panic::Location::caller();
-        async move {
-            let sent = self.send(&form).await;
-            let to = sent.header("location");
-            let to = to.unwrap_or_else(|| panic!("at {place}: {} {sent:?}", form.action));
-            assert_eq!(sent.status, 303, "at {place}: {sent:?}");
-            self.page(to).await
-        }
-    }
-
     /// Opens a page, and sends its form that goes there.
     #[track_caller]
     fn press(
@@ -178,6 +176,15 @@ fn shows(page: &Response, texts: &[&str]) {
     for text in texts {
         assert!(html.contains(text), "{text:?} is missing: {html}");
     }
+}
+
+/// What a page has to be copied.
+#[track_caller]
+fn code(page: &Response, id: &str) -> String {
+    let html = page.text();
+    let code = html.split(&format!("<code id=\"{id}\">")).nth(1);
+    let code = code.unwrap_or_else(|| panic!("no {id}: {html}"));
+    plain(code.split('<').next().unwrap())
 }
 
 /// Paths that are read, and paths to which forms go.
@@ -387,12 +394,8 @@ async fn an_application_is_suspended_registered_rotated_edited_and_deleted() {
     let asked = form(&browser.page(&rotate).await, &rotate);
     let rotated = browser.send(&asked).await;
     assert_eq!(rotated.status, 200, "{rotated:?}");
-    let html = rotated.text();
-    let secret = html
-        .split("<code id=\"client-secret\">")
-        .nth(1)
-        .expect("a secret");
-    let old = std::mem::replace(&mut app.secret, plain(secret.split('<').next().unwrap()));
+    let old = std::mem::replace(&mut app.secret, code(&rotated, "client-secret"));
+    app.client_id = code(&rotated, "client-id");
     assert_ne!(old, app.secret);
     shows(
         &rotated,
@@ -421,8 +424,8 @@ async fn an_application_is_suspended_registered_rotated_edited_and_deleted() {
     assert!(!page.text().contains("<b>"), "escaped");
     let read = site.operator.read(&rest).await;
     assert_eq!(read["owner"]["id"], "erin@example.com");
-    let empty = form(&browser.page(&edit).await, &edit).with("name", "");
-    let refused = browser.send(&empty).await;
+    let long = form(&browser.page(&edit).await, &edit).with("name", &"x".repeat(300));
+    let refused = browser.send(&long).await;
     assert_eq!(refused.status, 400, "{refused:?}");
     shows(&refused, &["aria-invalid", "erin@example.com"]);
 
@@ -506,11 +509,13 @@ async fn an_application_is_made_on_behalf_of_a_developer() {
 #[tokio::test]
 async fn a_deletion_that_is_stuck_is_told_and_can_be_forced() {
     let site = Site::start().await;
-    let app = site.made().await;
+    let idp = Emulation::<Generic>::start().await;
+    let strategy = site.strategy_at(&idp.base, INITIAL).await;
+    let app = site.operator.application(&strategy).await;
     let browser = site.browser().await;
     let path = format!("/operator/applications/{}", app.id);
     let delete = format!("{path}/delete");
-    site.world.idp.down();
+    idp.fault(Endpoint::Registration, Answer::new(500, ""));
     let asked = form(&browser.page(&delete).await, &delete);
     let refused = browser.send(&asked).await;
     shows(&refused, &["That did not work", "request", &path]);
@@ -536,10 +541,7 @@ async fn a_deletion_that_is_stuck_is_told_and_can_be_forced() {
 /// The link that a page shows, without its origin.
 #[track_caller]
 fn invitation(page: &Response, origin: &str) -> String {
-    let html = page.text();
-    let link = html.split("<code id=\"invitation\">").nth(1);
-    let link = link.unwrap_or_else(|| panic!("no invitation: {html}"));
-    let link = plain(link.split('<').next().unwrap());
+    let link = code(page, "invitation");
     let path = link.strip_prefix(origin);
     path.unwrap_or_else(|| panic!("{link} is not at {origin}"))
         .to_owned()
@@ -561,7 +563,7 @@ async fn a_developer_is_invited_closed_opened_and_deleted() {
     assert_eq!(refused.status, 400, "{refused:?}");
     let invited = browser.send(&filled.with("full_name", "Dana Smith")).await;
     // As the browser names it, where the configuration does not.
-    let path = invitation(&invited, &format!("http://{}", site.desk));
+    let path = invitation(&invited, HERE);
     let visitor = Browser {
         visitor: site.visitor(),
     };
@@ -597,7 +599,7 @@ async fn a_developer_is_invited_closed_opened_and_deleted() {
     let again = format!("{one}/invitation");
     let filled = form(&browser.page(&one).await, &again);
     let invited = browser.send(&filled).await;
-    assert_ne!(invitation(&invited, &format!("http://{}", site.desk)), path);
+    assert_ne!(invitation(&invited, HERE), path);
 
     let strategy = site.strategy().await;
     let app = site.operator.application(&strategy).await;
@@ -742,7 +744,7 @@ async fn calls_that_pass_and_refusals_are_counted_for_their_application() {
     site.call(&app).await.assert_status(403);
     site.operator.approve(&app, "flights").await;
     for status in [200, 200, 404, 503] {
-        let answer = crate::harness::http1::Answer::new(status, "");
+        let answer = Answer::new(status, "");
         site.world.upstream.answer(answer);
         site.call(&app).await.assert_status(status);
     }
