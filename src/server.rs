@@ -273,9 +273,10 @@ fn serve(
         let desk = Desk {
             state: Arc::clone(&state),
             portal: operators.portal.clone(),
+            shutdown: shutdown.clone(),
         };
         let tls = desk_tls.map(|config| TlsAcceptor::from(Arc::new(config)));
-        operations.spawn(desk.serve(socket, tls, shutdown.clone()));
+        operations.spawn(desk.serve(socket, tls));
     }
     if let Some(status) = status {
         runtime.spawn(operators.serve(status, admin::Surface::Status));
@@ -308,7 +309,10 @@ fn serve(
     });
     let gateway = Gateway::new(Arc::clone(&state), Arc::clone(&metrics), lines.clone());
     let refuse = refuse(state, Arc::clone(&metrics), lines);
-    service::run(settings, gateway, counters, refuse, shutdown);
+    let live = Arc::clone(&settings.live);
+    service::run(settings, gateway, counters, refuse, shutdown.clone());
+    let patience = **live.grace_period.load();
+    operations.block_on(shutdown.operations_end(patience));
     operations.shutdown_background();
     runtime.shutdown_background();
     match failure.try_recv() {

@@ -10,8 +10,8 @@ use super::{
     label,
     lifecycle::{Left, Todo, next_second},
     record::{
-        Application, ApplicationFilter, Credential, Developer, DeveloperFilter, Life, Listed,
-        Origin, Page, Provider, Step, Strategy,
+        Actor, Application, ApplicationFilter, Credential, Developer, DeveloperFilter, Life,
+        Listed, Origin, Page, Provider, Step, Strategy,
     },
     registry::{self, Change},
 };
@@ -133,7 +133,12 @@ impl Portal {
             provider: None,
             management: None,
             life: Life::Ready,
-            status: Status::Active,
+            // Whose client it is cannot be shown: else somebody could have another's calls as
+            // their own, and end them.
+            status: match (&caller.actor, &new.client) {
+                (Actor::Developer(_), Client::Given(_)) => Status::Suspended,
+                _ => Status::Active,
+            },
             scopes: match new.scopes.is_empty() {
                 true => self.scopes_of(&strategy),
                 false => new.scopes,

@@ -459,6 +459,9 @@ pub struct DeveloperFilter {
 pub struct RegistrationFilter {
     /// The application's id.
     pub application: Option<Uuid>,
+    /// The e-mail address in lower case of the application's developer, whatever the case of its
+    /// letters.
+    pub owner: Option<String>,
     /// The API's name.
     pub api: Option<String>,
     /// The state.

@@ -77,7 +77,10 @@ impl Portal {
         let mut all = Vec::new();
         for entry in directory.entries() {
             let application = entry.application;
-            if filter.application.is_some_and(|id| id != application.id) {
+            let owner = filter.owner.as_ref();
+            let is_owners =
+                owner.is_none_or(|owner| owner.eq_ignore_ascii_case(&application.developer));
+            if !is_owners || filter.application.is_some_and(|id| id != application.id) {
                 continue;
             }
             for (api, state) in &*application.registrations {

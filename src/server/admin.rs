@@ -78,7 +78,7 @@ impl Admin {
             }
         };
         let shutdown = self.shutdown.clone();
-        door::serve(router.with_state(self), socket, None, &shutdown).await;
+        door::serve(router.with_state(self), socket, None, None, &shutdown).await;
     }
 }
 

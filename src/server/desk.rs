@@ -61,6 +61,8 @@ pub(super) struct Desk {
     pub(super) state: Arc<ArcSwap<State>>,
     /// What can be done.
     pub(super) portal: Portal,
+    /// Whether the program is stopping.
+    pub(super) shutdown: Shutdown,
 }
 
 /// How much each address asked.
@@ -68,14 +70,20 @@ type Asked = Cache<Origin, Arc<DefaultDirectRateLimiter>>;
 
 impl Desk {
     /// Answers on a bound socket until the program ends or another takes its place.
-    pub(super) async fn serve(self, socket: Bound, tls: Option<TlsAcceptor>, shutdown: Shutdown) {
+    pub(super) async fn serve(self, socket: Bound, tls: Option<TlsAcceptor>) {
+        let shutdown = self.shutdown.clone();
         let asked: Asked = Cache::builder()
             .max_capacity(REMEMBERED)
             .time_to_idle(Duration::from_secs(60))
             .build();
         let router = pages::router(self.portal.clone());
+        let state = Arc::clone(&self.state);
+        let shares = door::Shares::new(move |address| {
+            let proxies = &state.load().config.trusted_proxies;
+            proxies.iter().any(|proxy| proxy.contains(&address))
+        });
         let guard = middleware::from_fn_with_state((self, asked), guard);
-        door::serve(router.layer(guard), socket, tls, &shutdown).await;
+        door::serve(router.layer(guard), socket, tls, Some(shares), &shutdown).await;
     }
 }
 
@@ -142,7 +150,9 @@ async fn admitted(
         operator: cookie(head, CookieKind::Operator.name(hop.secure)),
         guest: cookie(head, CookieKind::Guest.name(hop.secure)),
         path: request.uri().path().to_owned(),
+        operation: desk.shutdown.operation(),
     };
+    request.extensions_mut().insert(desk.shutdown.operation());
     request.extensions_mut().insert(visit);
     door::arrived(request).await
 }

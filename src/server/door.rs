@@ -1,13 +1,14 @@
 //! How connections to the addresses of operators and developers are taken, and lost.
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     fs::File,
     future::Future as _,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
@@ -30,14 +31,20 @@ use tokio::{
 use tokio_rustls::{Accept, TlsAcceptor};
 
 use super::{shutdown::Shutdown, socket::Bound};
-use crate::portal::api::{
-    body,
-    problem::{Kind, Problem},
+use crate::{
+    model::origin::Origin,
+    portal::api::{
+        body,
+        problem::{Kind, Problem},
+    },
 };
 
 /// Connections at once to one of these addresses. Operators need a handful, and each keeps a
 /// descriptor that a client of the proxy may need.
 const PLACES: usize = 256;
+
+/// Of those, connections from one address where strangers come; IPv6 by /64. Browsers open six.
+const EACH: usize = 64;
 
 /// How long a whole body may take to arrive; shorter than the patience of a silent connection, so
 /// that its client is told.
@@ -57,10 +64,66 @@ const RESERVE: usize = 8;
 /// How long to wait where there is none of those either.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// So many connections each address has, and no more than its share. Proxies in front have as many as
+/// they need.
+pub(super) struct Shares {
+    is_proxy: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    taken: Arc<Mutex<HashMap<Origin, usize>>>,
+}
+
+/// One connection of an address's share.
+#[derive(Debug)]
+struct Share {
+    origin: Origin,
+    taken: Arc<Mutex<HashMap<Origin, usize>>>,
+}
+
+impl Shares {
+    /// Where these addresses are proxies in front.
+    pub(super) fn new(is_proxy: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
+        Self {
+            is_proxy: Box::new(is_proxy),
+            taken: Arc::default(),
+        }
+    }
+
+    /// One more connection of an address.
+    ///
+    /// # Errors
+    /// It has all that it may have.
+    fn take(&self, address: IpAddr) -> Result<Option<Share>, ()> {
+        if (self.is_proxy)(address) {
+            return Ok(None);
+        }
+        let origin = Origin::from(address);
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = taken.entry(origin).or_default();
+        if *own >= EACH {
+            return Err(());
+        }
+        *own += 1;
+        let taken = Arc::clone(&self.taken);
+        Ok(Some(Share { origin, taken }))
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut own) = taken.entry(self.origin) {
+            *own.get_mut() -= 1;
+            if *own.get() == 0 {
+                own.remove();
+            }
+        }
+    }
+}
+
 /// A listener with so many places. Who comes beyond them waits to be accepted.
 struct Door {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
+    shares: Option<Shares>,
     places: Arc<Semaphore>,
     reserve: Vec<File>,
 }
@@ -74,6 +137,7 @@ struct Guest {
     /// Since when something comes in without an answer going out.
     hearing_since: Option<Instant>,
     _place: Option<OwnedSemaphorePermit>,
+    _share: Option<Share>,
 }
 
 /// A connection, on which the handshake may not be made yet.
@@ -122,16 +186,18 @@ pub(super) struct Visitor {
     pub(super) work: Work,
 }
 
-/// Answers on a bound socket until the program ends or another takes its place.
+/// Answers on a bound socket until the program ends or another takes its place. Where strangers come,
+/// each address has its share of the connections.
 pub(super) async fn serve(
     router: Router,
     socket: Bound,
     tls: Option<TlsAcceptor>,
+    shares: Option<Shares>,
     shutdown: &Shutdown,
 ) {
     let address = socket.address();
     let listener = match TcpListener::from_std(socket.into_socket()) {
-        Ok(listener) => Door::new(listener, tls, PLACES),
+        Ok(listener) => Door::new(listener, tls, shares, PLACES),
         Err(error) => {
             tracing::error!(%address, %error, "the address cannot be served");
             return;
@@ -173,10 +239,16 @@ pub(super) async fn arrived(request: Request) -> Result<Request, Problem> {
 
 impl Door {
     /// Gives a listener places.
-    fn new(listener: TcpListener, tls: Option<TlsAcceptor>, places: usize) -> Self {
+    fn new(
+        listener: TcpListener,
+        tls: Option<TlsAcceptor>,
+        shares: Option<Shares>,
+        places: usize,
+    ) -> Self {
         Self {
             listener,
             tls,
+            shares,
             places: Arc::new(Semaphore::new(places)),
             reserve: Vec::new(),
         }
@@ -201,9 +273,16 @@ impl axum::serve::Listener for Door {
         // The semaphore is never closed.
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
         self.fill_reserve();
-        let (stream, peer) = loop {
+        let (stream, peer, share) = loop {
             match self.listener.accept().await {
-                Ok(accepted) => break accepted,
+                Ok((stream, peer)) => match &self.shares {
+                    None => break (stream, peer, None),
+                    // Closed at once: to wait for the others would take their place.
+                    Some(shares) => match shares.take(peer.ip()) {
+                        Ok(share) => break (stream, peer, share),
+                        Err(()) => drop(stream),
+                    },
+                },
                 // The proxy's connections have taken the last descriptor. It looks for another one
                 // only now and then, so this one is ours.
                 Err(_) if self.reserve.pop().is_some() => {}
@@ -224,6 +303,7 @@ impl axum::serve::Listener for Door {
             work: Work::default(),
             hearing_since: None,
             _place: place,
+            _share: share,
         };
         (guest, peer)
     }

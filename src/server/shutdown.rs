@@ -24,7 +24,10 @@ use tokio::{
 };
 
 use super::{service::Live, systemd};
-use crate::proxy::connection::{Counters, LINGER};
+use crate::{
+    portal::api::request::Operation,
+    proxy::connection::{Counters, LINGER},
+};
 
 /// How long the listeners stay open at most. Load balancers that look less often have to be told
 /// before the signal is sent.
@@ -48,6 +51,7 @@ pub struct Shutdown(Arc<Steps>);
 
 #[derive(Debug, Default)]
 struct Steps {
+    operation: Operation,
     requested: watch::Sender<bool>,
     draining: watch::Sender<bool>,
     closing: watch::Sender<bool>,
@@ -79,6 +83,30 @@ impl Shutdown {
     pub(super) fn hand_over(&self) {
         self.0.handed_over.send_replace(true);
         self.request();
+    }
+
+    /// What is being done for operators and developers holds one of these.
+    pub(super) fn operation(&self) -> Operation {
+        self.0.operation.clone()
+    }
+
+    /// Waits until nothing is done for operators and developers any more, no longer than this: an
+    /// identity provider may have made a secret that nobody would ever see.
+    pub(super) async fn operations_end(&self, patience: Duration) {
+        let start = Instant::now();
+        let has_some = || self.0.operation.others() > 0;
+        if !has_some() {
+            return;
+        }
+        while has_some() && start.elapsed() < patience {
+            sleep(LOOK).await;
+        }
+        let others = self.0.operation.others();
+        if others > 0 {
+            tracing::warn!(operations = others, "stopped in the midst of operations");
+        }
+        // So that their answers go out.
+        sleep(SETTLE).await;
     }
 
     /// Turns true when another program has taken this one's place.

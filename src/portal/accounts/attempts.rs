@@ -27,6 +27,9 @@ const PROVEN: Duration = Duration::from_secs(24 * 3600);
 /// Addresses and accounts remembered at most; old ones are forgotten first.
 const REMEMBERED: u64 = 100_000;
 
+/// The operator, in place of an account's e-mail address: no address is like that.
+pub(super) const OPERATOR: &str = "operator";
+
 const fn number(number: u32) -> NonZeroU32 {
     match NonZeroU32::new(number) {
         Some(number) => number,
@@ -95,6 +98,17 @@ impl Attempts {
         match self.proven.contains_key(&pair) {
             true => Ok(()),
             false => self.accounts.count(account.to_owned()),
+        }
+    }
+
+    /// Counts an attempt at the admin token: as one at an account's password, but apart from what
+    /// developers try at the same address.
+    pub(super) fn count_operator(&self, from: Origin) -> Result<(), Error> {
+        let pair = (from, OPERATOR.to_owned());
+        self.pairs.count(pair.clone())?;
+        match self.proven.contains_key(&pair) {
+            true => Ok(()),
+            false => self.accounts.count(OPERATOR.to_owned()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use subtle::ConstantTimeEq as _;
 
-use super::{SignedIn, digest_of, session::new_token};
+use super::{SignedIn, attempts::OPERATOR, digest_of, session::new_token};
 use crate::{
     clock,
     model::{credential::Secret, origin::Origin},
@@ -33,7 +33,8 @@ impl Portal {
         presented: &Secret,
     ) -> Result<SignedIn, Error> {
         let registry = self.registry()?;
-        self.0.attempts.count_address(Origin::from(from))?;
+        let origin = Origin::from(from);
+        self.0.attempts.count_operator(origin)?;
         let admin = self.surroundings().admin_token();
         let admin = admin.filter(|_| self.has_operators()).filter(|admin| {
             let (presented, admin) = (presented.expose().as_bytes(), admin.expose().as_bytes());
@@ -43,6 +44,7 @@ impl Portal {
             tracing::warn!(client = %from, request_id, "a wrong admin token");
             return Err(Error::WrongToken);
         };
+        self.0.attempts.succeeded(origin, OPERATOR);
         let token = new_token()?;
         let config = self.surroundings().accounts();
         let now = clock::now();

@@ -39,7 +39,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::Portal;
 use problem::{Kind, Problem};
-use request::RequestId;
+use request::{Operation, RequestId};
 
 /// The routes below `/v2/`, without any guard.
 pub fn router(portal: Portal) -> Router {
@@ -143,7 +143,13 @@ async fn around(State(voice): State<Voice>, mut request: Request, next: Next) ->
     let head = request.headers().clone();
     request.extensions_mut().insert(id.clone());
     // A task of its own: a client that goes away takes its connection along, not the operation.
-    let answered = tokio::spawn(next.run(request)).await;
+    let operation = request.extensions().get::<Operation>().cloned();
+    let answered = tokio::spawn(async move {
+        let response = next.run(request).await;
+        drop(operation);
+        response
+    });
+    let answered = answered.await;
     let mut response = answered.unwrap_or_else(|error| {
         tracing::error!(%error, request_id = %id, whose, "an operation ended early");
         Problem::new(Kind::Internal).into_response()

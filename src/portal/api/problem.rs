@@ -231,6 +231,23 @@ impl Problem {
         }
     }
 
+    /// The same for a developer: how the gateway fares with an identity provider, and where that is,
+    /// is for the operator and the log.
+    pub(in crate::portal) fn for_developers(self) -> Self {
+        let is_own = matches!(
+            self.kind,
+            Kind::IdpAccess | Kind::IdpTimeout | Kind::IdpUnavailable
+        );
+        match is_own {
+            true => Self {
+                logged: self.logged.or(self.detail),
+                detail: None,
+                ..self
+            },
+            false => self,
+        }
+    }
+
     /// What only the log is told.
     pub(in crate::portal) fn logged(&self) -> Option<&str> {
         self.logged.as_deref().or(self.detail.as_deref())

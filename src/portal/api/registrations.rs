@@ -216,6 +216,7 @@ pub(super) async fn list_own(
     mut asked: Asked,
 ) -> Result<Response, Problem> {
     let filter = RegistrationFilter {
+        owner: None,
         application: Some(id),
         api: asked.is("api_id"),
         state: state_of(&mut asked),
@@ -241,6 +242,7 @@ pub(super) async fn list(
     mut asked: Asked,
 ) -> Result<Response, Problem> {
     let filter = RegistrationFilter {
+        owner: None,
         application: asked.id("application_id"),
         api: asked.is("api_id"),
         state: state_of(&mut asked),

@@ -4,6 +4,7 @@
 use std::{
     convert::Infallible,
     fmt::{self, Write as _},
+    sync::Arc,
 };
 
 use aws_lc_rs::digest;
@@ -60,6 +61,18 @@ impl RequestId {
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Lasts as long as something is being done that is not to be cut off. Whoever serves the routes puts
+/// one into each request's extensions.
+#[derive(Clone, Debug, Default)]
+pub struct Operation(Arc<()>);
+
+impl Operation {
+    /// How many others there are.
+    pub fn others(&self) -> usize {
+        Arc::strong_count(&self.0).saturating_sub(1)
     }
 }
 

@@ -346,7 +346,6 @@ impl Field {
             false => sent.text(self.name),
         };
         match self.shape {
-            Shape::Text if text.is_empty() && self.required => None,
             Shape::Text => Some(Value::from(text)),
             Shape::Words => {
                 let all = sent.all(self.name).flat_map(str::split_whitespace);

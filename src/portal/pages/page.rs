@@ -13,6 +13,7 @@ use crate::portal::api::{
     Asked, Refused,
     my::visit::Visit,
     problem::{Kind, Problem},
+    request::Operation,
 };
 
 /// Nothing but what this program serves; forms go here alone, and nobody else shows a page of ours.
@@ -62,6 +63,8 @@ pub(super) struct Frame {
     /// What its forms show.
     pub(super) csrf: String,
     cookies: Vec<HeaderValue>,
+    /// What a stop of the program waits for.
+    pub(super) operation: Operation,
 }
 
 /// What a page shows, or where it is.
@@ -94,13 +97,12 @@ struct Layout<'a> {
 impl Frame {
     /// Around the page that a visit asks for.
     pub(super) fn new(side: Side, visit: &Visit, csrf: String) -> Self {
-        let path = visit.path.clone();
-        let cookies = Vec::new();
         Self {
             side,
-            path,
+            path: visit.path.clone(),
             csrf,
-            cookies,
+            cookies: Vec::new(),
+            operation: visit.operation.clone(),
         }
     }
 
@@ -247,6 +249,14 @@ impl Done {
         })
     }
 
+    /// Why it says no.
+    pub(super) fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Elsewhere(_) => None,
+            Self::Shown(shown) => shown.refused.as_ref(),
+        }
+    }
+
     /// A page that says no.
     pub(super) fn refused(
         title: &'static str,
@@ -266,11 +276,6 @@ impl Shown {
     /// What it shows.
     pub(super) fn main(&self) -> &str {
         &self.main
-    }
-
-    /// Why it says no.
-    pub(super) fn problem(&self) -> Option<&Problem> {
-        self.refused.as_ref()
     }
 }
 
@@ -309,6 +314,7 @@ pub(super) fn tell(problem: &Problem, asked: &Asked<'_>) -> Response {
         path: asked.path.to_owned(),
         csrf: String::new(),
         cookies: Vec::new(),
+        operation: Operation::default(),
     };
     let mut response = match sign_in {
         Some(sign_in) => {

@@ -1,7 +1,15 @@
 //! Work that may take a while, since an identity provider has to do its part: after a moment the page
 //! begins to be sent, and shows that it goes on until the rest of it is there. No script is needed.
 
-use std::{convert::Infallible, future::Future, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use askama::Template;
 use axum::{body::Body, response::Response};
@@ -47,9 +55,19 @@ pub(super) async fn shown(
     work: impl Future<Output = Result<Done, Problem>> + Send + 'static,
 ) -> Response {
     let (told, path) = (id.clone(), frame.path().to_owned());
+    let operation = frame.operation.clone();
+    let is_late = Arc::new(AtomicBool::new(false));
+    let late = Arc::clone(&is_late);
     let work = async move {
         let done = work.await;
-        done.unwrap_or_else(|problem| failed(&problem, &told, &path))
+        let done = done.unwrap_or_else(|problem| failed(&problem, &told, &path));
+        // Else whoever answers logs it.
+        if let (true, Some(problem)) = (late.load(Ordering::Relaxed), done.problem()) {
+            let (code, reason) = (problem.code(), problem.logged());
+            tracing::warn!(request_id = %told, code, reason, "a request failed after a while");
+        }
+        drop(operation);
+        done
     };
     // A task of its own, so that it runs to its end, whoever goes away meanwhile.
     let mut task = tokio::spawn(work);
@@ -58,6 +76,7 @@ pub(super) async fn shown(
             done.unwrap_or_else(|_| failed(&Problem::new(Kind::Internal), &id, frame.path()));
         return frame.answer(done);
     }
+    is_late.store(true, Ordering::Relaxed);
     let whole = frame.whole(title, PLACE);
     let (before, after) = whole.split_once(PLACE).unwrap_or((&whole, ""));
     let progress = Progress { title, words };
@@ -75,7 +94,7 @@ async fn next(step: Step, id: RequestId) -> Option<(Result<String, Infallible>, 
                 return Some((Ok("·\n".to_owned()), Step::Working(task, after)));
             };
             let done = done.unwrap_or_else(|_| failed(&Problem::new(Kind::Internal), &id, "/"));
-            let rest = rest(&done, &id);
+            let rest = rest(&done);
             Some((Ok(format!("</p></section>{rest}{after}")), Step::Over))
         }
         Step::Over => None,
@@ -83,17 +102,13 @@ async fn next(step: Step, id: RequestId) -> Option<(Result<String, Infallible>, 
 }
 
 /// What stands in place of the progress.
-fn rest(done: &Done, id: &RequestId) -> String {
+fn rest(done: &Done) -> String {
     match done {
         Done::Elsewhere(path) => {
             let there = There { path };
             there.render().unwrap_or_default()
         }
         Done::Shown(shown) => {
-            if let Some(problem) = shown.problem() {
-                let (code, reason) = (problem.code(), problem.logged());
-                tracing::warn!(request_id = %id, code, reason, "a request failed after a while");
-            }
             format!("<div class=\"result\">{}</div>", shown.main())
         }
     }

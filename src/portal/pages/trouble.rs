@@ -10,6 +10,8 @@ use crate::portal::api::problem::Problem;
 pub(super) struct Trouble {
     title: &'static str,
     detail: Option<String>,
+    /// What the operator is told in its place.
+    whole: Option<String>,
     advice: Option<String>,
     /// Where, and what was expected: those that no field shows.
     faults: Vec<(String, String)>,
@@ -24,7 +26,8 @@ impl Trouble {
         let faults = problem.faults();
         Self {
             title: problem.title(),
-            detail: problem.detail().map(sentence),
+            detail: problem.clone().for_developers().detail().map(sentence),
+            whole: problem.detail().map(sentence),
             advice: advice(problem),
             faults: faults
                 .map(|(field, reason)| (field.to_owned(), reason.to_owned()))
@@ -39,6 +42,9 @@ impl Trouble {
 
     /// The same for the operator, if it is one who reads it.
     pub(super) fn told_to_operator(self, is_operator: bool) -> Self {
+        if !is_operator {
+            return self;
+        }
         let advice = match self.code {
             "client_gone" => {
                 "The client was deleted there by somebody else. Delete this application, and make a new one."
@@ -58,14 +64,13 @@ impl Trouble {
             "unfinished" => {
                 "The gateway refuses its calls already, and goes on asking the identity provider to delete the client."
             }
-            _ => return self,
+            _ => "",
         };
-        match is_operator {
-            true => Self {
-                advice: Some(advice.to_owned()),
-                ..self
-            },
-            false => self,
+        let own = (!advice.is_empty()).then(|| advice.to_owned());
+        Self {
+            detail: self.whole.clone(),
+            advice: own.or(self.advice),
+            ..self
         }
     }
 

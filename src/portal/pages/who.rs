@@ -145,7 +145,10 @@ impl Sent {
     /// The request with what the form says of it: that it may come twice, and what was read.
     pub(super) fn asking(&self, asking: Asking) -> Asking {
         let once = Some(self.raw(ONCE)).filter(|key| (1..=64).contains(&key.len()));
-        asking.with(once.map(str::to_owned), self.raw(REVISION).parse().ok())
+        // One that cannot be read is none that anything has.
+        let revision = Some(self.raw(REVISION)).filter(|text| !text.is_empty());
+        let revision = revision.map(|text| text.parse().unwrap_or(-1));
+        asking.with(once.map(str::to_owned), revision)
     }
 }
 

@@ -252,6 +252,11 @@ pub(super) async fn registrations(
     let mut conditions = Conditions::default();
     let application = filter.application.map(|id| id.to_string());
     conditions.and("application = {}", application);
+    conditions.and(
+        "application IN (SELECT id FROM applications WHERE developer IN \
+         (SELECT name FROM developers WHERE lower(name) = {}))",
+        filter.owner.clone(),
+    );
     conditions.and("api = {}", filter.api.clone());
     let state = filter.state.map(|state| state.word().to_owned());
     conditions.and("state = {}", state);

@@ -127,7 +127,8 @@ pub(super) async fn guard(
     request.headers_mut().insert(REQUEST_ID, id.as_field());
     match admitted(&admin, &guard, &visitor, request).await {
         Ok(Admitted::Answered(response)) => response,
-        Ok(Admitted::Whole(request)) => {
+        Ok(Admitted::Whole(mut request)) => {
+            request.extensions_mut().insert(admin.shutdown.operation());
             let working = visitor.work.begin();
             let response = next.run(request).await;
             drop(working);

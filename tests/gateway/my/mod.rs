@@ -4,6 +4,7 @@
 mod accounts;
 mod client;
 mod elsewhere;
+mod misuse;
 mod openapi;
 mod ownership;
 mod pages;

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{PASSWORD, Site, Visitor};
 use crate::harness::{
     client::{Call, Connection, Response},
+    eventually,
     http1::Answer,
     idp::Endpoint,
     portal::text,
@@ -66,7 +67,7 @@ const PAGES: &[(&str, &str)] = &[
     ("POST", "/apps/ID/apis/ID/delete"),
 ];
 
-async fn made(site: &Site, visitor: &Visitor) -> String {
+pub(super) async fn made(site: &Site, visitor: &Visitor) -> String {
     made_with(visitor, site.strategy().await).await
 }
 
@@ -315,6 +316,32 @@ async fn a_page_shows_that_work_goes_on_and_then_what_came_of_it() {
     assert!(whole.contains("id=\"client-secret\""), "{whole}");
     let ends = whole.matches("<main").count() + whole.matches("</main>").count();
     assert_eq!(ends, 2, "{whole}");
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_a_secret_that_is_being_made() {
+    let mut site = Site::start().await;
+    let dana = site.developer(EMAIL).await;
+    let strategy = site.strategy().await;
+    let csrf = dana.csrf("/account").await;
+    let mut connection = Connection::open(site.desk).await;
+    site.world.idp.hold();
+    let form = format!("csrf={csrf}&auth_strategy_id={strategy}&name=Trip+Planner");
+    let call = dana
+        .call("POST", "/apps")
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .body(form);
+    connection.send(call.bytes()).await;
+    let mut some = [0; 4096];
+    connection.read_some(&mut some).await.expect("it goes on");
+    let gateway = &site.world.gateway;
+    gateway.signal("TERM").await;
+    let stopped = || gateway.logged(&["\"stopped\""]);
+    eventually!(stopped(), "the proxy has stopped");
+    site.world.idp.release();
+    let rest = String::from_utf8(connection.rest().await).unwrap();
+    assert!(rest.contains("id=\"client-secret\""), "{rest}");
+    assert!(site.world.gateway.ended().await.success());
 }
 
 #[tokio::test]

@@ -187,6 +187,7 @@ async fn registrations_are_narrowed(store: Store) {
         (
             RegistrationFilter {
                 application: Some(other.id),
+                owner: None,
                 api: Some("b".to_owned()),
                 state: Some(State::Pending),
             },

@@ -24,7 +24,14 @@ use super::Portal;
 /// visits ([`visit::Visit`]).
 pub fn router(portal: Portal) -> Router {
     let (router, _) = routes().split_for_parts();
-    super::finished(router, portal, super::Voice::of_rest("developer"))
+    super::finished(
+        router,
+        portal,
+        super::Voice {
+            whose: "developer",
+            tell: |problem, asked| problem.clone().for_developers().answer(asked.id),
+        },
+    )
 }
 
 /// Every route, with what it says of itself.

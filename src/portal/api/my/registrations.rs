@@ -20,9 +20,12 @@ use super::{
     products::{self, VERSION, product_id, version_id},
     visit::Me,
 };
-use crate::portal::{
-    Portal,
-    record::{self, Application, Registration, RegistrationFilter},
+use crate::{
+    model::application::Registration as State,
+    portal::{
+        Error, Portal,
+        record::{self, Application, Developer, Registration, RegistrationFilter},
+    },
 };
 
 pub(super) const TAG: &str = "Registrations";
@@ -192,8 +195,7 @@ pub(super) async fn delete(
     me: Me,
     Ids(id, registration): Ids,
 ) -> Result<StatusCode, Problem> {
-    own(&portal, &me, id, registration).await?;
-    portal.unregister(&me.asking.caller(), registration).await?;
+    leave(&portal, me, id, registration).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -259,6 +261,27 @@ fn scopes(application: Application) -> Result<Response, Problem> {
     }
 }
 
+/// Removes one of the developer's own registrations. Not one that the operator has rejected or
+/// revoked: to ask anew would undo that where registrations are approved at once.
+pub(in crate::portal) async fn leave(
+    portal: &Portal,
+    me: Me,
+    application: Uuid,
+    id: Uuid,
+) -> Result<(), Problem> {
+    let (_, found) = own(portal, &me, application, id).await?;
+    if matches!(found.state, State::Rejected | State::Revoked) {
+        return Err(Error::Conflict {
+            code: "registration_decided",
+            detail: "the operator has said no: ask them to decide anew".to_owned(),
+        }
+        .into());
+    }
+    // Decided meanwhile, it is another revision.
+    let asking = me.asking.with(None, Some(found.revision));
+    Ok(portal.unregister(&asking.caller(), id).await?)
+}
+
 /// One of the developer's own registrations, with its application.
 pub(in crate::portal) async fn own(
     portal: &Portal,
@@ -278,6 +301,24 @@ fn nothing() -> Problem {
     Problem::new(Kind::NotFound).detailed("no such registration")
 }
 
+/// All of a developer's applications'.
+pub(in crate::portal) async fn of_developer(
+    portal: &Portal,
+    developer: &Developer,
+) -> Result<Vec<Registration>, Problem> {
+    let filter = RegistrationFilter {
+        owner: Portal::applications_of(developer).owner,
+        ..RegistrationFilter::default()
+    };
+    Ok(portal.registrations(&filter, WHOLE).await?.items)
+}
+
+/// A list on one page.
+const WHOLE: record::Page = record::Page {
+    number: 1,
+    size: u32::MAX as u64,
+};
+
 /// All of an application's: no more than there are APIs.
 pub(in crate::portal) async fn all(
     portal: &Portal,
@@ -287,11 +328,7 @@ pub(in crate::portal) async fn all(
         application: Some(application),
         ..RegistrationFilter::default()
     };
-    let whole = record::Page {
-        number: 1,
-        size: u64::from(u32::MAX),
-    };
-    Ok(portal.registrations(&filter, whole).await?.items)
+    Ok(portal.registrations(&filter, WHOLE).await?.items)
 }
 
 impl From<Registration> for Told {

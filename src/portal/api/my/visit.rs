@@ -11,7 +11,7 @@ use http::{HeaderValue, StatusCode, header, request::Parts};
 
 use super::super::{
     problem::{Kind, Problem},
-    request::Asking,
+    request::{Asking, Operation},
 };
 use crate::{
     clock,
@@ -40,6 +40,8 @@ pub struct Visit {
     pub guest: Option<Secret>,
     /// The path that was asked for.
     pub path: String,
+    /// What a stop of the program waits for.
+    pub operation: Operation,
 }
 
 /// The cookies of the developers' address.

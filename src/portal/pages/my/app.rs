@@ -13,7 +13,7 @@ use super::super::{
     words::{Badge, quoted, state, time},
 };
 use crate::{
-    model::credential::ClientId,
+    model::{application, credential::ClientId},
     portal::{
         Error, Portal,
         api::{
@@ -46,6 +46,13 @@ impl Call {
     pub(in crate::portal::pages) fn line(&self, client_id: &str, secret: &str) -> String {
         let pair = quoted(&format!("{client_id}:{secret}"));
         format!("curl -u {pair} {}", quoted(&self.url))
+    }
+
+    /// Whether its developer may give it up: what the operator has refused stays so.
+    fn can_leave(&self) -> bool {
+        use application::Registration::{Approved, Pending};
+        let state = self.registration.as_ref().map(|known| known.state);
+        matches!(state, Some(Approved | Pending))
     }
 
     pub(in crate::portal::pages) fn badge(&self) -> Option<Badge> {
@@ -353,8 +360,7 @@ pub(super) async fn left(
     Ids(id, registration): Ids,
     Post(me, _): Post<Me>,
 ) -> Result<Response, Problem> {
-    own(&portal, &me, id, registration).await?;
     let frame = me.frame();
-    portal.unregister(&me.asking.caller(), registration).await?;
+    registrations::leave(&portal, me, id, registration).await?;
     Ok(frame.go(format!("/apps/{id}?done=left")))
 }

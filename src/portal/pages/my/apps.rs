@@ -64,17 +64,18 @@ pub(super) async fn list(
     let page = Page { number, size: MOST };
     let own = Portal::applications_of(&me.developer);
     let found = portal.applications(&own, page).await?;
-    let mut apps = Vec::new();
-    for app in found.items {
-        let all = registrations::all(&portal, app.id).await?;
-        let count = |state| all.iter().filter(|one| one.state == state).count();
-        apps.push(Line {
+    let all = registrations::of_developer(&portal, &me.developer).await?;
+    let line = |app: Application| {
+        let own = || all.iter().filter(|one| one.application == app.id);
+        let count = |state| own().filter(|one| one.state == state).count();
+        Line {
             status: words::state(&app),
             approved: count(application::Registration::Approved),
             waiting: count(application::Registration::Pending),
             app,
-        });
-    }
+        }
+    };
+    let apps = found.items.into_iter().map(line).collect();
     let list = List {
         done: done(link.raw("done")),
         apps,
@@ -142,13 +143,14 @@ fn form(frame: &Frame, strategy: &Strategy) -> Form {
         .hidden("auth_strategy_id", strategy.id.to_string())
         .field(name.hint("You and the operator of this portal see it."))
         .field(description);
-    let form =
-        match strategy.provider {
-            Some(_) => form,
-            None => form.field(Field::text("reference_id", "Client id").required().hint(
-                "Of a client that you have already: its secret is managed where it was made.",
-            )),
-        };
+    let form = match strategy.provider {
+        Some(_) => form,
+        None => form.field(Field::text("reference_id", "Client id").required().hint(
+            "Of a client that you have already: its secret is managed where it was made. The \
+                 operator of this portal activates the app once it is clear that the client is \
+                 yours.",
+        )),
+    };
     let scopes = Told::from(strategy).available_scopes;
     let form = match scopes.is_empty() {
         true => form,

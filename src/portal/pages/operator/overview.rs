@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     clock,
+    model::application::Status,
     portal::{
         Portal,
         api::problem::Problem,
@@ -29,6 +30,7 @@ struct Overview {
     next: Option<Next>,
     registrations: u64,
     accounts: u64,
+    suspended: u64,
     under_way: Vec<(Application, Badge)>,
     idps: Vec<Idp>,
     audit: Lines,
@@ -57,6 +59,7 @@ pub(super) async fn show(
         next: next(&portal).await?,
         registrations: registrations::waiting(&portal).await?,
         accounts: developers::waiting(&portal).await?,
+        suspended: suspended(&portal).await?,
         under_way: under_way(&portal).await?,
         idps: idps(&portal),
         audit: audit::last(&portal, None).await?,
@@ -98,6 +101,16 @@ async fn next(portal: &Portal) -> Result<Option<Next>, Problem> {
             link: "Go to the APIs",
         }),
     })
+}
+
+/// Applications that are suspended; with a client that a developer says is theirs, from the beginning.
+async fn suspended(portal: &Portal) -> Result<u64, Problem> {
+    let filter = ApplicationFilter {
+        status: Some(Status::Suspended),
+        ..ApplicationFilter::default()
+    };
+    let one = Page { number: 1, size: 1 };
+    Ok(portal.applications(&filter, one).await?.total)
 }
 
 /// Applications whose client is being made or deleted. Where an identity provider does not answer,

@@ -93,6 +93,7 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let frame = operator.frame();
     let filter = RegistrationFilter {
+        owner: None,
         application: None,
         api: list::text(&link, "api")?,
         state: list::word(&link, "state", STATES)?,
@@ -262,6 +263,7 @@ impl<'p> Names<'p> {
 /// How many wait for the operator.
 pub(super) async fn waiting(portal: &Portal) -> Result<u64, Problem> {
     let filter = RegistrationFilter {
+        owner: None,
         state: Some(State::Pending),
         ..RegistrationFilter::default()
     };

@@ -100,7 +100,7 @@ impl Sheet {
     /// With why it was not done, above what is in the way.
     pub(super) fn telling(self, problem: &Problem, request_id: &str) -> Self {
         Self {
-            trouble: Some(Trouble::new(problem, request_id)),
+            trouble: Some(Trouble::new(problem, request_id).told_to_operator(true)),
             ..self
         }
     }
