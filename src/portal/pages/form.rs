@@ -42,6 +42,11 @@ impl Sent {
         found.map_or("", |(_, value)| value)
     }
 
+    /// Whether there is a value, empty or not.
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
+    }
+
     /// A value without the spaces around it.
     pub(super) fn text(&self, name: &str) -> &str {
         self.raw(name).trim()
@@ -346,6 +351,8 @@ impl Field {
             false => sent.text(self.name),
         };
         match self.shape {
+            // Its schema says what it wants of one that was emptied.
+            Shape::Text if self.required && !sent.has(self.name) => None,
             Shape::Text => Some(Value::from(text)),
             Shape::Words => {
                 let all = sent.all(self.name).flat_map(str::split_whitespace);
@@ -570,7 +577,7 @@ mod tests {
         assert_eq!(
             changed,
             json!({
-                "description": "", "auto": false, "configs": {"openid-connect": {"scopes": []}},
+                "name": "", "description": "", "auto": false, "configs": {"openid-connect": {"scopes": []}},
             })
         );
     }
