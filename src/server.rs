@@ -1,7 +1,7 @@
 //! The running program: everything loaded, then everything bound, then served, until the stop.
 //!
 //! [`socket`] binds, [`service`] runs the proxy on what was bound, [`admin`] answers operators,
-//! [`desk`] developers, [`follow`] lets it all follow an edited configuration, [`shutdown`] ends it without losing a
+//! `desk` developers, [`follow`] lets it all follow an edited configuration, [`shutdown`] ends it without losing a
 //! request, [`upgrade`] hands it to another process.
 
 pub mod admin;

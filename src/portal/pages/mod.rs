@@ -4,7 +4,7 @@
 //! makes the JSON body that a program would send, which is held against the same schema.
 //!
 //! Always true: a page that changes something is reached by POST alone, with a form that a page of
-//! the same session has shown ([`who::Post`]); a secret is in the one answer that made it, and in no
+//! the same session has shown (`who::Post`); a secret is in the one answer that made it, and in no
 //! other page, path or cookie; nothing comes from elsewhere, nor goes there.
 
 mod asset;

@@ -1,7 +1,7 @@
 //! The developers' REST: the portal API v2 of Konnect, as its published client
 //! `@kong/sdk-portal-js` 2.16 calls it, over what a [`Portal`] can do.
 //!
-//! Always true: every route that says nothing else wants a session ([`visit::Me`]), and asks the
+//! Always true: every route that says nothing else wants a session (`visit::Me`), and asks the
 //! portal for the developer's own alone, so that what is somebody else's looks as if it were not
 //! there. An API of the configuration is a product with one version.
 
