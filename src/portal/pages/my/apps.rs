@@ -12,15 +12,14 @@ use super::{
         who::{Post, Who as _},
         words::{self, Badge},
     },
-    app::{Call, calls},
+    app::calls,
     secret::Secrets,
 };
 use crate::{
     model::application,
     portal::{
-        Created, Portal,
+        Portal,
         api::{
-            applications::issued,
             body::{Body, understand},
             my::{
                 applications::{New, make},
@@ -209,23 +208,9 @@ async fn created(
     let body: Body<New> = understand(body)?;
     let caller = sent.asking(me.asking).creator(&body.given);
     // Read before: once there is a secret, nothing may keep it from being shown.
-    let around = Around::read(portal, strategy).await?;
+    let calls = calls(portal, &strategy.name, None).await?;
     let made = make(portal, me.developer, &caller, body.value).await?;
-    Ok(around.page(frame, &made))
-}
-
-/// What is shown around a new application's secret.
-struct Around(Vec<Call>);
-
-impl Around {
-    async fn read(portal: &Portal, strategy: &Strategy) -> Result<Self, Problem> {
-        Ok(Self(calls(portal, &strategy.name, None).await?))
-    }
-
-    fn page(self, frame: &Frame, made: &Created<Application>) -> Secrets {
-        let secret = issued(made).map(|issued| issued.secret.clone());
-        Secrets::new(frame, &made.value, secret, self.0).of_new_app(made)
-    }
+    Ok(Secrets::of_new_app(frame, &made, calls))
 }
 
 /// When something was made, for the list.

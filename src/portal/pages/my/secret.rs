@@ -69,11 +69,16 @@ impl Secrets {
     }
 
     /// Of an application that was made just now.
-    pub(in crate::portal::pages) fn of_new_app(self, made: &Created<Application>) -> Self {
+    pub(in crate::portal::pages) fn of_new_app(
+        frame: &Frame,
+        made: &Created<Application>,
+        calls: Vec<Call>,
+    ) -> Self {
+        let secret = issued(made).map(|issued| issued.secret.clone());
         Self {
             is_new: true,
-            is_elsewhere: self.secret.is_none() && !made.repeated,
-            ..self
+            is_elsewhere: secret.is_none() && !made.repeated,
+            ..Self::new(frame, &made.value, secret, calls)
         }
     }
 

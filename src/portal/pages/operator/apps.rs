@@ -20,7 +20,7 @@ use crate::{
     portal::{
         Portal,
         api::{
-            applications::{New, issued, make},
+            applications::{New, make},
             body::{Body, understand},
             problem::{Kind, Problem},
             request::Asking,
@@ -246,6 +246,5 @@ async fn created(
     // Read before: once there is a secret, nothing may keep it from being shown.
     let calls = calls(portal, &strategy.name, None).await?;
     let made = make(portal, &caller, body.value).await?;
-    let secret = issued(&made).map(|issued| issued.secret.clone());
-    Ok(Secrets::new(frame, &made.value, secret, calls).of_new_app(&made))
+    Ok(Secrets::of_new_app(frame, &made, calls))
 }
