@@ -213,9 +213,10 @@ async fn calls_beyond_the_limit_are_refused_and_not_queued() {
         .refuses(world.flights().basic("many-2", "s"), 503, "overloaded")
         .await;
     let counted = [("api", "flights"), ("code", "overloaded")];
-    assert_eq!(
-        world.gateway.metric("dcr_requests_total", &counted).await,
-        1.0
+    // A request is counted when it has ended, which is after its answer.
+    eventually!(
+        world.gateway.metric("dcr_requests_total", &counted).await == 1.0,
+        "the refusal is counted, once"
     );
     world.gateway.status("/readyz").await.assert_status(200);
     world.idp.release();
