@@ -115,7 +115,7 @@ pub struct Caller {
     /// Headers for the upstream.
     pub identity: Arc<Identity>,
     /// The session, where a cookie was the credential.
-    pub session: Option<token::session::Session>,
+    pub session: Option<Arc<token::session::Session>>,
 }
 
 /// Judges a request for an API.
@@ -206,7 +206,7 @@ pub fn recheck(
     if !verified.key.is_none_or(holds_key) {
         return Err("key_withdrawn");
     }
-    let session = caller.session.as_ref();
+    let session = caller.session.as_deref();
     if session.is_some_and(|session| state.revocations.covers(session)) {
         return Err("logged_out");
     }

@@ -19,7 +19,7 @@ use prometheus::{IntCounter, IntGauge};
 
 use crate::{model::time::Timestamp, telemetry::metrics::Metrics};
 
-/// What stands for a credential in memory: a digest, never the credential.
+/// What stands for a credential in memory: its digest, or of a sealed one its end.
 pub type Key = [u8; 32];
 
 /// Entries that are worth a lock of their own.
@@ -37,7 +37,7 @@ const SLACK: Duration = Duration::from_secs(60);
 /// Values by [`Key`], each until its end, bounded by count.
 #[derive(Debug)]
 pub struct Memory<V> {
-    /// By the last byte of the key, which is a digest and so spreads evenly.
+    /// By the upper half of the key's hash; the lower one finds the slot.
     shards: Box<[RwLock<Shard<V>>]>,
     hasher: RandomState,
 }
@@ -101,8 +101,9 @@ impl<V: Clone> Memory<V> {
 
     /// The value of a key, if it has not ended.
     pub fn find(&self, key: &Key, now: Timestamp) -> Option<V> {
-        let shard = read(self.shard(key));
-        let place = shard.find(key, self.hash(key))?;
+        let hash = self.hash(key);
+        let shard = read(self.shard(hash));
+        let place = shard.find(key, hash as u32)?;
         let entry = shard.slots[place].0.as_ref()?;
         if entry.has_ended(now) {
             return None;
@@ -122,15 +123,16 @@ impl<V: Clone> Memory<V> {
             self.forget(&key);
             return false;
         }
+        let hash = self.hash(&key);
         let entry = Entry {
             key,
-            hash: self.hash(&key),
+            hash: hash as u32,
             used: AtomicBool::new(true),
             kept: now,
             until,
             value,
         };
-        let mut shard = write(self.shard(&key));
+        let mut shard = write(self.shard(hash));
         let old = shard.keep(entry, now);
         // What goes is dropped when nobody waits for it.
         drop(shard);
@@ -140,8 +142,8 @@ impl<V: Clone> Memory<V> {
     /// Forgets a value.
     pub fn forget(&self, key: &Key) {
         let hash = self.hash(key);
-        let mut shard = write(self.shard(key));
-        let place = shard.find(key, hash);
+        let mut shard = write(self.shard(hash));
+        let place = shard.find(key, hash as u32);
         let forgotten = place.and_then(|place| shard.remove(place));
         drop(shard);
         drop(forgotten);
@@ -170,13 +172,13 @@ impl<V: Clone> Memory<V> {
         self.shards.iter().map(tidy).sum()
     }
 
-    fn shard(&self, key: &Key) -> &RwLock<Shard<V>> {
-        &self.shards[usize::from(key[31]) & (self.shards.len() - 1)]
+    fn shard(&self, hash: u64) -> &RwLock<Shard<V>> {
+        &self.shards[(hash >> 32) as usize & (self.shards.len() - 1)]
     }
 
-    /// Of a key's hash what tells slots apart. Tokens are chosen by others, hashes are not.
-    fn hash(&self, key: &Key) -> u32 {
-        self.hasher.hash_one(key) as u32
+    /// What tells shards and slots apart. Credentials are chosen by others, hashes are not.
+    fn hash(&self, key: &Key) -> u64 {
+        self.hasher.hash_one(key)
     }
 }
 

@@ -150,9 +150,10 @@ fn set_upstream_fields(
 ) {
     let api = outgoing.api;
     fields.reserve(ADDED);
-    let sent_host = fields.get(header::HOST).cloned();
-    let sent_host = sent_host.or_else(|| HeaderValue::from_str(outgoing.host).ok());
-    let sent_host = sent_host.filter(|host| !host.is_empty());
+    let is_named = |host: &HeaderValue| !host.is_empty();
+    let line = fields.get(header::HOST).cloned().filter(is_named);
+    let has_line = line.is_some();
+    let sent_host = line.or_else(|| HeaderValue::from_str(outgoing.host).ok().filter(is_named));
     if fields.contains_key(header::COOKIE) {
         match other_cookies(fields, &state.owned) {
             Some(others) => fields.insert(header::COOKIE, others),
@@ -161,9 +162,11 @@ fn set_upstream_fields(
     }
     let keeps_authorization = api.config.forward_authorization;
     let is_preflight = permit.is_of_preflight(api);
+    if !keeps_authorization {
+        fields.remove(header::AUTHORIZATION);
+    }
     let is_removed = |name: &&HeaderName| {
         (is_preflight && overrides_method(name))
-            || (**name == header::AUTHORIZATION && !keeps_authorization)
             || **name == header::PROXY_AUTHORIZATION
             || (is_forwarding(name) && !outgoing.hop.trusted)
             || state.owned.has(name)
@@ -177,8 +180,14 @@ fn set_upstream_fields(
     let host = configured.and_then(|upstream| upstream.host.clone());
     let target = || HeaderValue::from_str(outgoing.target).ok();
     // RFC 9112 section 3.2: a request of HTTP/1.1 has one, and servers refuse it without.
-    let host = host.or(sent_host).or_else(target);
-    if let Some(host) = host.filter(|host| !host.is_empty()) {
+    let host = host.or_else(|| {
+        if has_line {
+            None
+        } else {
+            sent_host.or_else(target)
+        }
+    });
+    if let Some(host) = host.filter(is_named) {
         fields.insert(header::HOST, host);
     }
     if let Some(caller) = permit.caller() {

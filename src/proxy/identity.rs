@@ -10,9 +10,12 @@ use uuid::Uuid;
 use super::{authenticate::Method, strategy::Strategy};
 use crate::model::{application::Application, claims::Facts};
 
+/// How many headers of [`IDENTITY`] there are.
+const COUNT: usize = 7;
+
 /// Headers that the gateway alone sets; `claim_headers` come on top. Without an application the
-/// first three are missing.
-pub const IDENTITY: [HeaderName; 7] = [
+/// first [`OF_APPLICATION`] are missing.
+pub const IDENTITY: [HeaderName; COUNT] = [
     HeaderName::from_static("x-application-id"),
     HeaderName::from_static("x-application-name"),
     HeaderName::from_static("x-developer-id"),
@@ -22,6 +25,9 @@ pub const IDENTITY: [HeaderName; 7] = [
     HeaderName::from_static("x-auth-method"),
 ];
 
+/// How many of them tell of an application.
+const OF_APPLICATION: usize = 3;
+
 /// What a header value cannot carry as it stands. `%` is encoded too, so that decoding gives the
 /// original back.
 const VALUE: &AsciiSet = &CONTROLS.add(b'%');
@@ -30,8 +36,8 @@ const VALUE: &AsciiSet = &CONTROLS.add(b'%');
 #[derive(Debug)]
 pub struct Identity {
     application: Option<Arc<Application>>,
-    /// Of the last so many of [`IDENTITY`]; most of them parts of one buffer.
-    values: Vec<HeaderValue>,
+    /// Of [`IDENTITY`], empty where it is missing; most of them parts of one buffer.
+    values: [HeaderValue; COUNT],
     /// Of `claim_headers`.
     claims: Vec<(HeaderName, HeaderValue)>,
 }
@@ -68,12 +74,17 @@ impl Identity {
 
         let texts = Bytes::from(texts);
         let value = |place: Range<usize>| header_value(texts.slice(place));
-        let mut values = Vec::with_capacity(IDENTITY.len());
-        values.extend(of_application.into_iter().flatten().map(value));
-        values.push(value(client_id));
-        values.push(strategy.shown_name.clone());
-        values.push(value(scopes));
-        values.push(HeaderValue::from_static(method.name()));
+        let missing = || [const { HeaderValue::from_static("") }; OF_APPLICATION];
+        let [id, name, developer] = of_application.map_or_else(missing, |places| places.map(value));
+        let values = [
+            id,
+            name,
+            developer,
+            value(client_id),
+            strategy.shown_name.clone(),
+            value(scopes),
+            HeaderValue::from_static(method.name()),
+        ];
         let claims = claims.into_iter();
         Self {
             application: application.cloned(),
@@ -84,9 +95,12 @@ impl Identity {
 
     /// The headers themselves.
     pub fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        let missing = IDENTITY.len() - self.values.len();
+        let missing = match self.application {
+            Some(_) => 0,
+            None => OF_APPLICATION,
+        };
         let names = IDENTITY.into_iter().skip(missing);
-        let values = self.values.iter().cloned();
+        let values = self.values[missing..].iter().cloned();
         names.zip(values).chain(self.claims.iter().cloned())
     }
 

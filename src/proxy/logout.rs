@@ -97,7 +97,7 @@ fn end(
 ) -> Ended {
     let mut ended = Ended::All;
     for (_, value) in cookies(request.headers).filter(|(found, _)| *found == name) {
-        let Ok(session) = state.keys.open(value, name) else {
+        let Ok(session) = state.sessions.keys.open(value, name) else {
             continue;
         };
         match state.strategies.get(&*session.strategy) {

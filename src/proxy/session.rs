@@ -2,7 +2,8 @@
 //!
 //! Always true: the cookie is the session, sealed; nothing but revoked ids is stored. It stands for
 //! the credential that earned it and never for more: application, registration and scopes are
-//! judged on each request, and it ends with the token that it was made from.
+//! judged on each request, and it ends with the token that it was made from. What was opened is
+//! remembered for as long as the configuration stays the same; that skips the opening only.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,9 +13,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, header};
 use super::{
     api::Api,
     authenticate::{Caller, Method, Request, is_withdrawn},
+    cache::{Key, Memory},
     denial::{Code, Denial},
     details,
-    identity::Identity,
     state::State,
     strategy::{SameSite, Secure, SessionConfig, Strategy},
     verified::Verified,
@@ -22,8 +23,85 @@ use super::{
 use crate::{
     model::{application::Application, check::Check, claims::Facts, time::Timestamp},
     telemetry::checks::Checks,
-    token::session::{self, Session, SessionId},
+    token::{
+        self,
+        session::{self, KeyRing, Session, SessionId},
+    },
 };
+
+/// Opened sessions that are remembered. Each takes some 1.5 KB: more would not cost more to open.
+const OPENED: u64 = 10_000;
+
+/// The keys of cookies, and what they have opened.
+#[derive(Debug)]
+pub struct Sessions {
+    /// Seal and open.
+    pub keys: KeyRing,
+    opened: Memory<Arc<Opened>>,
+}
+
+/// A session whose cookie was opened.
+#[derive(Debug)]
+struct Opened {
+    /// The cookie: what it is found by is a part of its value only.
+    name: Box<str>,
+    value: Box<str>,
+    session: Arc<Session>,
+    /// What the session says, as a credential.
+    verified: Arc<Verified>,
+}
+
+impl Sessions {
+    /// Nothing is opened yet.
+    pub fn new(keys: KeyRing) -> Self {
+        Self {
+            keys,
+            opened: Memory::new(OPENED),
+        }
+    }
+
+    /// Opens a cookie, or finds it opened. Says nothing about whether the session still lasts.
+    ///
+    /// # Errors
+    /// See [`KeyRing::open`].
+    fn open(&self, name: &str, value: &str, now: Timestamp) -> Result<Arc<Opened>, token::Error> {
+        // All of the tag and some of what it authenticates: nobody finds what they cannot seal.
+        let key: Option<&Key> = value.as_bytes().last_chunk();
+        if let Some(opened) = key.and_then(|key| self.opened.find(key, now))
+            && *opened.value == *value
+            && *opened.name == *name
+        {
+            return Ok(opened);
+        }
+        let session = self.keys.open(value, name)?;
+        let facts = Facts {
+            client_id: session.client_id.clone(),
+            audience: Vec::new(),
+            scopes: session.scopes.clone(),
+            expires: session.absolute_end,
+            not_before: None,
+            issued: Some(session.begun),
+            header_claims: session.header_claims.clone(),
+        };
+        let verified = Verified::new(facts, None, session.begun, session.absolute_end, None);
+        let opened = Arc::new(Opened {
+            name: name.into(),
+            value: value.into(),
+            session: Arc::new(session),
+            verified: Arc::new(verified),
+        });
+        if let Some(key) = key {
+            let until = opened.session.idle_end;
+            self.opened.keep(*key, Arc::clone(&opened), until, now);
+        }
+        Ok(opened)
+    }
+
+    /// Forgets what has ended.
+    pub fn tidy(&self, now: Timestamp) {
+        self.opened.tidy(now);
+    }
+}
 
 /// Names and attributes of one strategy's cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,8 +232,8 @@ pub fn presented(
             denial.clear = strategy.cookies.clear(request.secure).map(Box::new);
             denial
         };
-        let session = match state.keys.open(value, name) {
-            Ok(session) => session,
+        let presented = match state.sessions.open(name, value, request.now) {
+            Ok(presented) => presented,
             Err(error) => {
                 details::session::sealed(checks, state, name);
                 opened.get_or_insert(ended(error.reason()));
@@ -163,12 +241,13 @@ pub fn presented(
             }
         };
         // A cookie of a strategy that this API does not accept counts as absent.
+        let session = &presented.session;
         let Some(strategy) = with_session().find(|s| *s.config.name == *session.strategy) else {
-            details::session::foreign_session(checks, &session);
+            details::session::foreign_session(checks, session);
             continue;
         };
-        details::session::opened(checks, &session);
-        match caller(state, strategy, session, request.now, checks) {
+        details::session::opened(checks, session);
+        match caller(state, strategy, &presented, request.now, checks) {
             Ok(caller) => {
                 let foreign = is_unsafe(request.method, request.headers)
                     && is_cross_site(request.headers, request.host)
@@ -192,38 +271,24 @@ pub fn presented(
 fn caller(
     state: &State,
     strategy: &Arc<Strategy>,
-    session: Session,
+    opened: &Opened,
     now: Timestamp,
     checks: &Checks,
 ) -> Result<Caller, &'static str> {
-    let held = check(state, strategy, &session, now);
+    let Opened {
+        session, verified, ..
+    } = opened;
+    let held = check(state, strategy, session, now);
     let told = held.as_ref().map(|_| ()).map_err(|reason| *reason);
-    details::session::session(checks, strategy, &session, now, told);
+    details::session::session(checks, strategy, session, now, told);
     let application = held?;
-    let facts = Facts {
-        client_id: session.client_id.clone(),
-        audience: Vec::new(),
-        scopes: session.scopes.clone(),
-        expires: session.absolute_end,
-        not_before: None,
-        issued: Some(session.begun),
-        header_claims: session.header_claims.clone(),
-    };
-    let verified = Verified::new(facts, None, session.begun, session.absolute_end, None);
-    // Nothing of it is remembered.
-    let identity = Identity::new(
-        strategy,
-        Method::Session,
-        &verified.facts,
-        application.as_ref(),
-    );
     Ok(Caller {
         strategy: Arc::clone(strategy),
         method: Method::Session,
-        verified: Arc::new(verified),
+        identity: verified.identity(strategy, Method::Session, application.as_ref()),
+        verified: Arc::clone(verified),
         application,
-        identity: Arc::new(identity),
-        session: Some(session),
+        session: Some(Arc::clone(session)),
     })
 }
 
@@ -269,7 +334,7 @@ pub fn renewal(
     let name = strategy.cookies.name(request.secure);
     let facts = &caller.verified.facts;
     let is_fresh = |session: &Session| now.since(session.sealed) < numbers.idle_timeout / 4;
-    if caller.session.as_ref().is_some_and(is_fresh) {
+    if caller.session.as_deref().is_some_and(is_fresh) {
         return Ok(None);
     }
     if from_other_site(request.headers) && !api.trusts_origin(request.headers) {
@@ -277,7 +342,8 @@ pub fn renewal(
     }
     let present = caller
         .session
-        .clone()
+        .as_deref()
+        .cloned()
         .or_else(|| brought(state, strategy, caller, request));
     let mut session = match present {
         Some(session) if is_fresh(&session) => return Ok(None),
@@ -310,7 +376,11 @@ pub fn renewal(
     if life < Duration::from_secs(1) {
         return Ok(None);
     }
-    let sealed = state.keys.seal(&session, name).map_err(|_| TooLarge)?;
+    let sealed = state
+        .sessions
+        .keys
+        .seal(&session, name)
+        .map_err(|_| TooLarge)?;
     Ok(strategy.cookies.line(request.secure, &sealed, life))
 }
 
@@ -328,7 +398,7 @@ fn brought(
     let name = strategy.cookies.name(request.secure);
     let mut values = cookies(request.headers).filter(|(found, _)| *found == name);
     let (_, value) = values.next()?;
-    let session = state.keys.open(value, name).ok()?;
+    let session = state.sessions.keys.open(value, name).ok()?;
     let fits = values.next().is_none()
         && *session.strategy == *strategy.config.name
         && session.client_id == caller.verified.facts.client_id

@@ -13,6 +13,7 @@ use super::{
     refusals::Refusals,
     revocations::Revocations,
     route::Table,
+    session::Sessions,
     strategy::Strategy,
     traffic::Traffic,
     upstream::{Upstream, health::Checker},
@@ -76,8 +77,8 @@ pub struct State {
     pub strategies: HashMap<Arc<str>, Arc<Strategy>>,
     /// By name.
     pub providers: HashMap<Arc<str>, Provider>,
-    /// Seals and opens sessions.
-    pub keys: KeyRing,
+    /// Seals and opens sessions. A new configuration remembers none that the last one has opened.
+    pub sessions: Sessions,
     /// Fields and cookies that clients cannot send on.
     pub owned: Owned,
     /// The applications.
@@ -165,7 +166,7 @@ impl State {
         Ok(Self {
             table: Table::new(&config.apis),
             owned: Owned::new(strategies.values()),
-            keys: KeyRing::new(keys)?,
+            sessions: Sessions::new(KeyRing::new(keys)?),
             apis,
             strategies,
             providers,
@@ -183,6 +184,7 @@ impl State {
             strategy.exchanges.observe(now);
             strategy.tokens.observe(now);
         }
+        self.sessions.tidy(now);
         metrics.certificate_not_after.reset();
         for listener in &self.config.listeners {
             let address = listener.address.to_string();

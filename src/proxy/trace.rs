@@ -1,7 +1,9 @@
 //! The trace that a request is part of (W3C Trace Context). Its fields pass unchanged; the id is
 //! read for the log alone.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Length of version 00 of `traceparent`: `00-<trace id>-<parent id>-<flags>`.
 const LENGTH: usize = 55;
@@ -9,7 +11,7 @@ const LENGTH: usize = 55;
 /// The trace id that a request brings, 32 lower-case hexadecimal digits; `None` where it brings no
 /// `traceparent`, several, or one that the standard calls invalid.
 pub fn id(headers: &HeaderMap) -> Option<&str> {
-    let mut lines = headers.get_all("traceparent").iter();
+    let mut lines = headers.get_all(TRACEPARENT).iter();
     let line = lines.next()?.to_str().ok()?;
     if lines.next().is_some() {
         return None;

@@ -56,7 +56,7 @@ pub(crate) fn lease(states: &Arc<ArcSwap<State>>, ctx: &Ctx) -> pingora::Result<
         state: Arc::downgrade(state),
         api: Arc::clone(api),
         caller,
-        keys: state.keys.hints().filter(|_| is_session).collect(),
+        keys: state.sessions.keys.hints().filter(|_| is_session).collect(),
     });
     Ok(Lease::new(move || {
         let state = states.load();
@@ -80,7 +80,7 @@ impl Held {
     /// at here.
     fn move_to(&mut self, state: &Arc<State>) -> Option<()> {
         let api = state.api(&self.api.config.name)?;
-        let keeps = |key: &KeyHint| state.keys.hints().any(|kept| kept == *key);
+        let keeps = |key: &KeyHint| state.sessions.keys.hints().any(|kept| kept == *key);
         if !self.keys.iter().all(keeps) {
             return None;
         }

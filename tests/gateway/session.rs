@@ -68,6 +68,13 @@ async fn the_cookie_has_the_attributes_of_its_scheme() {
         .header("X-Forwarded-Proto", "https")
         .cookie(&plain[0]);
     world.refuses(on_https, 401, "credentials_required").await;
+    // Nor under the other's name, though it was opened before.
+    world.passes(world.flights().cookie(&plain[0])).await;
+    let renamed = world
+        .flights()
+        .header("X-Forwarded-Proto", "https")
+        .cookie(&format!("__Host-{}", plain[0]));
+    world.refuses(renamed, 401, "invalid_session").await;
 }
 
 #[tokio::test]
@@ -268,6 +275,8 @@ async fn other_cookies_pass_joined_into_one_line() {
 async fn a_tampered_cookie_is_refused_and_cleared() {
     let world = World::start().await;
     let cookie = world.cookie().await;
+    // What was opened is remembered, and lends itself to no other.
+    world.passes(world.flights().cookie(&cookie)).await;
     let (name, value) = cookie.split_once('=').unwrap();
     let spoilt = (0..value.len()).step_by(9).map(|at| {
         let other = if value.as_bytes()[at] == b'A' {
@@ -296,6 +305,7 @@ async fn a_tampered_cookie_is_refused_and_cleared() {
             "{set}"
         );
     }
+    world.passes(world.flights().cookie(&cookie)).await;
 }
 
 #[tokio::test]
