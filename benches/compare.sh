@@ -279,34 +279,39 @@ keep() {
     echo "round $round: $1 $2 us" >&2
 }
 
+# between A B: their mean.
+between() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f\n", (a + b) / 2 }'; }
+
+# beside BASE CASE: measures a case between two measurements of what it is compared with.
+beside() {
+    local before own
+    [ "$neighbour" = "$1" ] || measure "$1"
+    before=$cost
+    measure "$2"
+    own=$cost
+    measure "$1"
+    neighbour=$1
+    keep "$2" "$own" "$(between "$before" "$cost")"
+    [ "$1" != bare ] || keep bare "$cost" "$cost"
+}
+
 # One round. What disturbs the machine has to disturb both sides of a ratio, so bare is measured anew
-# before every second case.
+# between any two cases.
 play() {
-    local name base count=0
-    if wants first; then
-        cost=$(taskset -c "$PROXY_CORE" "$binaries/examples/tokens" check "$work/tokens")
-        keep signature "$cost" 0
-    fi
+    local name neighbour='' signature
     for name in "${cases[@]}"; do
         case $name in
         p99 | bare) continue ;;
-        two)
-            measure bearer
-            base=$cost
-            measure two
-            keep two "$cost" "$base"
-            continue
+        two) beside bearer two ;;
+        first)
+            signature=$(taskset -c "$PROXY_CORE" "$binaries/examples/tokens" check "$work/tokens")
+            keep signature "$signature" 0
+            beside bare first
             ;;
+        *) beside bare "$name" ;;
         esac
-        if ((count++ % 2 == 0)); then
-            measure bare
-            base=$cost
-            keep bare "$base" "$base"
-        fi
-        measure "$name"
-        keep "$name" "$cost" "$base"
     done
-    if [ "$count" = 0 ]; then
+    if [ "$neighbour" = '' ]; then
         measure bare
         keep bare "$cost" "$cost"
     fi
