@@ -14,7 +14,7 @@ use crate::model::{application::Application, claims::Facts};
 const COUNT: usize = 7;
 
 /// Headers that the gateway alone sets; `claim_headers` come on top. Without an application the
-/// first [`OF_APPLICATION`] are missing.
+/// first three are missing.
 pub const IDENTITY: [HeaderName; COUNT] = [
     HeaderName::from_static("x-application-id"),
     HeaderName::from_static("x-application-name"),
