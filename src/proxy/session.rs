@@ -340,14 +340,11 @@ pub fn renewal(
     if from_other_site(request.headers) && !api.trusts_origin(request.headers) {
         return Ok(None);
     }
-    let present = caller
-        .session
-        .as_deref()
-        .cloned()
-        .or_else(|| brought(state, strategy, caller, request));
+    let present = caller.session.clone();
+    let present = present.or_else(|| brought(state, strategy, caller, request));
     let mut session = match present {
         Some(session) if is_fresh(&session) => return Ok(None),
-        Some(session) => session,
+        Some(session) => Session::clone(&session),
         None => {
             let Ok(id) = SessionId::random() else {
                 return Ok(None);
@@ -394,16 +391,17 @@ fn brought(
     strategy: &Strategy,
     caller: &Caller,
     request: &Request<'_>,
-) -> Option<Session> {
+) -> Option<Arc<Session>> {
     let name = strategy.cookies.name(request.secure);
     let mut values = cookies(request.headers).filter(|(found, _)| *found == name);
     let (_, value) = values.next()?;
-    let session = state.sessions.keys.open(value, name).ok()?;
+    let opened = state.sessions.open(name, value, request.now).ok()?;
+    let session = &opened.session;
     let fits = values.next().is_none()
         && *session.strategy == *strategy.config.name
         && session.client_id == caller.verified.facts.client_id
-        && check(state, strategy, &session, request.now).is_ok();
-    fits.then_some(session)
+        && check(state, strategy, session, request.now).is_ok();
+    fits.then(|| Arc::clone(session))
 }
 
 /// Whether a request may change something (RFC 9110 section 9.2.1), or opens a tunnel that may.
