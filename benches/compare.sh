@@ -9,7 +9,7 @@
 #
 # Ends with 0 only where no bound is broken; one that needs what was not measured is told as not
 # shown. PROXY_CORE and LOAD_CORE choose the cores, CONNECTIONS the load, TOKENS how many are in
-# rotation, TWO_CORES where two workers run, PORT the first of fifteen ports.
+# rotation, TWO_CORES where two workers run, PORT the first of sixteen ports.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . benches/common.sh
@@ -28,7 +28,7 @@ PORT=${PORT:-18100}
 FIRST_CACHE=1000
 
 port() { echo "127.0.0.1:$((PORT + $1))"; }
-bare=$(port 0) gateway=$(port 1) logged=$(port 3) two=$(port 5)
+bare=$(port 0) gateway=$(port 1) logged=$(port 3) two=$(port 5) bare_two=$(port 15)
 haproxy=$(port 7) haproxy_jwt=$(port 8) nginx=$(port 9) envoy=$(port 10) envoy_jwt=$(port 11)
 upstream=$(port 12) idp=$(port 13) issuer=$(port 14)
 
@@ -56,7 +56,8 @@ bounds() {
     rotation) echo bare 1.12 ;;
     first) echo signature 1.4 ;;
     anonymous | expired | garbage | wrong) echo bare 0.5 ;;
-    # Two workers do 1.9 times the work of one where a request costs them no more than this.
+    # Two workers do 1.9 times the work of one where a request costs them no more than this, beyond what
+    # they cost bare: there is no core for the load alone.
     two) echo one 1.053 ;;
     p99) echo added 100 ;;
     esac
@@ -185,6 +186,9 @@ start_gateways() {
     if wants two; then
         start_gateway two "$two" "$TWO_CORES" 2 off
         two_pid=$started
+        start "$TWO_CORES" bare-two.log "$binaries/examples/bare" "$bare_two" "$upstream" 2
+        bare_two_pid=$started
+        wait_for bare-two.log curl -s "http://$bare_two/"
     fi
 }
 
@@ -204,11 +208,12 @@ end
 LUA
 }
 
-# aim CASE: leaves where its requests go, with what, and what they are answered.
+# aim CASE: leaves where its requests go, with what, and what they are answered. `bare:CASE` and
+# `pair:CASE` send the requests of a case to the proxies that only forward.
 aim() {
     address=$gateway pid=${gateway_pid:-} path=/known header=() script=() status=200
-    case $1 in
-    bare) address=$bare pid=$bare_pid ;;
+    case ${1#*:} in
+    bare) address=$bare pid=$bare_pid path=/ ;;
     bearer) header=(-H "Authorization: Bearer $token") ;;
     basic) path=/pairs header=(-H "Authorization: Basic $pair") ;;
     session) path=/cookies header=(-H "Cookie: $cookie") ;;
@@ -227,6 +232,10 @@ aim() {
     haproxy-jwt) address=$haproxy_jwt pid=$haproxy_pid header=(-H "Authorization: Bearer $token") ;;
     envoy) address=$envoy pid=$envoy_pid ;;
     envoy-jwt) address=$envoy_jwt pid=$envoy_pid header=(-H "Authorization: Bearer $token") ;;
+    esac
+    case $1 in
+    bare:*) address=$bare pid=$bare_pid status=200 ;;
+    pair:*) address=$bare_two pid=$bare_two_pid status=200 ;;
     esac
 }
 
@@ -279,42 +288,56 @@ keep() {
     echo "round $round: $1 $2 us" >&2
 }
 
-# between A B: their mean.
-between() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f\n", (a + b) / 2 }'; }
-
-# beside BASE CASE: measures a case between two measurements of what it is compared with.
+# beside CASE: measures a case and bare with the same requests, one right after the other, and in the
+# next round the other way round.
 beside() {
-    local before own
-    [ "$neighbour" = "$1" ] || measure "$1"
-    before=$cost
-    measure "$2"
-    own=$cost
-    measure "$1"
-    neighbour=$1
-    keep "$2" "$own" "$(between "$before" "$cost")"
-    [ "$1" != bare ] || keep bare "$cost" "$cost"
+    local own
+    if [ $((round % 2)) = 1 ]; then
+        measure "$1"
+        own=$cost
+        measure "bare:$1"
+        keep "$1" "$own" "$cost"
+    else
+        measure "bare:$1"
+        own=$cost
+        measure "$1"
+        keep "$1" "$cost" "$own"
+    fi
 }
 
-# One round. What disturbs the machine has to disturb both sides of a ratio, so bare is measured anew
-# between any two cases.
+# Two workers beside one, and how much dearer a second worker makes bare's requests here.
+play_two() {
+    local single own bare_single
+    measure bearer
+    single=$cost
+    measure two
+    own=$cost
+    measure bare:bearer
+    bare_single=$cost
+    measure pair:bearer
+    keep two "$own" "$(awk -v one="$single" -v bare="$bare_single" -v pair="$cost" 'BEGIN { printf "%.2f\n", one * pair / bare }')"
+    keep bare-two "$cost" "$bare_single"
+}
+
+# One round.
 play() {
-    local name neighbour='' signature
+    local name signature
     for name in "${cases[@]}"; do
         case $name in
-        p99 | bare) continue ;;
-        two) beside bearer two ;;
+        p99) ;;
+        two) play_two ;;
+        bare)
+            measure bare
+            keep bare "$cost" "$cost"
+            ;;
         first)
             signature=$(taskset -c "$PROXY_CORE" "$binaries/examples/tokens" check "$work/tokens")
             keep signature "$signature" 0
-            beside bare first
+            beside first
             ;;
-        *) beside bare "$name" ;;
+        *) beside "$name" ;;
         esac
     done
-    if [ "$neighbour" = '' ]; then
-        measure bare
-        keep bare "$cost" "$cost"
-    fi
 }
 
 # paced CASE: a second at the pace of $pause; leaves $rate, requests a second, and $p99 in microseconds.
@@ -336,12 +359,12 @@ play_p99() {
     # A connection's turn is its pause, half of $pause in the mean, the answer, and what timers of a millisecond add.
     pause=$(awk -v half=$half 'BEGIN { print 128e3 / half }')
     for _ in 1 2 3; do
-        paced bare
+        paced bare:bearer
         pause=$(awk -v pause="$pause" -v half=$half -v rate="$rate" \
             'BEGIN { pause += 128e3 / half - 128e3 / rate; print (pause > 0 ? pause : 0) }')
     done
     for _ in $(seq $((2 * ROUNDS + 1))); do
-        paced bare
+        paced bare:bearer
         base=$p99
         echo "$rate" >>"$work/rates"
         paced bearer
@@ -388,7 +411,7 @@ tell() {
     printf '| %-11s | %8s | %7s | %11s | %-41s | %-18s |\n' case µs '× bare' '× envoy-jwt' 'bounds: measured, allowed' ''
     printf '| %s | %s: | %s: | %s: | %s | %s |\n' ----------- ------- ------ ---------- \
         ----------------------------------------- ------------------
-    for name in bare signature "${cases[@]}"; do
+    for name in bare signature "${cases[@]}" bare-two; do
         [ -e "$work/$name.cost" ] || continue
         # Named twice, told once.
         [ ! -e "$work/$name.told" ] || continue
@@ -396,6 +419,7 @@ tell() {
         times='' beside='' bound='' verdict=''
         case $name in
         signature | p99 | two) ;;
+        bare-two) times=$(figure "$name" bare) ;;
         *)
             times=$(figure "$name" bare)
             [ ! -e "$work/envoy-jwt.cost" ] || beside=$(figure "$name" envoy-jwt)

@@ -1,5 +1,5 @@
 //! A Pingora proxy that does nothing but forward: what `benches/compare.sh` measures the gateway
-//! beside. One worker thread, a pool as large as the gateway's, and otherwise as Pingora comes.
+//! beside. One worker thread if no other number is given, a pool as large as the gateway's, and otherwise as Pingora comes.
 //!
 //! ```text
 //! cargo run --release --example fixed -- 127.0.0.1:9000 &
@@ -32,16 +32,15 @@ impl ProxyHttp for Forward {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<SocketAddr> = env::args()
-        .skip(1)
-        .filter_map(|argument| argument.parse().ok())
-        .collect();
-    let [address, upstream] = arguments[..] else {
-        eprintln!("usage: bare ADDRESS:PORT UPSTREAM:PORT");
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let address = |place: usize| arguments.get(place)?.parse::<SocketAddr>().ok();
+    let (Some(address), Some(upstream)) = (address(0), address(1)) else {
+        eprintln!("usage: bare ADDRESS:PORT UPSTREAM:PORT [THREADS]");
         return ExitCode::FAILURE;
     };
+    let threads = arguments.get(2).and_then(|threads| threads.parse().ok());
     let conf = ServerConf {
-        threads: 1,
+        threads: threads.unwrap_or(1),
         upstream_keepalive_pool_size: 4_096,
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(0),
