@@ -532,7 +532,7 @@ where
 fn of_caller(key: &HashBinary, caller: &Caller) -> HashBinary {
     let mut hash = Context::new(&SHA256);
     hash.update(key);
-    for (name, value) in caller.identity.fields() {
+    for (name, value) in caller.identity() {
         // Lengths keep one pair from reading like another.
         for part in [name.as_str().as_bytes(), value.as_bytes()] {
             hash.update(&(part.len() as u64).to_be_bytes());

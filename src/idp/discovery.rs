@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use url::Url;
 
 use super::{
@@ -11,7 +10,10 @@ use super::{
     vendor::{IssuerForm, MANY_TENANTS, TENANT, other_document},
 };
 use crate::{
-    model::{claims::Claims, time::Timestamp},
+    model::{
+        claims::{Claims, Value},
+        time::Timestamp,
+    },
     token::json,
 };
 
@@ -131,7 +133,7 @@ impl Metadata {
     ) -> Result<(), Unavailable> {
         let unreadable = |what| Trouble::Unreadable(what).after(RETRY);
         let claims =
-            json::object(document).map_err(|_| unreadable("the metadata is no JSON object"))?;
+            json::claims(document).map_err(|_| unreadable("the metadata is no JSON object"))?;
         let issuer = claims.get("issuer").and_then(|issuer| issuer.as_str());
         let issuer = issuer.ok_or(unreadable("the metadata names no issuer"))?;
         // RFC 8414 section 3.3: a document of another issuer must not be used.
@@ -160,7 +162,7 @@ impl Metadata {
     }
 
     /// Takes what is still missing from a document's members.
-    fn fill(&mut self, claims: &Claims, config: &Config) {
+    fn fill(&mut self, claims: &Claims<'_>, config: &Config) {
         let preset = config.vendor.preset();
         let url = |name| {
             let url = Url::parse(claims.get(name)?.as_str()?).ok()?;
@@ -354,7 +356,7 @@ async fn read_other(metadata: &mut Metadata, config: &Config, caller: &Caller) {
             return;
         }
     };
-    let issuer = json::object(&document).ok().and_then(|claims| {
+    let issuer = json::claims(&document).ok().and_then(|claims| {
         let issuer = claims.get("issuer")?.as_str()?;
         Some(issuer.to_owned())
     });
@@ -555,7 +557,7 @@ mod tests {
             ),
         ] {
             let mut metadata = Metadata::default();
-            let claims = serde_json::from_str(document).unwrap();
+            let claims = json::claims(document.as_bytes()).unwrap();
             metadata.fill(&claims, &super::super::tests::config());
             assert_eq!(metadata.token_auth, Some(method), "{document}");
         }

@@ -1,7 +1,5 @@
 //! Exchanging a client id and secret for an access token (RFC 6749 section 4.4).
 
-use serde_json::Value;
-
 use super::{
     Provider,
     call::{Answer, Endpoint, Trouble, Unavailable},
@@ -11,7 +9,7 @@ use super::{
 use crate::{
     model::{
         check::Check,
-        claims::Claims,
+        claims::{Claims, Value},
         credential::{ClientId, Secret},
         time::Timestamp,
     },
@@ -113,7 +111,7 @@ pub async fn exchange<'a>(
 /// # Errors
 /// As [`exchange`], whose calls have sorted out the statuses that are no answer.
 pub fn read(answer: &Answer, preset: &Preset, asked: Timestamp) -> Result<Granted, Error> {
-    let claims = json::object(&answer.body).ok();
+    let claims = json::claims(&answer.body).ok();
     let text = |name| {
         claims
             .as_ref()
@@ -157,7 +155,7 @@ pub fn read(answer: &Answer, preset: &Preset, asked: Timestamp) -> Result<Grante
 }
 
 /// A number or, from some IdPs, a number as text.
-fn expires_in(claims: &Claims) -> Result<Option<i64>, ()> {
+fn expires_in(claims: &Claims<'_>) -> Result<Option<i64>, ()> {
     let seconds = match claims.get("expires_in") {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Number(number)) => number.as_f64(),

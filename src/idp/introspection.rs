@@ -86,7 +86,7 @@ fn is_answer(answer: &call::Answer) -> bool {
 }
 
 fn is_unsupported(body: &[u8]) -> bool {
-    json::object(body).is_ok_and(|claims| {
+    json::claims(body).is_ok_and(|claims| {
         claims.get("error").and_then(|error| error.as_str()) == Some("unsupported_token_type")
     })
 }

@@ -7,7 +7,6 @@ pub(super) mod repeated;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::StatusCode;
-use serde_json::Value;
 use url::{Url, form_urlencoded};
 
 use repeated::repeats;
@@ -22,7 +21,10 @@ use super::{
 };
 use crate::{
     clock,
-    model::check::Check,
+    model::{
+        check::Check,
+        claims::{Claims, Value},
+    },
     telemetry::checks::{Checks, Outcome, listed, quoted},
     token::{json, jwt},
 };
@@ -187,7 +189,7 @@ pub(super) fn answer(
 
 /// What may be shown of an answer's body.
 fn members(answer: &Answer, hidden: &[String]) -> Vec<String> {
-    let Ok(claims) = json::object(&answer.body) else {
+    let Ok(claims) = json::claims(&answer.body) else {
         let kind = match answer.body.len() {
             0 => "no body".to_owned(),
             length => format!("a body of {length} bytes that is no JSON object"),
@@ -225,7 +227,7 @@ fn members(answer: &Answer, hidden: &[String]) -> Vec<String> {
 }
 
 /// Whether an answer is one that ought to hold a token.
-fn check_is_token(claims: &crate::model::claims::Claims) -> bool {
+fn check_is_token(claims: &Claims<'_>) -> bool {
     !claims.contains_key("active") && !claims.contains_key("error")
 }
 

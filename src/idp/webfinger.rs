@@ -5,11 +5,10 @@
 //! what it names is taken for an issuer's URL only where it could be one. That it is the issuer
 //! says its own metadata, which is read after this.
 
-use serde_json::Value;
 use url::{Host, Url, form_urlencoded};
 
 use super::call::{Caller, Endpoint, Unavailable};
-use crate::token::json;
+use crate::{model::claims::Value, token::json};
 
 /// The link that leads to an issuer.
 pub const ISSUER: &str = "http://openid.net/specs/connect/1.0/issuer";
@@ -134,7 +133,7 @@ pub async fn find(caller: &Caller, question: Url) -> Result<String, Failure> {
 /// # Errors
 /// [`Error::NotJrd`], [`Error::NoIssuer`], [`Error::BadIssuer`].
 pub fn answer(body: &[u8], plain: Plain) -> Result<String, Error> {
-    let jrd = json::object(body).map_err(|_| Error::NotJrd)?;
+    let jrd = json::claims(body).map_err(|_| Error::NotJrd)?;
     let links = jrd.get("links").ok_or(Error::NoIssuer)?;
     let links = links.as_array().ok_or(Error::NotJrd)?;
     let link = links

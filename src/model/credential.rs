@@ -7,6 +7,7 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
+use smallstr::SmallString;
 use zeroize::Zeroizing;
 
 /// Longest Authorization value read, in bytes: what fits in the head with room for the rest.
@@ -22,17 +23,20 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// A short text that stands where it is kept, and nearly never in a place of its own: each is a line
+/// that the processor's cache may lack. There is room for a UUID and for what vendors issue.
+pub type ShortText = SmallString<[u8; 39]>;
+
 /// The id that an identity provider gave to a client: opaque, compared byte for byte.
 /// Not empty, and free of control characters.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ClientId(Box<str>);
+pub struct ClientId(ShortText);
 
 impl ClientId {
-    /// Takes over a text that can be a client id; `None` where it is empty or holds a control
-    /// character.
-    pub fn new(text: impl Into<Box<str>>) -> Option<Self> {
-        let text = text.into();
-        (!text.is_empty() && !has_control(&text)).then_some(Self(text))
+    /// Copies a text that can be a client id; `None` where it is empty or holds a control character.
+    pub fn new(text: impl AsRef<str>) -> Option<Self> {
+        let text = text.as_ref();
+        (!text.is_empty() && !has_control(text)).then(|| Self(text.into()))
     }
 
     /// The id as text.

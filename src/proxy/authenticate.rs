@@ -5,7 +5,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{
     api::{Access, Api},
@@ -112,10 +112,10 @@ pub struct Caller {
     pub verified: Arc<Verified>,
     /// The application, where the directory knows it.
     pub application: Option<Arc<Application>>,
-    /// Headers for the upstream.
-    pub identity: Arc<Identity>,
     /// The session, where a cookie was the credential.
     pub session: Option<Arc<token::session::Session>>,
+    /// Headers for the upstream, where the application has changed since they were made first.
+    changed: Option<Arc<Identity>>,
 }
 
 /// Judges a request for an API.
@@ -169,15 +169,7 @@ pub fn caller(strategy: &Arc<Strategy>, method: Method, verified: Arc<Verified>)
     let application = strategy
         .applications
         .find(verified.facts.client_id.as_str());
-    let identity = verified.identity(strategy, method, application.as_ref());
-    Caller {
-        strategy: Arc::clone(strategy),
-        method,
-        verified,
-        application,
-        identity,
-        session: None,
-    }
+    Caller::new(strategy, method, verified, application, None)
 }
 
 /// The permit of a preflight that the API leaves to its upstream: nobody's, like one for a public
@@ -228,7 +220,7 @@ fn authorise(
 ) -> Result<(), Denial> {
     let denied = |code: Code| {
         let mut denial = Denial::new(code, code.name()).by(&caller.strategy, caller.method);
-        denial.client_id = Some(caller.verified.facts.client_id.clone());
+        denial.client_id = Some(Box::new(caller.verified.facts.client_id.clone()));
         denial.cure = caller.strategy.preset().cure(denial.reason);
         denial
     };
@@ -315,6 +307,33 @@ pub fn unavailable(unavailable: &Unavailable) -> Denial {
 }
 
 impl Caller {
+    /// Puts a caller together, with its application as the directory has it now.
+    pub fn new(
+        strategy: &Arc<Strategy>,
+        method: Method,
+        verified: Arc<Verified>,
+        application: Option<Arc<Application>>,
+        session: Option<Arc<token::session::Session>>,
+    ) -> Self {
+        Self {
+            changed: verified.changed(strategy, application.as_ref()),
+            strategy: Arc::clone(strategy),
+            method,
+            verified,
+            application,
+            session,
+        }
+    }
+
+    /// The headers that tell the upstream who calls.
+    pub fn identity(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let identity = match &self.changed {
+            Some(changed) => changed,
+            None => (self.verified).identity(&self.strategy, self.application.as_ref()),
+        };
+        identity.fields(&self.strategy, self.method)
+    }
+
     /// When the credential's own time is over: a token's `exp` with the leeway that it is forgiven
     /// on every request, the absolute end of a session. For a pair it is that of the token that the
     /// IdP gave for it.

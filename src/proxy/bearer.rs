@@ -27,7 +27,7 @@ use crate::{
     telemetry::{checks::Checks, metrics::Metrics},
     token::{
         self,
-        jwt::{self, Jwt},
+        jwt::{self, Decoded, Jwt},
     },
 };
 
@@ -140,7 +140,8 @@ pub async fn caller(api: &Api, request: &Request<'_>, token: Token<'_>) -> Resul
         }
         looked = Look::Done;
     }
-    let jwt = Jwt::new(token.expose());
+    let decoded = Decoded::new(token.expose());
+    let jwt = Jwt::new(&decoded);
     if jwt.looks_like_jwt() {
         signed(api, request, jwt, key, looked).await
     } else {
@@ -373,7 +374,7 @@ pub async fn check_signature(
     let mut keys = keys.map_err(Refusal::Unavailable)?;
     let (facts, key) = loop {
         let result = jwt.verify(&keys.set, &issuers, &rules, now);
-        details::token::signed(checks, strategy, token, &keys.set, &result, now);
+        details::token::signed(checks, strategy, jwt, &keys.set, &result, now);
         match result {
             Ok(verified) => break verified,
             Err(token::Error::UnknownKey) => {

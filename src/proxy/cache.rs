@@ -50,10 +50,8 @@ struct Shard<V> {
     slots: Box<[Slot<V>]>,
     length: usize,
     limit: usize,
-    /// The slot that is looked at next when room is needed.
+    /// The slot before those that are looked at next, for what has ended and when room is needed.
     hand: usize,
-    /// The slot that is looked at next for what has ended.
-    broom: usize,
 }
 
 #[derive(Debug)]
@@ -90,7 +88,6 @@ impl<V: Clone> Memory<V> {
                 length: 0,
                 limit: size / count + usize::from(index < size % count),
                 hand: 0,
-                broom: 0,
             })
         };
         Self {
@@ -200,13 +197,15 @@ impl<V> Shard<V> {
         if let Some(place) = self.find(&entry.key, entry.hash) {
             return self.slots[place].0.replace(entry);
         }
+        let mut place = self.hand;
         for _ in 0..SWEPT {
-            self.broom = self.after(self.broom);
-            self.sweep(self.broom, now, drop);
+            place = self.after(place);
+            self.sweep(place, now, drop);
         }
         let old = if self.length >= self.limit {
             self.evict(now)
         } else {
+            self.hand = place;
             None
         };
         if (self.length + 1) * 8 > self.slots.len() * 7 {

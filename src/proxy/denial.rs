@@ -155,7 +155,7 @@ pub struct Denial {
     /// The method that was tried, where one was.
     pub method: Option<Method>,
     /// The client, where the credential proved it or the directory knows the id that it gave.
-    pub client_id: Option<ClientId>,
+    pub client_id: Option<Box<ClientId>>,
     /// When trying again may help.
     pub retry_after: Option<Duration>,
     /// For `insufficient_scope`: the scopes to ask for.

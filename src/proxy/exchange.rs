@@ -45,7 +45,7 @@ use crate::{
         time::Timestamp,
     },
     telemetry::{checks::Checks, metrics::Metrics},
-    token::jwt::Jwt,
+    token::jwt::{Decoded, Jwt},
 };
 
 /// Life of a token of which the IdP says nothing (design section 3.1).
@@ -174,7 +174,7 @@ pub async fn caller(
             let known = strategy.preset().cure(denial.reason);
             denial.cure = denial.cure.or(known);
             // The directory knows this id, so the log can say whose request was refused.
-            denial.client_id = Some(id.clone());
+            denial.client_id = Some(Box::new(id.clone()));
             denial
         })?;
     Ok(authenticate::caller(
@@ -363,7 +363,8 @@ async fn judge(
     checks: &Checks,
 ) -> Result<Pair, Refusal> {
     let token = granted.token.as_token();
-    let mut jwt = Jwt::new(token.expose());
+    let decoded = Decoded::new(token.expose());
+    let mut jwt = Jwt::new(&decoded);
     let is_signed = strategy.is_signed(&jwt);
     // An opaque token that nobody introspects cannot be looked into at all.
     let found = if is_signed || strategy.introspects() {
@@ -419,7 +420,9 @@ fn vouched(strategy: &Strategy, id: &ClientId, granted: &Granted) -> Verified {
     });
     let facts = Facts {
         client_id: id.clone(),
-        audience: strategy.config.audience.clone(),
+        audience: (strategy.config.audience.iter())
+            .map(|text| text.as_str().into())
+            .collect(),
         scopes: Scopes::parse(granted.scope.as_deref().or(asked_for).unwrap_or("")),
         expires: granted.asked.plus(life),
         not_before: None,

@@ -191,7 +191,7 @@ fn set_upstream_fields(
         fields.insert(header::HOST, host);
     }
     if let Some(caller) = permit.caller() {
-        for (name, value) in caller.identity.fields() {
+        for (name, value) in caller.identity() {
             fields.insert(name, value);
         }
         if api.config.forward_access_token

@@ -5,6 +5,7 @@ use std::{ops::Range, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::{authenticate::Method, strategy::Strategy};
@@ -32,26 +33,24 @@ const OF_APPLICATION: usize = 3;
 /// original back.
 const VALUE: &AsciiSet = &CONTROLS.add(b'%');
 
-/// Headers that tell the upstream who calls, for one credential and one state of its application.
+/// The texts of all values, in the piece of memory that counts who uses them. Nearly always room enough.
+type Texts = SmallVec<[u8; 192]>;
+
+/// Headers that tell the upstream who calls, for one credential and one state of its application:
+/// what of them is not the same for all callers of a strategy.
 #[derive(Debug)]
 pub struct Identity {
     application: Option<Arc<Application>>,
-    /// Of [`IDENTITY`], empty where it is missing; most of them parts of one buffer.
-    values: [HeaderValue; COUNT],
+    /// Of the application its id, name and developer, empty where there is none; client id; scopes.
+    values: [HeaderValue; OF_APPLICATION + 2],
     /// Of `claim_headers`.
-    claims: Vec<(HeaderName, HeaderValue)>,
+    claims: Box<[(HeaderName, HeaderValue)]>,
 }
 
 impl Identity {
     /// Makes the headers.
-    pub fn new(
-        strategy: &Strategy,
-        method: Method,
-        facts: &Facts,
-        application: Option<&Arc<Application>>,
-    ) -> Self {
-        // Nearly always room enough.
-        let mut texts = Vec::with_capacity(256);
+    pub fn new(strategy: &Strategy, facts: &Facts, application: Option<&Arc<Application>>) -> Self {
+        let mut texts = Texts::new();
         let mut write = |text: &str| {
             let begin = texts.len();
             write(&mut texts, text);
@@ -72,36 +71,34 @@ impl Identity {
             .filter_map(|((name, _), claim)| Some((name.clone(), write(claim.as_ref()?))))
             .collect();
 
-        let texts = Bytes::from(texts);
+        let texts = Bytes::from_owner(texts);
         let value = |place: Range<usize>| header_value(texts.slice(place));
         let missing = || [const { HeaderValue::from_static("") }; OF_APPLICATION];
         let [id, name, developer] = of_application.map_or_else(missing, |places| places.map(value));
-        let values = [
-            id,
-            name,
-            developer,
-            value(client_id),
-            strategy.shown_name.clone(),
-            value(scopes),
-            HeaderValue::from_static(method.name()),
-        ];
         let claims = claims.into_iter();
         Self {
             application: application.cloned(),
-            values,
+            values: [id, name, developer, value(client_id), value(scopes)],
             claims: claims.map(|(name, place)| (name, value(place))).collect(),
         }
     }
 
-    /// The headers themselves.
-    pub fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    /// The headers themselves, of a caller who was judged by this strategy and method.
+    pub fn fields(
+        &self,
+        strategy: &Strategy,
+        method: Method,
+    ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let missing = match self.application {
             Some(_) => 0,
             None => OF_APPLICATION,
         };
-        let names = IDENTITY.into_iter().skip(missing);
-        let values = self.values[missing..].iter().cloned();
-        names.zip(values).chain(self.claims.iter().cloned())
+        let [id, name, developer, client_id, scopes] = self.values.clone();
+        let method = HeaderValue::from_static(method.name());
+        let strategy = strategy.shown_name.clone();
+        let values = [id, name, developer, client_id, strategy, scopes, method];
+        let fields = IDENTITY.into_iter().zip(values);
+        fields.skip(missing).chain(self.claims.iter().cloned())
     }
 
     /// Whether these were made for this very state of the application.
@@ -116,9 +113,9 @@ impl Identity {
 
 /// A text as these headers show it.
 pub fn shown(text: &str) -> HeaderValue {
-    let mut value = Vec::new();
+    let mut value = Texts::new();
     write(&mut value, text);
-    header_value(Bytes::from(value))
+    header_value(Bytes::from_owner(value))
 }
 
 /// What [`write`] has written, which is always legal.
@@ -128,7 +125,7 @@ fn header_value(written: Bytes) -> HeaderValue {
 
 /// Writes a text as a header value, percent-encoded where a value could not carry it: what is not
 /// plain ASCII, `%`, and a space at either end, which a reader would cut off.
-fn write(buffer: &mut Vec<u8>, text: &str) {
+fn write(buffer: &mut Texts, text: &str) {
     // Nearly always, and without a way out in the middle it is seen sixteen bytes at a time.
     let plain = |plain: bool, byte: u8| plain & matches!(byte, b' '..=b'~') & (byte != b'%');
     if text.bytes().fold(true, plain) && !text.starts_with(' ') && !text.ends_with(' ') {

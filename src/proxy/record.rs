@@ -188,7 +188,7 @@ fn line<'a>(
     let method = caller.map(|c| c.method).or(denial.and_then(|d| d.method));
     let client_id = caller
         .map(|c| &c.verified.facts.client_id)
-        .or(denial.and_then(|d| d.client_id.as_ref()));
+        .or(denial.and_then(|d| d.client_id.as_deref()));
     let application = caller.and_then(|caller| caller.application.as_ref());
     let exchange = ctx.exchange.as_ref();
     Line {

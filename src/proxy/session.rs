@@ -21,7 +21,12 @@ use super::{
     verified::Verified,
 };
 use crate::{
-    model::{application::Application, check::Check, claims::Facts, time::Timestamp},
+    model::{
+        application::Application,
+        check::Check,
+        claims::{Audience, Facts},
+        time::Timestamp,
+    },
     telemetry::checks::Checks,
     token::{
         self,
@@ -76,7 +81,7 @@ impl Sessions {
         let session = self.keys.open(value, name)?;
         let facts = Facts {
             client_id: session.client_id.clone(),
-            audience: Vec::new(),
+            audience: Audience::new(),
             scopes: session.scopes.clone(),
             expires: session.absolute_end,
             not_before: None,
@@ -282,14 +287,13 @@ fn caller(
     let told = held.as_ref().map(|_| ()).map_err(|reason| *reason);
     details::session::session(checks, strategy, session, now, told);
     let application = held?;
-    Ok(Caller {
-        strategy: Arc::clone(strategy),
-        method: Method::Session,
-        identity: verified.identity(strategy, Method::Session, application.as_ref()),
-        verified: Arc::clone(verified),
+    Ok(Caller::new(
+        strategy,
+        Method::Session,
+        Arc::clone(verified),
         application,
-        session: Some(Arc::clone(session)),
-    })
+        Some(Arc::clone(session)),
+    ))
 }
 
 /// Whether an opened session holds: bound to the strategy as it is now, within its times, not

@@ -1,8 +1,8 @@
 //! A credential that was verified, as it is remembered between requests.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use super::{authenticate::Method, identity::Identity, strategy::Strategy};
+use super::{identity::Identity, strategy::Strategy};
 use crate::{
     model::{application::Application, claims::Facts, credential::Secret, time::Timestamp},
     token::jwk::KeyId,
@@ -22,8 +22,11 @@ pub struct Verified {
     pub until: Timestamp,
     /// The access token, where an API forwards it.
     pub token: Option<Secret>,
-    /// Headers for the application as it last was.
-    identity: RwLock<Option<Arc<Identity>>>,
+    /// Headers for the application as it was first. It seldom changes while a credential is
+    /// remembered, so these stand where the rest does.
+    identity: OnceLock<Identity>,
+    /// Headers for the application as it last was, where it has changed since.
+    changed: RwLock<Option<Arc<Identity>>>,
 }
 
 impl Verified {
@@ -41,7 +44,8 @@ impl Verified {
             made,
             until,
             token,
-            identity: RwLock::new(None),
+            identity: OnceLock::new(),
+            changed: RwLock::new(None),
         }
     }
 
@@ -53,24 +57,37 @@ impl Verified {
                 .is_none_or(|key| strategy.provider.holds_key(key, now))
     }
 
-    /// The headers that tell the upstream who calls, made once for each state of the application.
+    /// The headers that tell the upstream who calls, for the application as it was when they were first
+    /// asked for.
     pub fn identity(
         &self,
         strategy: &Strategy,
-        method: Method,
         application: Option<&Arc<Application>>,
-    ) -> Arc<Identity> {
+    ) -> &Identity {
+        let make = || Identity::new(strategy, &self.facts, application);
+        self.identity.get_or_init(make)
+    }
+
+    /// Those in their place where the application is another by now, made once for each state of it.
+    pub fn changed(
+        &self,
+        strategy: &Strategy,
+        application: Option<&Arc<Application>>,
+    ) -> Option<Arc<Identity>> {
+        if self.identity(strategy, application).is_of(application) {
+            return None;
+        }
         {
-            let known = self.identity.read().unwrap_or_else(PoisonError::into_inner);
+            let known = self.changed.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(known) = &*known
                 && known.is_of(application)
             {
-                return Arc::clone(known);
+                return Some(Arc::clone(known));
             }
         }
-        let made = Arc::new(Identity::new(strategy, method, &self.facts, application));
-        let mut known = (self.identity.write()).unwrap_or_else(PoisonError::into_inner);
+        let made = Arc::new(Identity::new(strategy, &self.facts, application));
+        let mut known = (self.changed.write()).unwrap_or_else(PoisonError::into_inner);
         *known = Some(Arc::clone(&made));
-        made
+        Some(made)
     }
 }

@@ -135,7 +135,7 @@ fn tell_elsewhere(checks: &Checks, state: &State, api: &Api, denial: &Denial, re
         Ok(Credential::Basic(id, _)) => Some(id),
         _ => None,
     };
-    let Some(id): Option<ClientId> = denial.client_id.clone().or_else(presented) else {
+    let Some(id): Option<ClientId> = denial.client_id.as_deref().cloned().or_else(presented) else {
         return;
     };
     let mut names: Vec<&str> = state

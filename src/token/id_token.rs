@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
-use super::{Error, json, jwk::KeySet, jwt, rules};
-use crate::model::{claims::Claims, time::Timestamp};
+use super::{Error, json, jwk::KeySet, jwt::Decoded, rules};
+use crate::model::{
+    claims::{Claims, Value},
+    time::Timestamp,
+};
 
 /// Difference between clocks that is forgiven.
 const LEEWAY: Duration = Duration::from_secs(30);
@@ -64,7 +65,8 @@ pub fn verify(
     expected: &Expected<'_>,
     now: Timestamp,
 ) -> Result<Person, Refused> {
-    let claims = jwt::signed(token, keys)?;
+    let decoded = Decoded::new(token);
+    let claims = decoded.signed(keys)?;
     let text = |name| rules::text(&claims, name);
     let issuer = text("iss")?.ok_or(Error::Issuer)?;
     if !expected.issuers.iter().any(|known| known == issuer) {
@@ -72,7 +74,7 @@ pub fn verify(
     }
     if !rules::audience(&claims)?
         .iter()
-        .any(|one| one == expected.client_id)
+        .any(|one| **one == *expected.client_id)
     {
         return Err(Error::Audience.into());
     }
@@ -101,12 +103,12 @@ pub fn verify(
 /// What the provider tells of the same person at its user-info endpoint (section 5.3.2): nothing
 /// where it is about somebody else.
 pub fn more(person: &Person, answer: &[u8]) -> Option<Person> {
-    let claims = json::object(answer).ok()?;
+    let claims = json::claims(answer).ok()?;
     let told = self::person(person.issuer.clone(), &claims)?;
     (told.subject == person.subject).then_some(told)
 }
 
-fn person(issuer: String, claims: &Claims) -> Option<Person> {
+fn person(issuer: String, claims: &Claims<'_>) -> Option<Person> {
     let text = |name: &str| claims.get(name)?.as_str().filter(|text| !text.is_empty());
     let verified = claims.get("email_verified") == Some(&Value::Bool(true));
     Some(Person {
@@ -119,9 +121,9 @@ fn person(issuer: String, claims: &Claims) -> Option<Person> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    use super::*;
+    use super::{Error, Expected, Person, Refused, Timestamp, more, verify};
     use crate::token::mint::Mint;
 
     const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);

@@ -3,14 +3,12 @@
 //! `active: true` alone is not enough: such endpoints also call refresh tokens, registration
 //! tokens and tokens for others active. Asking the endpoint is not done here.
 
-use serde_json::Value;
-
 use super::{
     Error, json,
     rules::{self, Rules},
 };
 use crate::model::{
-    claims::{ClaimPath, Claims, Facts},
+    claims::{ClaimPath, Claims, Facts, Value},
     time::Timestamp,
 };
 
@@ -36,7 +34,7 @@ pub fn facts(
     if answer.len() > ANSWER_LIMIT {
         return Err(Error::AnswerTooLarge);
     }
-    let claims = json::object(answer).map_err(Error::AnswerUnreadable)?;
+    let claims = json::claims(answer).map_err(Error::AnswerUnreadable)?;
     match claims.get("active") {
         Some(Value::Bool(true)) => {}
         Some(Value::Bool(false)) => return Ok(None),
@@ -54,7 +52,7 @@ pub fn facts(
 
 /// Refuses what the answer's `token_type` says is no bearer token. Some endpoints name the kind
 /// of token there instead of how it is presented.
-fn bearer(claims: &Claims) -> Result<(), Error> {
+fn bearer(claims: &Claims<'_>) -> Result<(), Error> {
     let Some(kind) = rules::text(claims, "token_type")? else {
         return Ok(());
     };
@@ -72,7 +70,7 @@ fn bearer(claims: &Claims) -> Result<(), Error> {
 }
 
 /// Looks in the usual scope claims too, wherever the strategy reads its scopes from.
-fn manages_nothing(claims: &Claims, facts: &Facts) -> Result<(), Error> {
+fn manages_nothing(claims: &Claims<'_>, facts: &Facts) -> Result<(), Error> {
     let usual: Vec<ClaimPath> = ["scope", "scp"]
         .iter()
         .filter_map(|name| ClaimPath::new([(*name).to_owned()]))

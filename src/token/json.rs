@@ -5,12 +5,15 @@
 //! 7519 section 4). So does a number that does not fit a double, which some readers make
 //! infinite.
 
-use std::{cell::Cell, fmt};
+use std::{borrow::Cow, cell::Cell, fmt};
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value, de::Read};
+use serde::{
+    Deserialize,
+    de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Number, de::Read};
 
-use crate::model::claims::Claims;
+use crate::model::claims::{Claims, Value};
 
 /// Levels of nesting that are read. Claims nest two or three deep, `realm_access.roles` for one;
 /// what is deeper is meant to exhaust the stack.
@@ -37,7 +40,15 @@ pub enum Fault {
 ///
 /// # Errors
 /// One case for each variant of [`Fault`].
-pub fn object(text: &[u8]) -> Result<Claims, Fault> {
+pub fn object(text: &[u8]) -> Result<Map<String, serde_json::Value>, Fault> {
+    claims(text).map(Map::from)
+}
+
+/// [`object`] for who only looks into it: its texts stay where they are.
+///
+/// # Errors
+/// As [`object`].
+pub fn claims(text: &[u8]) -> Result<Claims<'_>, Fault> {
     // What is UTF-8 as a whole need not be looked at text by text.
     match std::str::from_utf8(text) {
         Ok(text) => read(&mut serde_json::Deserializer::from_str(text)),
@@ -45,7 +56,7 @@ pub fn object(text: &[u8]) -> Result<Claims, Fault> {
     }
 }
 
-fn read<'t, R: Read<'t>>(reader: &mut serde_json::Deserializer<R>) -> Result<Claims, Fault> {
+fn read<'t, R: Read<'t>>(reader: &mut serde_json::Deserializer<R>) -> Result<Claims<'t>, Fault> {
     let fault = Cell::new(Fault::Syntax);
     let value = Strict {
         depth: 0,
@@ -82,51 +93,51 @@ impl Strict<'_> {
 }
 
 impl<'de> DeserializeSeed<'de> for Strict<'_> {
-    type Value = Value;
+    type Value = Value<'de>;
 
-    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value<'de>, D::Error> {
         reader.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Strict<'_> {
-    type Value = Value;
+    type Value = Value<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
         Ok(Value::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
         Ok(Value::Number(value.into()))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
         Ok(Value::Number(value.into()))
     }
 
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Self::Value, E> {
         Number::from_f64(value)
             .map(Value::Number)
             .ok_or_else(|| E::custom("not finite"))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Self::Value, E> {
+        Ok(Value::String(Cow::Borrowed(value)))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
+    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Value::String(Cow::Owned(value.to_owned())))
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
         Ok(Value::Null)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let inner = self.inner()?;
         let mut values = Vec::new();
         while let Some(value) = list.next_element_seed(inner)? {
@@ -135,26 +146,35 @@ impl<'de> Visitor<'de> for Strict<'_> {
         Ok(Value::Array(values))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
         let inner = self.inner()?;
-        let mut members = Map::new();
-        while let Some(name) = object.next_key::<String>()? {
-            let value = object.next_value_seed(inner)?;
-            if members.insert(name, value).is_some() {
-                self.fault.set(Fault::Repeated);
-                return Err(A::Error::custom(Fault::Repeated));
-            }
+        let is_top = self.depth == 0;
+        let mut members = Vec::with_capacity(if is_top { USUAL } else { 0 });
+        while let Some(Name(name)) = object.next_key()? {
+            members.push((name, object.next_value_seed(inner)?));
         }
+        let Some(members) = Claims::new(members) else {
+            self.fault.set(Fault::Repeated);
+            return Err(A::Error::custom(Fault::Repeated));
+        };
         Ok(Value::Object(members))
     }
 }
 
+/// Claims of a token for which there is room before they are read.
+const USUAL: usize = 12;
+
+/// The name of a member.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Name<'t>(#[serde(borrow)] Cow<'t, str>);
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    use super::*;
+    use super::{Fault, object};
 
     fn nested(depth: usize) -> String {
         format!("{}{}", r#"{"a":"#.repeat(depth), "1").to_owned() + &"}".repeat(depth)
@@ -244,6 +264,17 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_repeated_name_is_seen_among_few_and_many(names in prop::collection::vec("[a-e]{0,3}", 0..40)) {
+            let members: Vec<String> = names.iter().map(|name| format!("\"{name}\":1")).collect();
+            let unique: std::collections::HashSet<&String> = names.iter().collect();
+            let read = object(format!("{{{}}}", members.join(",")).as_bytes());
+            match unique.len() == names.len() {
+                true => prop_assert_eq!(read.map(|members| members.len()), Ok(names.len())),
+                false => prop_assert_eq!(read, Err(Fault::Repeated)),
+            }
+        }
+
+        #[test]
         fn any_text_is_read_without_panic(text in any::<Vec<u8>>()) {
             let _ = object(&text);
         }
@@ -255,7 +286,7 @@ mod tests {
 
         #[test]
         fn what_serde_json_writes_is_read_back(
-            members in prop::collection::btree_map(".*", any::<(i64, bool, String)>(), 0..8)
+            members in prop::collection::btree_map(".*", any::<(i64, bool, String)>(), 0..24)
         ) {
             let value = json!(members);
             prop_assert_eq!(Value::Object(object(value.to_string().as_bytes()).unwrap()), value);

@@ -10,10 +10,9 @@ use aws_lc_rs::{
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
-use serde_json::Value;
 
 use super::{Error, fingerprint, json};
-use crate::model::claims::Claims;
+use crate::model::claims::{Claims, Value};
 
 /// Largest key set that is read, in bytes: 1,000 RSA keys of 4,096 bits with certificates left
 /// out fit.
@@ -58,7 +57,7 @@ impl KeySet {
         if text.len() > SET_LIMIT {
             return Err(Error::TooLarge);
         }
-        let set = json::object(text).map_err(|_| Error::KeySet)?;
+        let set = json::claims(text).map_err(|_| Error::KeySet)?;
         let Some(Value::Array(members)) = set.get("keys") else {
             return Err(Error::KeySet);
         };
@@ -202,7 +201,7 @@ impl Key {
     }
 
     /// Reads one member of the set; `None` skips it.
-    fn read(jwk: &Claims) -> Option<Self> {
+    fn read(jwk: &Claims<'_>) -> Option<Self> {
         let text = |name: &str| {
             jwk.get(name)
                 .map_or(Some(None), |value| value.as_str().map(Some))
@@ -221,7 +220,7 @@ impl Key {
             operations
                 .as_array()?
                 .iter()
-                .find(|operation| *operation == "verify")?;
+                .find(|operation| operation.as_str() == Some("verify"))?;
         }
         // Who publishes the private half has made the key anybody's.
         if jwk.contains_key("d") {
@@ -310,7 +309,7 @@ struct Material {
 }
 
 impl Material {
-    fn read(jwk: &Claims) -> Option<Self> {
+    fn read(jwk: &Claims<'_>) -> Option<Self> {
         let text = |name: &str| jwk.get(name).and_then(Value::as_str);
         let number = |name: &str| BASE64_URL_SAFE_NO_PAD.decode(text(name)?).ok();
         match (text("kty")?, text("crv")) {

@@ -5,14 +5,13 @@
 //! used. Encrypted tokens and JSON serialisations are no JWTs here.
 //!
 //! A token that comes for the first time is asked several things: whether it is a JWT, whose, and
-//! then whether it is good. [`Jwt`] is taken apart once for all of them.
+//! then whether it is good. It is decoded once for all of them ([`Decoded`]), and read once ([`Jwt`]).
 
-use std::{borrow::Cow, cell::OnceCell, ops::Range};
+use std::{borrow::Cow, cell::OnceCell};
 
 use base64::{Engine, decoded_len_estimate, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::Value;
 
 use super::{
     Error, json,
@@ -20,7 +19,7 @@ use super::{
     rules::{self, Rules},
 };
 use crate::model::{
-    claims::{Claims, Facts},
+    claims::{Audience, Claims, Facts, Value},
     credential::Token,
     time::Timestamp,
 };
@@ -68,22 +67,12 @@ pub fn issuer(token: &str) -> Option<String> {
         .map(|Payload { iss }| iss.into_owned())
 }
 
-/// Header and payload as they were presented, for showing to people and for nothing else: nothing
-/// of them is verified. `None` where they cannot be read.
-pub fn unverified(token: &str) -> Option<(Claims, Claims)> {
-    if token.len() > TOKEN_LIMIT {
-        return None;
-    }
-    let (header, payload, _) = parts(token)?;
-    let object = |part| json::object(&decode(part).ok()?).ok();
-    Some((object(header)?, object(payload)?))
-}
-
 /// What a token is for, its `aud`: for telling what one that failed with [`Error::Audience`] is, and
 /// for nothing else. Nothing is checked here.
-pub fn audience(token: &str) -> Vec<String> {
+pub fn audience(token: &str) -> Audience {
     let payload = parts(token).and_then(|(_, payload, _)| decode(payload).ok());
-    let claims = payload.and_then(|payload| json::object(&payload).ok());
+    let payload = payload.unwrap_or_default();
+    let claims = json::claims(&payload).ok();
     claims
         .and_then(|claims| rules::audience(&claims).ok())
         .unwrap_or_default()
@@ -100,42 +89,104 @@ pub fn verify(
     rules: &Rules<'_>,
     now: Timestamp,
 ) -> Result<(Facts, KeyId), Error> {
-    Jwt::new(token).verify(keys, issuers, rules, now)
+    Jwt::new(&Decoded::new(token)).verify(keys, issuers, rules, now)
 }
 
-/// The claims of a JWT of any kind whose signature is one of these keys'. Nothing of them is judged.
+/// A text that may be a JWT, and its parts decoded. All of them before any is looked into: what is
+/// told of a refusal names the first of the checks in [`Check::OF_JWT`] that fails.
 ///
-/// # Errors
-/// As [`verify`], up to the signature.
-pub(super) fn signed(token: &str, keys: &KeySet) -> Result<Claims, Error> {
-    let taken = Taken::apart(token)?;
-    taken.key(keys, &[])?;
-    taken.payload.map_err(Error::Payload)
+/// [`Check::OF_JWT`]: crate::model::check::Check::OF_JWT
+pub struct Decoded<'t> {
+    token: &'t str,
+    parts: Result<Parts<'t>, Error>,
 }
 
-/// A text that may be a JWT, taken apart when it is first asked something. What is wrong with it is
-/// told when it is verified, and nothing of it may be believed before.
+/// The parts of a token, decoded into one piece of memory.
+struct Parts<'t> {
+    /// What is signed: header and payload as they were sent.
+    message: &'t [u8],
+    bytes: Vec<u8>,
+    /// Where the header ends in them.
+    header: usize,
+    /// Where the payload ends, and the signature begins.
+    payload: usize,
+}
+
+impl<'t> Decoded<'t> {
+    /// Size and form. What is wrong with them is told when the token is verified.
+    pub fn new(token: &'t str) -> Self {
+        let parts = Parts::decode(token);
+        Self { token, parts }
+    }
+
+    /// The claims of a JWT of any kind whose signature is one of these keys'. Nothing of them is
+    /// judged.
+    ///
+    /// # Errors
+    /// As [`verify`], up to the signature.
+    pub(super) fn signed(&self, keys: &KeySet) -> Result<Claims<'_>, Error> {
+        let taken = Taken::apart(self)?;
+        taken.key(keys, &[])?;
+        taken.payload.map_err(Error::Payload)
+    }
+}
+
+impl<'t> Parts<'t> {
+    fn decode(token: &'t str) -> Result<Self, Error> {
+        if token.len() > TOKEN_LIMIT {
+            return Err(Error::TooLarge);
+        }
+        let (header, payload, signature) = parts(token).ok_or(Error::NotJwt)?;
+        let message = &token.as_bytes()[..header.len() + 1 + payload.len()];
+        let room = [header, payload, signature].map(|part| decoded_len_estimate(part.len()));
+        let mut bytes = vec![0; room.iter().sum()];
+        let mut end = 0;
+        let mut decode = |part: &str| {
+            let length = BASE64_URL_SAFE_NO_PAD.decode_slice(part, &mut bytes[end..]);
+            end += length.map_err(|_| Error::Base64)?;
+            Ok(end)
+        };
+        let (header, payload, end) = (decode(header)?, decode(payload)?, decode(signature)?);
+        bytes.truncate(end);
+        Ok(Self {
+            message,
+            bytes,
+            header,
+            payload,
+        })
+    }
+
+    /// Header, payload and signature.
+    fn split(&self) -> [&[u8]; 3] {
+        let (header, rest) = self.bytes.split_at(self.header);
+        let (payload, signature) = rest.split_at(self.payload - self.header);
+        [header, payload, signature]
+    }
+}
+
+/// A token that is read when it is first asked something. What is wrong with it is told when it is
+/// verified, and nothing of it may be believed before.
 pub struct Jwt<'t> {
-    token: &'t str,
+    decoded: &'t Decoded<'t>,
     taken: OnceCell<Result<Taken<'t>, Error>>,
 }
 
 impl<'t> Jwt<'t> {
     /// A token of which nothing was asked yet.
-    pub const fn new(token: &'t str) -> Self {
+    pub const fn new(decoded: &'t Decoded<'t>) -> Self {
         let taken = OnceCell::new();
-        Self { token, taken }
+        Self { decoded, taken }
     }
 
     /// The token as it was presented.
     pub const fn token(&self) -> Token<'t> {
-        Token::new(self.token)
+        Token::new(self.decoded.token)
     }
 
     /// [`looks_like_jwt`] of it.
     pub fn looks_like_jwt(&self) -> bool {
         // What can be taken apart does; some of the rest does too, and is refused as a JWT.
-        self.taken().is_ok() || looks_like_jwt(self.token)
+        self.taken().is_ok() || looks_like_jwt(self.decoded.token)
     }
 
     /// Its unverified [`issuer`].
@@ -146,12 +197,19 @@ impl<'t> Jwt<'t> {
                 ..
             }) => claims.get("iss")?.as_str().map(Cow::Borrowed),
             // It goes to the keys of its issuer all the same, to be refused for its first fault.
-            _ => issuer(self.token).map(Cow::Owned),
+            _ => issuer(self.decoded.token).map(Cow::Owned),
         }
     }
 
-    /// Keeps the text alone until it is asked something again: for whoever has to wait. Of a large
-    /// token that is made to be so, the parts take a hundred times the room.
+    /// Header and payload as they were presented, for showing to people and for nothing else: nothing
+    /// of them is verified. `None` where they cannot be read.
+    pub fn unverified(&self) -> Option<(&Claims<'t>, &Claims<'t>)> {
+        let taken = self.taken().as_ref().ok()?;
+        Some((&taken.header, taken.payload.as_ref().ok()?))
+    }
+
+    /// Forgets what was read until it is asked something again: for whoever has to wait. Of a token
+    /// that is made to be so, its members take many times the room of their text.
     pub fn put_together(&mut self) {
         self.taken.take();
     }
@@ -186,49 +244,28 @@ impl<'t> Jwt<'t> {
     }
 
     fn taken(&self) -> &Result<Taken<'t>, Error> {
-        self.taken.get_or_init(|| Taken::apart(self.token))
+        self.taken.get_or_init(|| Taken::apart(self.decoded))
     }
 }
 
-/// The parts of a token.
+/// The parts of a token, read.
 struct Taken<'t> {
-    /// What is signed: header and payload as they were sent.
     message: &'t [u8],
-    header: Claims,
+    header: Claims<'t>,
     /// Whether it can be read is told only once the signature has passed.
-    payload: Result<Claims, json::Fault>,
-    /// All parts decoded, the signature last.
-    decoded: Vec<u8>,
-    signature: Range<usize>,
+    payload: Result<Claims<'t>, json::Fault>,
+    signature: &'t [u8],
 }
 
 impl<'t> Taken<'t> {
     /// Size, form, and whether the header is strict JSON.
-    fn apart(token: &'t str) -> Result<Self, Error> {
-        if token.len() > TOKEN_LIMIT {
-            return Err(Error::TooLarge);
-        }
-        let (header, payload, signature) = parts(token).ok_or(Error::NotJwt)?;
-        let message = &token.as_bytes()[..header.len() + 1 + payload.len()];
-        // All parts before any is looked into: what is told of a refusal names the first of the
-        // checks in `Check::OF_JWT` that fails. All in one piece of memory.
-        let parts = [header, payload, signature];
-        let room = parts.map(|part| decoded_len_estimate(part.len()));
-        let mut decoded = vec![0; room.iter().sum()];
-        let mut end = 0;
-        let mut decode = |part: &str| {
-            let begin = end;
-            let room = &mut decoded[begin..];
-            let length = BASE64_URL_SAFE_NO_PAD.decode_slice(part, room);
-            end += length.map_err(|_| Error::Base64)?;
-            Ok(begin..end)
-        };
-        let (header, payload, signature) = (decode(header)?, decode(payload)?, decode(signature)?);
+    fn apart(decoded: &'t Decoded<'t>) -> Result<Self, Error> {
+        let parts = decoded.parts.as_ref().map_err(|error| *error)?;
+        let [header, payload, signature] = parts.split();
         Ok(Self {
-            message,
-            header: json::object(&decoded[header]).map_err(Error::Json)?,
-            payload: json::object(&decoded[payload]),
-            decoded,
+            message: parts.message,
+            header: json::claims(header).map_err(Error::Json)?,
+            payload: json::claims(payload),
             signature,
         })
     }
@@ -241,7 +278,7 @@ impl<'t> Taken<'t> {
             header.alg,
             algorithms,
             self.message,
-            &self.decoded[self.signature.clone()],
+            self.signature,
         )
         .map_err(|error| match error {
             // It is hashed before the signature is made, so nobody else can check that.
@@ -276,16 +313,16 @@ struct Header<'h> {
 }
 
 impl<'h> Header<'h> {
-    fn read(members: &'h Claims) -> Result<Self, Error> {
+    fn read(members: &'h Claims<'_>) -> Result<Self, Error> {
         let text = |name: &str| match members.get(name) {
             None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.as_str())),
+            Some(Value::String(text)) => Ok(Some(&**text)),
             Some(_) => Err(Error::Header),
         };
         let (alg, kid) = (text("alg")?.ok_or(Error::Header)?, text("kid")?);
         let kind = text("typ")?;
         // No extension is understood, so each that must be is one too many.
-        let attached = members.get("b64").is_none_or(|b64| *b64 == true);
+        let attached = matches!(members.get("b64"), None | Some(Value::Bool(true)));
         if members.contains_key("crit") || !attached {
             return Err(Error::Critical);
         }

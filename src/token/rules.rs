@@ -7,12 +7,11 @@
 use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
-use serde_json::Value;
 
 use super::{Error, jwk::KeyIssuer};
 use crate::model::{
-    claims::{ClaimPath, Claims, Facts},
-    credential::ClientId,
+    claims::{Audience, ClaimPath, Claims, Facts, Value},
+    credential::{ClientId, ShortText},
     scope::Scopes,
     time::Timestamp,
 };
@@ -27,7 +26,7 @@ pub enum ScopeReading {
 }
 
 impl ScopeReading {
-    fn pick<'p>(self, paths: &'p [ClaimPath], claims: &Claims) -> &'p [ClaimPath] {
+    fn pick<'p>(self, paths: &'p [ClaimPath], claims: &Claims<'_>) -> &'p [ClaimPath] {
         match self {
             Self::Every => paths,
             Self::First => {
@@ -84,13 +83,13 @@ impl Rules<'_> {
             || facts
                 .audience
                 .iter()
-                .any(|audience| self.audience.contains(audience));
+                .any(|named| self.audience.iter().any(|known| **known == **named));
         if named { Ok(()) } else { Err(Error::Audience) }
     }
 
     /// Reads the facts from claims that a signature or the provider's answer vouches for, and
     /// refuses what is no access token.
-    pub(super) fn read(&self, claims: &Claims, client: &[ClaimPath]) -> Result<Facts, Error> {
+    pub(super) fn read(&self, claims: &Claims<'_>, client: &[ClaimPath]) -> Result<Facts, Error> {
         access_token(claims)?;
         let facts = Facts {
             client_id: client_id(claims, client)?,
@@ -113,7 +112,7 @@ impl Rules<'_> {
 /// another claim instead, and none of them may name somebody else. Where it is the subject, a user
 /// must not become an application that happens to bear its name: what else names the client has
 /// to agree.
-fn client_id(claims: &Claims, paths: &[ClaimPath]) -> Result<ClientId, Error> {
+fn client_id(claims: &Claims<'_>, paths: &[ClaimPath]) -> Result<ClientId, Error> {
     let mut found: Option<&str> = None;
     for value in paths.iter().filter_map(|path| path.find(claims)) {
         let id = value.as_str().ok_or(Error::ClaimType("credential_claim"))?;
@@ -133,7 +132,10 @@ fn client_id(claims: &Claims, paths: &[ClaimPath]) -> Result<ClientId, Error> {
 }
 
 /// A claim that is text where it is present.
-pub(super) fn text<'c>(claims: &'c Claims, name: &'static str) -> Result<Option<&'c str>, Error> {
+pub(super) fn text<'c>(
+    claims: &'c Claims<'_>,
+    name: &'static str,
+) -> Result<Option<&'c str>, Error> {
     match claims.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -143,7 +145,7 @@ pub(super) fn text<'c>(claims: &'c Claims, name: &'static str) -> Result<Option<
 
 /// Scopes at all of the paths together: each is a space-separated text (RFC 8693 section 4.2) or
 /// a list of texts.
-pub(super) fn scopes(claims: &Claims, paths: &[ClaimPath]) -> Result<Scopes, Error> {
+pub(super) fn scopes(claims: &Claims<'_>, paths: &[ClaimPath]) -> Result<Scopes, Error> {
     let mut scopes: Vec<&str> = Vec::new();
     for value in paths.iter().filter_map(|path| path.find(claims)) {
         for text in texts(value).ok_or(Error::ClaimType("scope"))? {
@@ -167,14 +169,14 @@ const USES: [&str; 7] = [
 /// Refuses the other things that a provider signs or knows: ID tokens (OIDC Core section 2),
 /// Curity's and Keycloak's refresh tokens, and tokens bound to a key (RFC 7800), which would
 /// need a proof of possession.
-fn access_token(claims: &Claims) -> Result<(), Error> {
+fn access_token(claims: &Claims<'_>) -> Result<(), Error> {
     // To look through the names once is less than to look for each of these.
-    if !claims.keys().any(|name| USES.contains(&name.as_str())) {
+    if !claims.names().any(|name| USES.contains(&name)) {
         return Ok(());
     }
     if ["nonce", "at_hash", "c_hash"]
         .iter()
-        .any(|name| claims.contains_key(*name))
+        .any(|name| claims.contains_key(name))
     {
         return Err(Error::NotAccessToken);
     }
@@ -200,19 +202,18 @@ fn access_token(claims: &Claims) -> Result<(), Error> {
 }
 
 /// RFC 7519 section 4.1.3: one text or a list of them.
-pub(super) fn audience(claims: &Claims) -> Result<Vec<String>, Error> {
+pub(super) fn audience(claims: &Claims<'_>) -> Result<Audience, Error> {
     let Some(value) = claims.get("aud") else {
-        return Ok(Vec::new());
+        return Ok(Audience::new());
     };
-    let mut audience = Vec::new();
-    for text in texts(value).ok_or(Error::ClaimType("aud"))? {
-        audience.push(text.ok_or(Error::ClaimType("aud"))?.to_owned());
-    }
-    Ok(audience)
+    let texts = texts(value).ok_or(Error::ClaimType("aud"))?;
+    texts
+        .map(|text| text.map(ShortText::from).ok_or(Error::ClaimType("aud")))
+        .collect()
 }
 
 /// The texts of a text or of a list; inside, `None` for what is no text.
-fn texts(value: &Value) -> Option<impl Iterator<Item = Option<&str>>> {
+fn texts<'v>(value: &'v Value<'_>) -> Option<impl Iterator<Item = Option<&'v str>>> {
     let values = match value {
         Value::String(_) => std::slice::from_ref(value),
         Value::Array(list) => list,
@@ -222,7 +223,7 @@ fn texts(value: &Value) -> Option<impl Iterator<Item = Option<&str>>> {
 }
 
 /// RFC 7519 section 2, NumericDate: seconds, fractions allowed. Dates too far to count saturate.
-pub(super) fn time(claims: &Claims, name: &'static str) -> Result<Option<Timestamp>, Error> {
+pub(super) fn time(claims: &Claims<'_>, name: &'static str) -> Result<Option<Timestamp>, Error> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };
@@ -236,10 +237,11 @@ pub(super) fn time(claims: &Claims, name: &'static str) -> Result<Option<Timesta
 }
 
 /// A claim as a header's text; `None` where it has no plain form.
-fn header_value(value: &Value) -> Option<String> {
-    let plain = |value: &Value| match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+fn header_value(value: &Value<'_>) -> Option<String> {
+    let plain = |value: &Value<'_>| match value {
+        Value::String(text) => Some(text.clone().into_owned()),
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Number(number) => Some(number.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     };
     match value {

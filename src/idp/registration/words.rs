@@ -1,10 +1,8 @@
 //! What an IdP says when it refuses, whatever shape it says it in.
 
-use serde_json::Value;
-
 use crate::{
     idp::{call::Answer, told::repeated::repeats},
-    model::credential::Secret,
+    model::{claims::Value, credential::Secret},
     telemetry::checks::plain,
     token::json,
 };
@@ -32,7 +30,7 @@ pub fn told(answer: &Answer, hidden: &[Secret]) -> String {
 
 /// The words themselves; none where the body is no JSON object, an HTML page perhaps.
 fn words(body: &[u8]) -> String {
-    let Ok(members) = json::object(body) else {
+    let Ok(members) = json::claims(body) else {
         return String::new();
     };
     let text = |name: &str| members.get(name).and_then(Value::as_str);

@@ -3,19 +3,16 @@
 //! The verdict is given before, by [`crate::token`]; this says which checks led to it. Those before
 //! the one that failed were passed, since they are made in one order.
 
-use serde_json::Value;
-
 use super::away;
 use crate::{
     model::{
         check::Check,
-        claims::{ClaimPath, Claims, Facts},
-        credential::Token,
+        claims::{ClaimPath, Claims, Facts, Value},
         time::Timestamp,
     },
     proxy::strategy::Strategy,
     telemetry::checks::{Checks, Outcome, listed, quoted},
-    token::{self, json, jwk::KeySet, jwt},
+    token::{self, json, jwk::KeySet, jwt::Jwt},
 };
 
 /// Claims in which identity providers name the client.
@@ -36,7 +33,7 @@ const USES: [&str; 8] = [
 pub(in crate::proxy) fn signed<T>(
     checks: &Checks,
     strategy: &Strategy,
-    token: Token<'_>,
+    jwt: &Jwt<'_>,
     keys: &KeySet,
     result: &Result<T, token::Error>,
     now: Timestamp,
@@ -45,19 +42,16 @@ pub(in crate::proxy) fn signed<T>(
         return;
     }
     let rules = strategy.rules();
-    let (header, payload) = jwt::unverified(token.expose()).unwrap_or_default();
+    let nothing = Claims::default();
+    let (header, payload) = jwt.unverified().unwrap_or((&nothing, &nothing));
     let of_header = |check| match check {
         Check::TokenForm => format!(
             "{} bytes; unverified: {}",
-            token.expose().len(),
-            summary(&header, &payload, now)
+            jwt.token().expose().len(),
+            summary(header, payload, now)
         ),
-        Check::TokenHeader => format!(
-            "alg {}, kid {}",
-            shown(&header, "alg"),
-            shown(&header, "kid")
-        ),
-        Check::TokenType => format!("typ {}; accepted: at+jwt, JWT, none", shown(&header, "typ")),
+        Check::TokenHeader => format!("alg {}, kid {}", shown(header, "alg"), shown(header, "kid")),
+        Check::TokenType => format!("typ {}; accepted: at+jwt, JWT, none", shown(header, "typ")),
         Check::Key => {
             let algorithms = &strategy.config.tokens.algorithms;
             let allowed = match algorithms.is_empty() {
@@ -66,16 +60,16 @@ pub(in crate::proxy) fn signed<T>(
             };
             format!(
                 "kid {}, alg {}; accepted: {allowed}; kid in the key set: {}",
-                shown(&header, "kid"),
-                shown(&header, "alg"),
+                shown(header, "kid"),
+                shown(header, "alg"),
                 listed(keys.kids())
             )
         }
         Check::Signature => match header.contains_key("nonce") {
             true => "its header has a nonce, as those of Microsoft Graph's tokens".to_owned(),
-            false => format!("by the key {}", shown(&header, "kid")),
+            false => format!("by the key {}", shown(header, "kid")),
         },
-        check => of_claims(check, strategy, rules.client_claims, &payload, now),
+        check => of_claims(check, strategy, rules.client_claims, payload, now),
     };
     tell(checks, &Check::OF_JWT, result.as_ref().err(), of_header);
 }
@@ -103,7 +97,7 @@ pub(in crate::proxy) fn introspected(
                 .to_owned()
         });
     }
-    let claims = json::object(body).unwrap_or_default();
+    let claims = json::claims(body).unwrap_or_default();
     // The answer itself was told where it came in.
     let order = &Check::OF_ANSWER[1..];
     let paths = strategy.rules().introspected_client_claims;
@@ -140,7 +134,7 @@ fn of_claims(
     check: Check,
     strategy: &Strategy,
     client: &[ClaimPath],
-    claims: &Claims,
+    claims: &Claims<'_>,
     now: Timestamp,
 ) -> String {
     let rules = strategy.rules();
@@ -191,7 +185,7 @@ fn of_claims(
 }
 
 /// What a token says of itself, for those whose token fails before anything of it is believed.
-fn summary(header: &Claims, payload: &Claims, now: Timestamp) -> String {
+fn summary(header: &Claims<'_>, payload: &Claims<'_>, now: Timestamp) -> String {
     if header.is_empty() {
         return "it cannot be read".to_owned();
     }
@@ -208,7 +202,7 @@ fn summary(header: &Claims, payload: &Claims, now: Timestamp) -> String {
 }
 
 /// The times of a token, as far as they can be read.
-fn times(claims: &Claims, now: Timestamp) -> String {
+fn times(claims: &Claims<'_>, now: Timestamp) -> String {
     let told = |name: &str| {
         let number = claims.get(name)?.as_f64()?;
         // The cast saturates, and so does what is made of it.
@@ -223,8 +217,8 @@ fn times(claims: &Claims, now: Timestamp) -> String {
 }
 
 /// Those of some members that are there.
-fn some(claims: &Claims, names: &[&str]) -> String {
-    let there = names.iter().filter(|name| claims.contains_key(**name));
+fn some(claims: &Claims<'_>, names: &[&str]) -> String {
+    let there = names.iter().filter(|name| claims.contains_key(name));
     let told: Vec<String> = there
         .map(|name| format!("{name} {}", shown(claims, name)))
         .collect();
@@ -232,11 +226,11 @@ fn some(claims: &Claims, names: &[&str]) -> String {
 }
 
 /// The value of one member.
-fn shown(claims: &Claims, name: &str) -> String {
+fn shown(claims: &Claims<'_>, name: &str) -> String {
     claims.get(name).map_or("absent".to_owned(), value)
 }
 
-fn value(value: &Value) -> String {
+fn value(value: &Value<'_>) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(value) => value.to_string(),
@@ -244,7 +238,7 @@ fn value(value: &Value) -> String {
         Value::String(text) => quoted(text),
         Value::Array(list) => {
             let texts = list.iter().map(|entry| match entry {
-                Value::String(text) => text.as_str(),
+                Value::String(text) => &**text,
                 _ => "(not a text)",
             });
             format!("[{}]", listed(texts))

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::token::{json::Fault, jwk::KeyIssuer};
@@ -46,7 +46,7 @@ fn an_active_token_yields_its_facts() {
     let facts = judge(&with(more)).unwrap().unwrap();
     assert_eq!(facts.client_id.as_str(), "app");
     assert_eq!(facts.scopes.as_str(), "a b");
-    assert_eq!(facts.audience, ["x"]);
+    assert_eq!(facts.audience[..], ["x"]);
     assert_eq!(facts.expires, Timestamp::from_secs(1_000_300));
     assert_eq!(facts.not_before, Some(Timestamp::from_secs(999_001)));
     assert_eq!(facts.issued, Some(Timestamp::from_secs(999_000)));

@@ -1,19 +1,26 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::token::json;
 
 pub(in crate::token) fn path(names: &[&str]) -> ClaimPath {
     ClaimPath::new(names.iter().map(|name| (*name).to_owned())).unwrap()
 }
 
-fn claims(value: Value) -> Claims {
-    value.as_object().unwrap().clone()
+/// The text of these members together.
+fn members(base: Value, more: &Value) -> String {
+    let mut all = base.as_object().unwrap().clone();
+    all.extend(more.as_object().unwrap().clone());
+    Value::Object(all).to_string()
+}
+
+fn claims(text: &str) -> Claims<'_> {
+    json::claims(text.as_bytes()).unwrap()
 }
 
 /// Reads claims of which `exp` and `client_id` are good.
 fn read(credential_claim: &[&str], more: Value) -> Result<Facts, Error> {
-    let mut all = claims(json!({"exp": 1000, "client_id": "app"}));
-    all.extend(claims(more));
+    let all = members(json!({"exp": 1000, "client_id": "app"}), &more);
     let rules = Rules {
         algorithms: &[],
         audience: &[],
@@ -25,7 +32,7 @@ fn read(credential_claim: &[&str], more: Value) -> Result<Facts, Error> {
         scope_reading: ScopeReading::Every,
         header_claims: &[path(&["tenant"]), path(&["user", "groups"])],
     };
-    rules.read(&all, &[path(credential_claim)])
+    rules.read(&claims(&all), &[path(credential_claim)])
 }
 
 #[test]
@@ -260,7 +267,7 @@ fn dates_are_finite_numbers_and_saturate() {
         facts.not_before.zip(facts.issued),
         Some((millis(1500), millis(2000)))
     );
-    let without = claims(json!({"client_id": "app"}));
+    let without = claims(r#"{"client_id": "app"}"#);
     let rules = Rules {
         algorithms: &[],
         audience: &[],
@@ -281,9 +288,8 @@ fn dates_are_finite_numbers_and_saturate() {
 fn of_a_vendors_claims_the_first_present_names_the_client_and_none_may_differ() {
     let vendor = [path(&["appid"]), path(&["azp"])];
     let id = |more: Value| {
-        let mut all = claims(json!({"sub": "9c44", "client_id": "other"}));
-        all.extend(claims(more));
-        client_id(&all, &vendor).map(|id| id.as_str().to_owned())
+        let all = members(json!({"sub": "9c44", "client_id": "other"}), &more);
+        client_id(&claims(&all), &vendor).map(|id| id.as_str().to_owned())
     };
     assert_eq!(id(json!({"appid": "app"})), Ok("app".to_owned()));
     assert_eq!(id(json!({"azp": "app"})), Ok("app".to_owned()));
@@ -311,7 +317,8 @@ fn where_the_first_scope_claim_counts_the_others_do_not() {
         (json!({"scp": "", "roles": ["admin"]}), "admin", ""),
         (json!({}), "", ""),
     ] {
-        let token = claims(token);
+        let token = token.to_string();
+        let token = claims(&token);
         let read = |reading: ScopeReading| scopes(&token, reading.pick(&paths, &token)).unwrap();
         assert_eq!(read(ScopeReading::Every).as_str(), every, "{token:?}");
         assert_eq!(read(ScopeReading::First).as_str(), first, "{token:?}");
@@ -377,7 +384,8 @@ fn scopes_and_audience_are_texts_or_lists_of_them() {
             (Ok(scopes), Ok(audience)) => {
                 let facts = facts.unwrap();
                 assert_eq!(facts.scopes.as_str(), scopes, "{name}");
-                assert_eq!(facts.audience, audience, "{name}");
+                let found: Vec<&str> = facts.audience.iter().map(|text| &**text).collect();
+                assert_eq!(found, audience, "{name}");
             }
             (Err(error), _) | (_, Err(error)) => assert_eq!(facts, Err(error), "{name}"),
         }

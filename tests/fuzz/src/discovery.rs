@@ -8,9 +8,10 @@ use dcr_gateway::{
         self,
         discovery::{Metadata, is_allowed},
     },
-    model::claims::Claims,
 };
 use url::Url;
+
+use super::token::Members;
 
 static PROVIDERS: LazyLock<Vec<idp::Config>> = LazyLock::new(|| {
     let text = "\
@@ -41,7 +42,7 @@ pub(super) fn run(input: &[u8]) {
         assert_eq!(metadata, before, "half taken");
         return;
     }
-    let claims: Claims = serde_json::from_slice(document).unwrap();
+    let claims: Members = serde_json::from_slice(document).unwrap();
     assert_eq!(claims["issuer"], *metadata.issuer);
     assert!(config.issuer_is_discovery_url || metadata.issuer == config.issuer);
     for (url, configured, name) in [

@@ -5,13 +5,13 @@
 
 use dcr_gateway::{
     idp::sign_in::Pending,
-    model::{claims::Claims, credential::Secret, time::Timestamp},
+    model::{credential::Secret, time::Timestamp},
     token::id_token::{Expected, more, verify},
 };
 
 use super::{
     signer::{Signer, base64},
-    token::{ISSUERS, NOW, issuers, keys},
+    token::{ISSUERS, Members, NOW, issuers, keys},
 };
 
 const CLIENT: &str = "portal";
@@ -39,7 +39,7 @@ pub(super) fn run(input: &[u8]) {
     let Ok(person) = verify(&token, keys(), &expected, Timestamp::from_secs(NOW)) else {
         return;
     };
-    let claims: Claims = serde_json::from_slice(claims).unwrap();
+    let claims: Members = serde_json::from_slice(claims).unwrap();
     let text = |name: &str| claims.get(name).and_then(|value| value.as_str());
     assert!(ISSUERS.contains(&&*person.issuer) && text("iss") == Some(&person.issuer));
     assert!(!person.subject.is_empty() && text("sub") == Some(&person.subject));
@@ -49,10 +49,10 @@ pub(super) fn run(input: &[u8]) {
     assert!(aud == CLIENT || aud.as_array().unwrap().iter().any(|one| one == CLIENT));
     assert!(text("azp").map_or(several < 2, |party| party == CLIENT));
     assert!(claims["exp"].as_f64().unwrap() + 30.0 > NOW as f64);
-    let is_verified = |claims: &Claims| claims.get("email_verified") == Some(&true.into());
+    let is_verified = |claims: &Members| claims.get("email_verified") == Some(&true.into());
     assert!(person.email.is_none() || is_verified(&claims));
     if let Some(more) = more(&person, answer.get(1..).unwrap_or_default()) {
-        let told: Claims = serde_json::from_slice(answer).unwrap();
+        let told: Members = serde_json::from_slice(answer).unwrap();
         assert!((&more.issuer, &more.subject) == (&person.issuer, &person.subject));
         assert!(more.email.is_none() || is_verified(&told));
     }

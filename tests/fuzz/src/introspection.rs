@@ -1,12 +1,9 @@
 //! An introspection endpoint's answer. The input's first byte picks the rules.
 
-use dcr_gateway::{
-    model::claims::Claims,
-    token::{introspection, rules::Rules},
-};
+use dcr_gateway::token::{introspection, rules::Rules};
 use serde_json::Value;
 
-use super::token::{Asked, ISSUERS, issuers, judge, now};
+use super::token::{Asked, ISSUERS, Members, issuers, judge, now};
 
 /// Nothing passes but an active access token of the provider that meets the rules and manages no
 /// registrations; what is said to be inactive is never called unreadable.
@@ -20,7 +17,7 @@ pub(super) fn run(input: &[u8]) {
     let Ok(verdict) = result else {
         return;
     };
-    let claims: Claims = serde_json::from_slice(answer).unwrap();
+    let claims: Members = serde_json::from_slice(answer).unwrap();
     assert_eq!(claims["active"], Value::Bool(verdict.is_some()));
     let Some(facts) = verdict else {
         return;

@@ -9,12 +9,14 @@ use dcr_gateway::{
         registration::{returned::Returned, words},
         webfinger::{self, Plain},
     },
-    model::{claims::Claims, credential::Secret, time::Timestamp},
+    model::{credential::Secret, time::Timestamp},
     token::introspection::is_for_management,
 };
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 use url::Url;
+
+use super::token::Members;
 
 const STATUS: [u16; 8] = [200, 201, 204, 302, 400, 401, 403, 404];
 const SENT: &str = "initial-6f1ed002ab559585";
@@ -41,7 +43,7 @@ pub(super) fn run(input: &[u8]) {
     let Ok(returned) = Returned::read(&answer) else {
         return;
     };
-    let members: Claims = serde_json::from_slice(body).unwrap();
+    let members: Members = serde_json::from_slice(body).unwrap();
     let now = Timestamp::from_secs(1_800_000_000);
     if let Some(id) = returned.client_id() {
         assert_eq!(members["client_id"], *id.as_str());
@@ -58,7 +60,7 @@ pub(super) fn run(input: &[u8]) {
     }
 }
 
-fn usable(members: &Claims, secret: &Secret) {
+fn usable(members: &Members, secret: &Secret) {
     assert_eq!(members["client_secret"], *secret.expose());
     assert!(!secret.expose().is_empty() && !secret.expose().chars().any(char::is_control));
     assert_ne!(

@@ -6,10 +6,12 @@ use dcr_gateway::{
         grant::{self, Error},
         vendor::Vendor,
     },
-    model::{claims::Claims, time::Timestamp},
+    model::time::Timestamp,
 };
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
+
+use super::token::Members;
 
 const STATUS: [u16; 10] = [200, 201, 204, 302, 400, 401, 403, 404, 408, 418];
 
@@ -26,7 +28,7 @@ pub(super) fn run(input: &[u8]) {
         headers: HeaderMap::new(),
         body: body.to_vec(),
     };
-    let claims: Option<Claims> = serde_json::from_slice(body).ok();
+    let claims: Option<Members> = serde_json::from_slice(body).ok();
     let text = |name: &str| claims.as_ref()?.get(name)?.as_str();
     let error = match grant::read(&answer, vendor.preset(), Timestamp::default()) {
         Ok(granted) => {

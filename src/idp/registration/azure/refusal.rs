@@ -58,14 +58,14 @@ pub(super) fn code(answer: &Answer) -> Option<String> {
     if answer.status.is_success() {
         return None;
     }
-    let members = json::object(&answer.body).ok()?;
+    let members = json::claims(&answer.body).ok()?;
     Some(members.get("error")?.get("code")?.as_str()?.to_owned())
 }
 
 /// Whether a refused service principal only lacks its application, which the directory has not
 /// spread yet. Nothing but its words tells this from a request that is wrong for good.
 pub(super) fn lacks_application(answer: &Answer) -> bool {
-    let Ok(members) = json::object(&answer.body) else {
+    let Ok(members) = json::claims(&answer.body) else {
         return false;
     };
     let message = members
