@@ -354,7 +354,7 @@ pub fn set_forwarding_fields(
 
 /// Writes an address as it is written everywhere. Nearly all of them are four small numbers, for
 /// which the formatter's paddings and precisions cost more than the field.
-fn push_address(text: &mut String, address: IpAddr) {
+pub(super) fn push_address(text: &mut String, address: IpAddr) {
     let IpAddr::V4(address) = address else {
         return text.push_str(&address.to_string());
     };

@@ -2,14 +2,12 @@
 //!
 //! A line names who called and why it was refused. It holds no query, no header, no credential.
 
-use std::{
-    fmt::Write as _,
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+mod line;
 
+use std::{net::IpAddr, time::Duration};
+
+use line::Line;
 use pingora::proxy::Session;
-use serde::Serialize;
 
 use super::{
     Ctx,
@@ -24,50 +22,15 @@ use super::{
 use crate::{
     clock,
     config::LogFormat,
-    model::time::Timestamp,
     telemetry::{lines::Lines, metrics::Metrics},
 };
 
 /// Bytes shown of what a client chose. Lines wait in a queue that counts them and does not weigh
 /// them, and a head may have 32 KiB.
 const SHOWN: usize = 1_024;
-/// Bytes of an ordinary line, so that it does not grow bit by bit.
-const ROOM: usize = 1_024;
 
 /// The target of a guard's access log.
 pub const ACCESS: &str = "dcr_gateway::access";
-
-/// One line of the access log.
-#[derive(Debug, Default, Serialize)]
-struct Line<'a> {
-    time: String,
-    request_id: &'a str,
-    client: Option<IpAddr>,
-    method: &'a str,
-    host: &'a str,
-    path: &'a str,
-    api: Option<&'a str>,
-    strategy: Option<&'a str>,
-    auth_method: Option<&'a str>,
-    application: Option<String>,
-    client_id: Option<&'a str>,
-    code: &'a str,
-    reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cure: Option<&'a str>,
-    status: u16,
-    seconds: f64,
-    authentication_seconds: Option<f64>,
-    upstream_seconds: Option<f64>,
-    upstream: Option<SocketAddr>,
-    upstream_tries: Option<usize>,
-    upstream_reused: Option<bool>,
-    upstream_detail: Option<&'a str>,
-    bytes_received: u64,
-    bytes_sent: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<&'a str>,
-}
 
 /// That a request is to be logged, and how.
 #[derive(Clone, Copy, Debug)]
@@ -107,7 +70,7 @@ pub fn event(session: &Session, ctx: &Ctx, metrics: &Metrics) {
         api = line.api,
         strategy = line.strategy,
         auth_method = line.auth_method,
-        application = line.application,
+        application = line.application.map(tracing::field::display),
         client_id = line.client_id,
         code = line.code,
         reason = line.reason,
@@ -192,7 +155,7 @@ fn line<'a>(
     let application = caller.and_then(|caller| caller.application.as_ref());
     let exchange = ctx.exchange.as_ref();
     Line {
-        time: timestamp(ctx.now),
+        time: ctx.now,
         request_id: ctx.id.to_str().unwrap_or_default(),
         client: Some(ctx.hop.client),
         method: cut(request.method.as_str()),
@@ -201,7 +164,7 @@ fn line<'a>(
         api: ctx.api.as_ref().map(|api| &*api.config.name),
         strategy: strategy.map(|strategy| &*strategy.config.name),
         auth_method: method.map(|method| method.name()),
-        application: application.map(|application| application.id.to_string()),
+        application: application.map(|application| application.id),
         client_id: client_id.map(|id| id.as_str()),
         code: ctx.code.name(),
         reason: denial.map(|denial| denial.reason),
@@ -251,7 +214,7 @@ pub fn refusal(
         return;
     }
     let line = Line {
-        time: timestamp(now),
+        time: now,
         request_id,
         client,
         code: denial.code.name(),
@@ -301,70 +264,13 @@ fn count_verdict(ctx: &Ctx, caller: Option<&Caller>, metrics: &Metrics) {
 }
 
 fn write(line: &Line<'_>, format: LogFormat) -> Vec<u8> {
-    match format {
-        LogFormat::Json => {
-            let mut text = Vec::with_capacity(ROOM);
-            // Strings and numbers always serialise.
-            let _ = serde_json::to_writer(&mut text, line);
-            text
-        }
-        LogFormat::Text => text(line).into_bytes(),
-    }
+    let text = match format {
+        LogFormat::Json => line.json(),
+        LogFormat::Text => line.text(),
+    };
+    text.into_bytes()
 }
 
 fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(SHOWN)]
-}
-
-fn timestamp(now: Timestamp) -> String {
-    let millis = u64::try_from(now.millis()).unwrap_or(0);
-    let time = std::time::UNIX_EPOCH + Duration::from_millis(millis);
-    humantime::format_rfc3339_millis(time).to_string()
-}
-
-/// For people: what matters first, then the rest by name. Texts are quoted, so that none can look
-/// like another field or line.
-fn text(line: &Line<'_>) -> String {
-    let mut text = format!(
-        "{} {} {} {:?} {} {} {:.6}s",
-        line.time,
-        line.client
-            .map_or("-".to_owned(), |client| client.to_string()),
-        line.method,
-        line.path,
-        line.status,
-        line.code,
-        line.seconds
-    );
-    for (name, value) in [
-        ("reason", line.reason),
-        ("cure", line.cure),
-        ("api", line.api),
-        ("strategy", line.strategy),
-        ("auth_method", line.auth_method),
-        ("client_id", line.client_id),
-        ("application", line.application.as_deref()),
-        ("host", Some(line.host)),
-        ("request_id", Some(line.request_id)),
-        ("upstream_detail", line.upstream_detail),
-        ("trace_id", line.trace_id),
-    ] {
-        if let Some(value) = value {
-            // Writing into a string cannot fail.
-            let _ = write!(text, " {name}={value:?}");
-        }
-    }
-    if let (Some(upstream), Some(tries)) = (line.upstream, line.upstream_tries) {
-        let reused = line.upstream_reused.unwrap_or(false);
-        let _ = write!(
-            text,
-            " upstream={upstream} upstream_tries={tries} upstream_reused={reused}"
-        );
-    }
-    let _ = write!(
-        text,
-        " received={} sent={}",
-        line.bytes_received, line.bytes_sent
-    );
-    text
 }
