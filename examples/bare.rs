@@ -1,5 +1,6 @@
 //! A Pingora proxy that does nothing but forward: what `benches/compare.sh` measures the gateway
-//! beside. One worker thread if no other number is given, a pool as large as the gateway's, and otherwise as Pingora comes.
+//! beside. One worker thread if no other number is given, a pool as large as the gateway's, and
+//! otherwise as Pingora comes.
 //!
 //! ```text
 //! cargo run --release --example fixed -- 127.0.0.1:9000 &

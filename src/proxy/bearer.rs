@@ -374,7 +374,7 @@ pub async fn check_signature(
     let mut keys = keys.map_err(Refusal::Unavailable)?;
     let (facts, key) = loop {
         let result = jwt.verify(&keys.set, &issuers, &rules, now);
-        details::token::signed(checks, strategy, jwt, &keys.set, &result, now);
+        details::token::signed(checks, strategy, token, &keys.set, &result, now);
         match result {
             Ok(verified) => break verified,
             Err(token::Error::UnknownKey) => {

@@ -67,6 +67,17 @@ pub fn issuer(token: &str) -> Option<String> {
         .map(|Payload { iss }| iss.into_owned())
 }
 
+/// Header and payload as they were presented, decoded and not yet read, whatever follows them: for
+/// showing to people and for nothing else, since nothing of them is verified. `None` where they are
+/// no base64url.
+pub fn unverified(token: &str) -> Option<[Vec<u8>; 2]> {
+    if token.len() > TOKEN_LIMIT {
+        return None;
+    }
+    let (header, payload, _) = parts(token)?;
+    Some([decode(header).ok()?, decode(payload).ok()?])
+}
+
 /// What a token is for, its `aud`: for telling what one that failed with [`Error::Audience`] is, and
 /// for nothing else. Nothing is checked here.
 pub fn audience(token: &str) -> Audience {
@@ -199,13 +210,6 @@ impl<'t> Jwt<'t> {
             // It goes to the keys of its issuer all the same, to be refused for its first fault.
             _ => issuer(self.decoded.token).map(Cow::Owned),
         }
-    }
-
-    /// Header and payload as they were presented, for showing to people and for nothing else: nothing
-    /// of them is verified. `None` where they cannot be read.
-    pub fn unverified(&self) -> Option<(&Claims<'t>, &Claims<'t>)> {
-        let taken = self.taken().as_ref().ok()?;
-        Some((&taken.header, taken.payload.as_ref().ok()?))
     }
 
     /// Forgets what was read until it is asked something again: for whoever has to wait. Of a token

@@ -8,11 +8,12 @@ use crate::{
     model::{
         check::Check,
         claims::{ClaimPath, Claims, Facts, Value},
+        credential::Token,
         time::Timestamp,
     },
     proxy::strategy::Strategy,
     telemetry::checks::{Checks, Outcome, listed, quoted},
-    token::{self, json, jwk::KeySet, jwt::Jwt},
+    token::{self, json, jwk::KeySet, jwt},
 };
 
 /// Claims in which identity providers name the client.
@@ -33,7 +34,7 @@ const USES: [&str; 8] = [
 pub(in crate::proxy) fn signed<T>(
     checks: &Checks,
     strategy: &Strategy,
-    jwt: &Jwt<'_>,
+    token: Token<'_>,
     keys: &KeySet,
     result: &Result<T, token::Error>,
     now: Timestamp,
@@ -42,12 +43,13 @@ pub(in crate::proxy) fn signed<T>(
         return;
     }
     let rules = strategy.rules();
-    let nothing = Claims::default();
-    let (header, payload) = jwt.unverified().unwrap_or((&nothing, &nothing));
+    let [header, payload] = jwt::unverified(token.expose()).unwrap_or_default();
+    let read = json::claims(&header).ok().zip(json::claims(&payload).ok());
+    let (header, payload) = &read.unwrap_or_default();
     let of_header = |check| match check {
         Check::TokenForm => format!(
             "{} bytes; unverified: {}",
-            jwt.token().expose().len(),
+            token.expose().len(),
             summary(header, payload, now)
         ),
         Check::TokenHeader => format!("alg {}, kid {}", shown(header, "alg"), shown(header, "kid")),

@@ -668,3 +668,16 @@ proptest! {
         prop_assert!(verify_with(&token, &keys).is_err());
     }
 }
+
+#[test]
+fn what_stands_before_a_signature_is_shown_whatever_that_is() {
+    for (token, shown) in [
+        ("e30.e30.c2ln", true),
+        ("e30.e30.", true),
+        ("e30.e30.no base64", true),
+        ("e30.no base64.c2ln", false),
+        ("e30.e30", false),
+    ] {
+        assert_eq!(unverified(token).is_some(), shown, "{token}");
+    }
+}
