@@ -159,64 +159,94 @@ pub async fn caller(
             "client_credentials_not_enabled",
         ));
     }
-    let knows = |strategy: &&Arc<Strategy>| {
-        strategy.config.client_credentials && strategy.applications.knows(id.as_str())
-    };
-    let found = api.strategies.iter().find(knows);
-    details::strategy::exchanging(checks, api, found, &id);
-    let Some(strategy) = found else {
+    let found = api.strategies.iter().find_map(|strategy| {
+        let exchanges = strategy.config.client_credentials;
+        let application = exchanges.then(|| strategy.applications.find(id.as_str()))??;
+        Some((strategy, application))
+    });
+    let strategy = found.as_ref().map(|(strategy, _)| *strategy);
+    details::strategy::exchanging(checks, api, strategy, &id);
+    let Some((strategy, application)) = found else {
         return Err(Denial::new(Code::InvalidClient, "unknown_client"));
     };
-    let verified = exchange(strategy, request, &id, &secret)
-        .await
-        .map_err(|refusal| {
-            let mut denial = denial(&refusal).by(strategy, Method::ClientCredentials);
-            let known = strategy.preset().cure(denial.reason);
-            denial.cure = denial.cure.or(known);
-            // The directory knows this id, so the log can say whose request was refused.
-            denial.client_id = Some(Box::new(id.clone()));
-            denial
-        })?;
-    Ok(authenticate::caller(
-        strategy,
-        Method::ClientCredentials,
-        verified,
-    ))
+    let refused = |refusal| {
+        let mut denial = denial(&refusal).by(strategy, Method::ClientCredentials);
+        let known = strategy.preset().cure(denial.reason);
+        denial.cure = denial.cure.or(known);
+        // The directory knows this id, so the log can say whose request was refused.
+        denial.client_id = Some(Box::new(id.clone()));
+        denial
+    };
+    let method = Method::ClientCredentials;
+    let key = (strategy.exchanges).digest(&strategy.config.name, &id, &secret);
+    let valid_from = application.credentials_valid_from;
+    match remembered(strategy, request, &id, &secret, &key, valid_from).map_err(refused)? {
+        // A pair's token is its client's own, so this is its application too.
+        Some(verified) => Ok(Caller::new(
+            strategy,
+            method,
+            verified,
+            Some(application),
+            None,
+        )),
+        None => {
+            let verified = exchange(strategy, request, &id, &secret, key).await;
+            // The application may be another by now.
+            Ok(authenticate::caller(
+                strategy,
+                method,
+                verified.map_err(refused)?,
+            ))
+        }
+    }
 }
 
+/// What is remembered of a pair, in the state of the application's credentials that began at
+/// `valid_from`.
+fn remembered(
+    strategy: &Arc<Strategy>,
+    request: &Request<'_>,
+    id: &ClientId,
+    secret: &Secret,
+    key: &Key,
+    valid_from: Timestamp,
+) -> Result<Option<Arc<Verified>>, Refusal> {
+    let exchanges = &strategy.exchanges;
+    let now = request.now;
+    let holds =
+        |pair: &Arc<Pair>| pair.verified.holds(strategy, now) && pair.verified.made >= valid_from;
+    let Some(pair) = exchanges.pairs.find(key, now, holds) else {
+        return Ok(None);
+    };
+    details::strategy::remembered(request.checks, strategy);
+    (strategy.rules().judge(&pair.verified.facts, now))
+        .map_err(|error| misfit(strategy, error.reason()))?;
+    if now >= pair.renew_from && !pair.renewing.swap(true, Ordering::Relaxed) {
+        renew(
+            Arc::clone(strategy),
+            pair.clone(),
+            *key,
+            id.clone(),
+            secret.clone(),
+        );
+    }
+    Ok(Some(Arc::clone(&pair.verified)))
+}
+
+/// Exchanges a pair of which nothing good is remembered.
 async fn exchange(
     strategy: &Arc<Strategy>,
     request: &Request<'_>,
     id: &ClientId,
     secret: &Secret,
+    key: Key,
 ) -> Result<Arc<Verified>, Refusal> {
-    let exchanges = &strategy.exchanges;
-    let now = request.now;
-    let key = exchanges.digest(&strategy.config.name, id, secret);
-    let valid_from = valid_from(strategy, id);
-    let holds =
-        |pair: &Arc<Pair>| pair.verified.holds(strategy, now) && pair.verified.made >= valid_from;
-    if let Some(pair) = exchanges.pairs.find(&key, now, holds) {
-        details::strategy::remembered(request.checks, strategy);
-        (strategy.rules().judge(&pair.verified.facts, now))
-            .map_err(|error| misfit(strategy, error.reason()))?;
-        if now >= pair.renew_from && !pair.renewing.swap(true, Ordering::Relaxed) {
-            renew(
-                Arc::clone(strategy),
-                pair.clone(),
-                key,
-                id.clone(),
-                secret.clone(),
-            );
-        }
-        return Ok(Arc::clone(&pair.verified));
-    }
-    exchanges.pairs.missed();
+    strategy.exchanges.pairs.missed();
     loop {
-        let asked_at = authenticate::valid_from(strategy, id);
+        let asked_at = valid_from(strategy, id);
         let result = exchange_unknown(strategy, request, id, secret, key, asked_at).await;
         // What was found while the credentials changed may be from before, and is asked again.
-        if result.is_err() || authenticate::valid_from(strategy, id) == asked_at {
+        if result.is_err() || valid_from(strategy, id) == asked_at {
             return result;
         }
     }

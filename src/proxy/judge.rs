@@ -47,12 +47,12 @@ pub(super) async fn judge(
     has_body: bool,
     ctx: &mut Ctx,
 ) -> Result<Verdict, Denial> {
-    let Some(state) = ctx.state.clone() else {
+    let Some(state) = ctx.state.as_deref() else {
         return Err(Denial::new(Code::Internal, "no_state"));
     };
-    let checks = ctx.checks.clone();
+    let checks = &ctx.checks;
     let head = check_head(request, &ctx.host, state.config.limits.header_count);
-    details::route::head(&checks, &ctx.host, head)?;
+    details::route::head(checks, &ctx.host, head)?;
     let view = Request::new(
         &request.method,
         &request.headers,
@@ -60,8 +60,8 @@ pub(super) async fn judge(
         &ctx.hop,
         ctx.now,
     )
-    .told(&checks);
-    let target = details::route::path(&checks, path::target(raw_path));
+    .told(checks);
+    let target = details::route::path(checks, path::target(raw_path));
     let target = target.map_err(|_| Denial::new(Code::AmbiguousPath, "target"))?;
     let path = match target {
         Target::Asterisk => {
@@ -75,18 +75,18 @@ pub(super) async fn judge(
     let method = preflight.as_ref().map_or(&request.method, |p| &p.method);
     if path == logout::PATH && *method == Method::POST {
         let fields = match &preflight {
-            Some(preflight) => logout::answer_preflight(&state, &view, preflight),
-            None => logout::log_out(&state, &view),
+            Some(preflight) => logout::answer_preflight(state, &view, preflight),
+            None => logout::log_out(state, &view),
         };
         // The answer says that it has ended: for good, where a registry can keep that.
         state.revocations.kept(KEPT).await;
         return fields.map(|fields| Verdict::Answer(fields, "logout"));
     }
     let ambiguous = |_| Denial::new(Code::AmbiguousPath, "path");
-    let path = details::route::path(&checks, Path::check(path)).map_err(ambiguous)?;
+    let path = details::route::path(checks, Path::check(path)).map_err(ambiguous)?;
     checks.passed(Check::Path, || "one reading only".to_owned());
     let found = state.table.find(&ctx.host, &path, method);
-    details::route::route(&checks, &state, &ctx.host, &path, method, &found);
+    details::route::route(checks, state, &ctx.host, &path, method, &found);
     let (index, prefix_length) = match found {
         Found::Api {
             index,
@@ -125,7 +125,7 @@ pub(super) async fn judge(
         return Err(Denial::new(Code::InvalidRequest, "no_host"));
     }
     let permit = match &preflight {
-        None => authenticate(&state, api, &view).await?,
+        None => authenticate(state, api, &view).await?,
         Some(preflight) => {
             let place = cors::Place {
                 table: &state.table,
@@ -149,7 +149,7 @@ pub(super) async fn judge(
                          any request"
                             .to_owned()
                     });
-                    let permit = authenticate(&state, api, &view).await;
+                    let permit = authenticate(state, api, &view).await;
                     // Browsers send no credential with it, so that is not what is missing.
                     let permit = permit.map_err(|mut denial| {
                         if denial.code == Code::CredentialsRequired {

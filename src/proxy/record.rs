@@ -25,8 +25,8 @@ use crate::{
     telemetry::{lines::Lines, metrics::Metrics},
 };
 
-/// Bytes shown of what a client chose. Lines wait in a queue that counts them and does not weigh
-/// them, and a head may have 32 KiB.
+/// Bytes shown of what a client chose. Lines share the room in which they wait, and a head may have
+/// 32 KiB.
 const SHOWN: usize = 1_024;
 
 /// The target of a guard's access log.
@@ -48,7 +48,7 @@ pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, traffic: &Traffi
     keep(session, ctx, caller);
     count_call(session, ctx, caller, elapsed, traffic);
     if let Some(Log(format)) = ctx.log {
-        lines.request(write(&line(session, ctx, caller, elapsed), format));
+        lines.request(&write(&line(session, ctx, caller, elapsed), format));
     }
 }
 
@@ -76,8 +76,8 @@ pub fn event(session: &Session, ctx: &Ctx, metrics: &Metrics) {
         reason = line.reason,
         cure = line.cure,
         status = line.status,
-        seconds = line.seconds,
-        authentication_seconds = line.authentication_seconds,
+        seconds = line.elapsed.as_secs_f64(),
+        authentication_seconds = line.authentication.map(|time| time.as_secs_f64()),
         trace_id = line.trace_id,
         "request"
     );
@@ -172,12 +172,10 @@ fn line<'a>(
         status: session
             .response_written()
             .map_or(0, |response| response.status.as_u16()),
-        seconds: elapsed.as_secs_f64(),
-        authentication_seconds: ctx
-            .judged
-            .map(|judged| (judged - ctx.started).as_secs_f64()),
-        upstream_seconds: (ctx.answered)
-            .map(|answered| (answered - ctx.judged.unwrap_or(ctx.started)).as_secs_f64()),
+        elapsed,
+        authentication: ctx.judged.map(|judged| judged - ctx.started),
+        upstream_answer: (ctx.answered)
+            .map(|answered| answered - ctx.judged.unwrap_or(ctx.started)),
         upstream: exchange.map(Exchange::address),
         upstream_tries: exchange.map(Exchange::tries),
         upstream_reused: exchange.map(Exchange::is_reused),
@@ -223,7 +221,7 @@ pub fn refusal(
         status: denial.code.status(),
         ..Line::default()
     };
-    lines.request(write(&line, state.config.log.format));
+    lines.request(&write(&line, state.config.log.format));
 }
 
 /// Keeps a refusal, for whoever asks about it by its id.
@@ -263,12 +261,14 @@ fn count_verdict(ctx: &Ctx, caller: Option<&Caller>, metrics: &Metrics) {
     }
 }
 
-fn write(line: &Line<'_>, format: LogFormat) -> Vec<u8> {
-    let text = match format {
+/// A line with its end.
+fn write(line: &Line<'_>, format: LogFormat) -> String {
+    let mut text = match format {
         LogFormat::Json => line.json(),
         LogFormat::Text => line.text(),
     };
-    text.into_bytes()
+    text.push('\n');
+    text
 }
 
 fn cut(text: &str) -> &str {

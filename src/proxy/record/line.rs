@@ -1,18 +1,25 @@
 //! One line of the access log, and its two forms.
 
 use std::{
-    fmt::{Display, Write as _},
+    fmt::Write as _,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
-use serde_json::Number;
+use itoa::Integer;
 use uuid::Uuid;
 
 use crate::{model::time::Timestamp, proxy::hop::push_address};
 
 /// Bytes of an ordinary line, so that it does not grow bit by bit.
 const ROOM: usize = 1_024;
+
+/// A name as it stands before its value, in one piece.
+macro_rules! name {
+    ($name:literal) => {
+        Name(concat!("\"", $name, "\":"))
+    };
+}
 
 /// What a line tells. It holds no query, no header, no credential.
 #[derive(Debug, Default)]
@@ -32,9 +39,9 @@ pub(super) struct Line<'a> {
     pub reason: Option<&'a str>,
     pub cure: Option<&'a str>,
     pub status: u16,
-    pub seconds: f64,
-    pub authentication_seconds: Option<f64>,
-    pub upstream_seconds: Option<f64>,
+    pub elapsed: Duration,
+    pub authentication: Option<Duration>,
+    pub upstream_answer: Option<Duration>,
     pub upstream: Option<SocketAddr>,
     pub upstream_tries: Option<usize>,
     pub upstream_reused: Option<bool>,
@@ -48,50 +55,50 @@ impl Line<'_> {
     /// As a JSON object, in one line. `cure` and `trace_id` are there only where they say something.
     pub(super) fn json(&self) -> String {
         let mut object = Object::new();
-        object.value("time", |text| {
+        object.value(name!("time"), |text| {
             // Writing into a string cannot fail.
             let _ = write!(text, "\"{}\"", rfc3339(self.time));
         });
-        object.text("request_id", Some(self.request_id));
-        object.value("client", |text| {
+        object.text(name!("request_id"), Some(self.request_id));
+        object.value(name!("client"), |text| {
             quoted_or_null(text, self.client, push_address);
         });
-        object.text("method", Some(self.method));
-        object.text("host", Some(self.host));
-        object.text("path", Some(self.path));
-        object.text("api", self.api);
-        object.text("strategy", self.strategy);
-        object.text("auth_method", self.auth_method);
+        object.text(name!("method"), Some(self.method));
+        object.text(name!("host"), Some(self.host));
+        object.text(name!("path"), Some(self.path));
+        object.text(name!("api"), self.api);
+        object.text(name!("strategy"), self.strategy);
+        object.text(name!("auth_method"), self.auth_method);
         let mut digits = Uuid::encode_buffer();
         let application = self.application.map(|id| id.hyphenated());
-        object.text(
-            "application",
-            application.map(|id| &*id.encode_lower(&mut digits)),
-        );
-        object.text("client_id", self.client_id);
-        object.text("code", Some(self.code));
-        object.text("reason", self.reason);
+        let application = application.map(|id| &*id.encode_lower(&mut digits));
+        object.text(name!("application"), application);
+        object.text(name!("client_id"), self.client_id);
+        object.text(name!("code"), Some(self.code));
+        object.text(name!("reason"), self.reason);
         if self.cure.is_some() {
-            object.text("cure", self.cure);
+            object.text(name!("cure"), self.cure);
         }
-        object.plain("status", Some(self.status));
-        object.plain("seconds", Number::from_f64(self.seconds));
-        let seconds = |seconds: Option<f64>| seconds.and_then(Number::from_f64);
-        object.plain(
-            "authentication_seconds",
-            seconds(self.authentication_seconds),
-        );
-        object.plain("upstream_seconds", seconds(self.upstream_seconds));
-        object.value("upstream", |text| {
+        object.number(name!("status"), Some(self.status));
+        object.seconds(name!("seconds"), Some(self.elapsed));
+        object.seconds(name!("authentication_seconds"), self.authentication);
+        object.seconds(name!("upstream_seconds"), self.upstream_answer);
+        object.value(name!("upstream"), |text| {
             quoted_or_null(text, self.upstream, push_socket_address);
         });
-        object.plain("upstream_tries", self.upstream_tries);
-        object.plain("upstream_reused", self.upstream_reused);
-        object.text("upstream_detail", self.upstream_detail);
-        object.plain("bytes_received", Some(self.bytes_received));
-        object.plain("bytes_sent", Some(self.bytes_sent));
+        object.number(name!("upstream_tries"), self.upstream_tries);
+        let reused = self.upstream_reused.map(|reused| match reused {
+            true => "true",
+            false => "false",
+        });
+        object.value(name!("upstream_reused"), |text| {
+            text.push_str(reused.unwrap_or("null"));
+        });
+        object.text(name!("upstream_detail"), self.upstream_detail);
+        object.number(name!("bytes_received"), Some(self.bytes_received));
+        object.number(name!("bytes_sent"), Some(self.bytes_sent));
         if self.trace_id.is_some() {
-            object.text("trace_id", self.trace_id);
+            object.text(name!("trace_id"), self.trace_id);
         }
         object.end()
     }
@@ -108,7 +115,7 @@ impl Line<'_> {
             self.path,
             self.status,
             self.code,
-            self.seconds
+            self.elapsed.as_secs_f64()
         );
         let application = self.application.map(|id| id.to_string());
         for (name, value) in [
@@ -145,6 +152,10 @@ impl Line<'_> {
     }
 }
 
+/// A member's name, quoted, with its colon.
+#[derive(Clone, Copy)]
+struct Name(&'static str);
+
 /// A JSON object while it is written. Names are known and texts nearly always plain, so that letters
 /// need not be looked at one by one: a serialiser takes more than twice as long, for each request.
 struct Object(String);
@@ -156,16 +167,14 @@ impl Object {
         Self(text)
     }
 
-    fn value(&mut self, name: &'static str, write: impl FnOnce(&mut String)) {
+    fn value(&mut self, name: Name, write: impl FnOnce(&mut String)) {
         let text = &mut self.0;
-        text.push('"');
-        text.push_str(name);
-        text.push_str("\":");
+        text.push_str(name.0);
         write(text);
         text.push(',');
     }
 
-    fn text(&mut self, name: &'static str, value: Option<&str>) {
+    fn text(&mut self, name: Name, value: Option<&str>) {
         self.value(name, |text| match value {
             None => text.push_str("null"),
             Some(value) if is_plain(value) => {
@@ -178,12 +187,23 @@ impl Object {
         });
     }
 
-    /// A number or boolean, whose display is JSON.
-    fn plain(&mut self, name: &'static str, value: Option<impl Display>) {
+    fn number(&mut self, name: Name, value: Option<impl Integer>) {
+        self.value(name, |text| match value {
+            None => text.push_str("null"),
+            Some(value) => push_number(text, value),
+        });
+    }
+
+    /// Seconds with six digits behind the point.
+    fn seconds(&mut self, name: Name, value: Option<Duration>) {
         self.value(name, |text| match value {
             None => text.push_str("null"),
             Some(value) => {
-                let _ = write!(text, "{value}");
+                push_number(text, value.as_secs());
+                text.push('.');
+                // One more in front keeps the zeros.
+                let micros = 1_000_000 + value.subsec_micros();
+                text.push_str(&itoa::Buffer::new().format(micros)[1..]);
             }
         });
     }
@@ -212,11 +232,16 @@ fn quoted_or_null<T>(text: &mut String, value: Option<T>, push: impl FnOnce(&mut
     text.push('"');
 }
 
+fn push_number(text: &mut String, number: impl Integer) {
+    text.push_str(itoa::Buffer::new().format(number));
+}
+
 fn push_socket_address(text: &mut String, address: SocketAddr) {
     match address {
         SocketAddr::V4(address) => {
             push_address(text, (*address.ip()).into());
-            let _ = write!(text, ":{}", address.port());
+            text.push(':');
+            push_number(text, address.port());
         }
         SocketAddr::V6(_) => {
             let _ = write!(text, "{address}");
@@ -242,7 +267,7 @@ mod tests {
             texts in prop::collection::vec(".{0,20}|[a-z\"\\\\\u{0}-\u{20}\u{7f}é]{0,20}", 7),
             (client, port) in (any::<IpAddr>(), any::<u16>()),
             (status, tries, reused) in (any::<u16>(), any::<usize>(), any::<bool>()),
-            (seconds, upstream_seconds) in (any::<f64>(), any::<Option<f64>>()),
+            (elapsed, upstream_answer) in (any::<Duration>(), any::<Option<Duration>>()),
             (id, there) in (any::<u128>(), any::<bool>()),
         ) {
             let line = Line {
@@ -257,13 +282,17 @@ mod tests {
                 reason: there.then_some(&texts[5]),
                 cure: there.then_some(&texts[6]),
                 status,
-                seconds,
-                upstream_seconds,
+                elapsed,
+                upstream_answer,
                 upstream: there.then_some(SocketAddr::new(client, port)),
                 upstream_tries: there.then_some(tries),
                 upstream_reused: there.then_some(reused),
                 trace_id: there.then_some(&texts[0]),
                 ..Line::default()
+            };
+            let seconds = |time: Duration| {
+                let text = format!("{}.{:06}", time.as_secs(), time.subsec_micros());
+                text.parse::<f64>().unwrap()
             };
             let mut expected = json!({
                 "time": "2026-11-18T11:06:40.123Z",
@@ -280,9 +309,9 @@ mod tests {
                 "code": "",
                 "reason": line.reason,
                 "status": status,
-                "seconds": seconds,
+                "seconds": seconds(elapsed),
                 "authentication_seconds": null,
-                "upstream_seconds": upstream_seconds,
+                "upstream_seconds": upstream_answer.map(seconds),
                 "upstream": line.upstream,
                 "upstream_tries": line.upstream_tries,
                 "upstream_reused": line.upstream_reused,
