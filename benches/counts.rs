@@ -353,7 +353,7 @@ fn head(bearer: &str) -> Piece {
 fn hook(name: &str, world: &World, bearer: &str) -> Piece {
     let metrics = Arc::new(Metrics::new().unwrap());
     let state = Arc::new(ArcSwap::new(Arc::clone(&world.state)));
-    // Nobody empties the queue, which has room for all lines.
+    // Nobody writes the lines, and there is room for all.
     let (lines, _) = Lines::start().unwrap();
     let gateway = Gateway::new(state, metrics, lines);
     let mut session = read(text(bearer));

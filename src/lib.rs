@@ -92,7 +92,8 @@
 //!   with is kept sealed.
 //! - What was taken away is refused before the answer says that it was.
 //! - On the request path of a known credential there is no lock that another request can hold for
-//!   long, no system call of our own, and no metric looked up by its labels.
+//!   long, no system call of our own but the wait for such a lock, and no metric looked up by its
+//!   labels.
 
 pub mod model;
 

@@ -110,6 +110,9 @@ fn main() -> ExitCode {
         Command::Registry(command) => registry::run(&command),
         Command::Schema { file } => schema(file),
         Command::Serve { config, upgrade } => {
+            // mimalloc's blocks lie apart, and with huge pages the system would give what is between them
+            // too: twice the memory, and nothing gained. A system without them has nothing to forbid.
+            let _ = rustix::thread::disable_transparent_huge_pages(true);
             let start = match upgrade {
                 true => Start::Upgrade,
                 false => Start::Fresh,

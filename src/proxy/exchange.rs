@@ -181,7 +181,7 @@ pub async fn caller(
     let key = (strategy.exchanges).digest(&strategy.config.name, &id, &secret);
     let valid_from = application.credentials_valid_from;
     match remembered(strategy, request, &id, &secret, &key, valid_from).map_err(refused)? {
-        // A pair's token is its client's own, so this is its application too.
+        // Only a token of this very client is remembered (see `judge`), so this is its application.
         Some(verified) => Ok(Caller::new(
             strategy,
             method,

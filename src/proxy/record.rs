@@ -42,7 +42,7 @@ pub fn log(state: &State) -> Option<Log> {
     log.access.then_some(Log(log.format))
 }
 
-/// Counts a request, for its application too, and puts its line into the queue.
+/// Counts a request, for its application too, and puts its line to the others that wait.
 pub fn request(session: &Session, ctx: &Ctx, metrics: &Metrics, traffic: &Traffic, lines: &Lines) {
     let (caller, elapsed) = count(ctx, metrics);
     keep(session, ctx, caller);

@@ -1,12 +1,14 @@
 //! Log lines wait in two bounded buffers, which a thread of its own empties by the clock.
 //!
-//! Whoever has a line copies it behind the others: no allocation, no system call, no waking of a
-//! sleeping thread, and a lock that is held for that copy alone. A line that finds no room is dropped,
-//! and counted.
+//! Whoever has a line copies it behind the others: no allocation, no writing, no waking of the thread
+//! that does, and a lock that is held for that copy alone. A line that finds no room is dropped, and
+//! counted.
 
 use std::{
-    io::{self, Write},
+    fs::File,
+    io::{self, ErrorKind, Write},
     mem,
+    os::fd::AsFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -26,13 +28,13 @@ use tracing_subscriber::{
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Bytes of requests' lines that wait at most: some 30,000 lines, a third of a second at 100,000 a second.
-const REQUESTS: usize = 16 << 20;
+/// Bytes of requests' lines that wait at most: some 60,000 lines, half a second at 100,000 a second.
+const REQUESTS: usize = 32 << 20;
 
 /// Bytes of diagnostic lines that wait at most.
 const DIAGNOSTICS: usize = 2 << 20;
 
-/// A buffer that held more than this goes back to the system when it has been written.
+/// A buffer that held more than this is given back when it has been written.
 const KEPT: usize = 2 << 20;
 
 /// Time between two emptyings: short enough to follow a log by eye, long enough to gather lines.
@@ -69,7 +71,7 @@ impl Lines {
     /// Starts the writing thread. Keep the [`Writer`] until the program ends.
     ///
     /// # Errors
-    /// Where the system gives no thread.
+    /// Where the system gives no thread, or no descriptor.
     pub fn start() -> io::Result<(Self, Writer)> {
         let lines = Self(Arc::new(Shared {
             requests: Waiting::new(REQUESTS),
@@ -77,20 +79,21 @@ impl Lines {
             stopping: AtomicBool::new(false),
         }));
         let emptied = lines.clone();
+        let Shared {
+            requests,
+            diagnostics,
+            ..
+        } = &*lines.0;
+        let mut request_outlet = requests.outlet(unbuffered(&io::stdout())?);
+        let mut diagnostic_outlet = diagnostics.outlet(unbuffered(&io::stderr())?);
         let thread = thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || {
-                let Shared {
-                    requests,
-                    diagnostics,
-                    stopping,
-                } = &*emptied.0;
-                let (mut request_text, mut diagnostic_text) =
-                    (requests.buffer(), diagnostics.buffer());
+                let shared = &*emptied.0;
                 loop {
-                    let is_last = stopping.load(Ordering::Acquire);
-                    requests.write_to(&mut io::stdout(), &mut request_text);
-                    diagnostics.write_to(&mut io::stderr(), &mut diagnostic_text);
+                    let is_last = shared.stopping.load(Ordering::Acquire);
+                    shared.requests.write_to(&mut request_outlet);
+                    shared.diagnostics.write_to(&mut diagnostic_outlet);
                     if is_last {
                         break;
                     }
@@ -128,6 +131,12 @@ impl Drop for Writer {
     }
 }
 
+/// Another descriptor of a standard stream: what is written to it is written at once, and what is not
+/// is known.
+fn unbuffered(stream: &impl AsFd) -> io::Result<File> {
+    stream.as_fd().try_clone_to_owned().map(File::from)
+}
+
 /// Lines on their way to one place.
 struct Waiting {
     text: Mutex<Vec<u8>>,
@@ -136,12 +145,29 @@ struct Waiting {
     dropped: AtomicU64,
 }
 
+/// Where lines go.
+struct Outlet<W> {
+    out: W,
+    /// What lines are put into while others are written.
+    empty: Vec<u8>,
+    /// Whether the last line was cut off.
+    torn: bool,
+}
+
 impl Waiting {
     fn new(room: usize) -> Self {
         Self {
             text: Mutex::new(Vec::with_capacity(room)),
             room,
             dropped: AtomicU64::new(0),
+        }
+    }
+
+    fn outlet<W>(&self, out: W) -> Outlet<W> {
+        Outlet {
+            out,
+            empty: self.buffer(),
+            torn: false,
         }
     }
 
@@ -164,23 +190,41 @@ impl Waiting {
         }
     }
 
-    /// Writes what waits. `empty` is what lines are put into meanwhile, and what was written comes back
-    /// in its place, emptied.
-    fn write_to(&self, out: &mut impl Write, empty: &mut Vec<u8>) {
+    /// Writes what waits. A reader that closed its end must not end the gateway: a failed write loses
+    /// lines only, which are counted.
+    fn write_to(&self, outlet: &mut Outlet<impl Write>) {
+        let Outlet { out, empty, torn } = outlet;
         mem::swap(&mut *self.text(), empty);
         if empty.is_empty() {
             return;
         }
-        // A reader that closed its end must not end the gateway: a failed write loses lines only.
-        if out.write_all(empty).and_then(|()| out.flush()).is_err() {
-            let lines = empty.iter().filter(|byte| **byte == b'\n').count();
-            self.dropped.fetch_add(lines as u64, Ordering::Relaxed);
+        let is_apart = !*torn || write(out, b"\n") == 1;
+        let written = if is_apart { write(out, empty) } else { 0 };
+        let (written, lost) = empty.split_at(written);
+        if let Some(last) = written.last() {
+            *torn = *last != b'\n';
         }
+        let lost = lost.iter().filter(|byte| **byte == b'\n').count();
+        self.dropped.fetch_add(lost as u64, Ordering::Relaxed);
         if empty.len() > KEPT {
             *empty = self.buffer();
         }
         empty.clear();
     }
+}
+
+/// Writes as much as can be written, and says how much that was.
+fn write(out: &mut impl Write, text: &[u8]) -> usize {
+    let mut written = 0;
+    while written < text.len() {
+        match out.write(&text[written..]) {
+            Ok(0) => break,
+            Ok(more) => written += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    written
 }
 
 /// One diagnostic line while it is being formatted.
@@ -302,84 +346,123 @@ fn targets(config: &LogConfig) -> Targets {
 mod tests {
     use super::*;
 
-    fn written(waiting: &Waiting, empty: &mut Vec<u8>) -> String {
-        let mut out = Vec::new();
-        waiting.write_to(&mut out, empty);
-        String::from_utf8(out).unwrap()
+    /// Takes so many bytes, then nothing.
+    #[derive(Default)]
+    struct Pipe {
+        taken: Vec<u8>,
+        room: usize,
+    }
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let fits = bytes.len().min(self.room);
+            if fits == 0 {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            self.taken.extend_from_slice(&bytes[..fits]);
+            self.room -= fits;
+            Ok(fits)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(waiting: &Waiting, outlet: &mut Outlet<Vec<u8>>) -> String {
+        waiting.write_to(outlet);
+        String::from_utf8(mem::take(&mut outlet.out)).unwrap()
+    }
+
+    fn dropped(waiting: &Waiting) -> u64 {
+        waiting.dropped.load(Ordering::Relaxed)
     }
 
     #[test]
     fn lines_are_written_once_and_in_order() {
         let waiting = Waiting::new(64);
-        let mut empty = waiting.buffer();
-        assert_eq!(written(&waiting, &mut empty), "");
+        let mut outlet = waiting.outlet(Vec::new());
+        assert_eq!(written(&waiting, &mut outlet), "");
         for turn in 0..3 {
             waiting.push(format!("{turn} a\n").as_bytes());
             waiting.push(format!("{turn} b\n").as_bytes());
-            assert_eq!(
-                written(&waiting, &mut empty),
-                format!("{turn} a\n{turn} b\n")
-            );
+            let lines = format!("{turn} a\n{turn} b\n");
+            assert_eq!(written(&waiting, &mut outlet), lines);
         }
-        assert_eq!(waiting.dropped.load(Ordering::Relaxed), 0);
+        assert_eq!(dropped(&waiting), 0);
     }
 
     #[test]
     fn a_line_without_room_is_dropped_whole_and_counted() {
         let waiting = Waiting::new(10);
-        let mut empty = waiting.buffer();
+        let mut outlet = waiting.outlet(Vec::new());
         for line in ["12345\n", "67890\n", "abc\n", "d\n"] {
             waiting.push(line.as_bytes());
         }
-        assert_eq!(written(&waiting, &mut empty), "12345\nabc\n");
-        assert_eq!(waiting.dropped.load(Ordering::Relaxed), 2);
+        assert_eq!(written(&waiting, &mut outlet), "12345\nabc\n");
+        assert_eq!(dropped(&waiting), 2);
         waiting.push(b"67890\n");
-        assert_eq!(written(&waiting, &mut empty), "67890\n");
+        assert_eq!(written(&waiting, &mut outlet), "67890\n");
     }
 
     #[test]
-    fn lines_that_nobody_reads_are_counted_and_a_large_buffer_is_given_back() {
-        struct Closed;
-        impl Write for Closed {
-            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::BrokenPipe.into())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
+    fn a_line_that_is_cut_off_is_counted_and_spoils_no_other() {
+        let waiting = Waiting::new(64);
+        let mut outlet = waiting.outlet(Pipe::default());
+        for (room, lines, counted) in [(6, "a1\na2\na3\n", 1), (0, "b1\nb2\n", 3), (64, "c1\n", 3)]
+        {
+            outlet.out.room = room;
+            waiting.push(lines.as_bytes());
+            waiting.write_to(&mut outlet);
+            assert_eq!(dropped(&waiting), counted, "{lines:?}");
         }
-        let waiting = Waiting::new(2 * KEPT);
-        let mut empty = waiting.buffer();
-        let line = format!("{}\n", "x".repeat(KEPT / 2));
-        for _ in 0..3 {
+        assert_eq!(outlet.out.taken, b"a1\na2\nc1\n");
+        outlet.out.room = 4;
+        for (room, line) in [(4, "d1\nd2\n"), (64, "e1\n")] {
+            outlet.out.room = room;
             waiting.push(line.as_bytes());
+            waiting.write_to(&mut outlet);
         }
-        waiting.write_to(&mut Closed, &mut empty);
-        assert_eq!(waiting.dropped.load(Ordering::Relaxed), 3);
-        assert_eq!((empty.len(), empty.capacity()), (0, 2 * KEPT));
-        waiting.push(b"1\n");
-        assert_eq!(written(&waiting, &mut empty), "1\n");
+        assert_eq!(outlet.out.taken, b"a1\na2\nc1\nd1\nd\ne1\n");
+        assert_eq!(dropped(&waiting), 4);
+    }
+
+    #[test]
+    fn a_large_buffer_is_given_back() {
+        let waiting = Waiting::new(2 * KEPT);
+        let mut outlet = waiting.outlet(Vec::new());
+        for (line, is_same) in [
+            ("small\n".to_owned(), true),
+            ("x".repeat(KEPT) + "\n", false),
+        ] {
+            let before = waiting.text().as_ptr();
+            waiting.push(line.as_bytes());
+            assert_eq!(written(&waiting, &mut outlet), line);
+            // A new one is made before the old one goes.
+            assert_eq!(outlet.empty.as_ptr() == before, is_same);
+            assert_eq!((outlet.empty.len(), outlet.empty.capacity()), (0, 2 * KEPT));
+        }
     }
 
     #[test]
     fn every_line_of_many_threads_is_written() {
         let waiting = Waiting::new(1 << 20);
-        let mut text = String::new();
+        let mut outlet = waiting.outlet(Vec::new());
         thread::scope(|scope| {
-            for thread in 0..4 {
+            let write = |thread| {
                 let waiting = &waiting;
                 scope.spawn(move || {
                     for line in 0..1_000 {
                         waiting.push(format!("{thread} {line}\n").as_bytes());
                     }
-                });
-            }
-            let mut empty = waiting.buffer();
-            while text.lines().count() < 4_000 {
-                text += &written(&waiting, &mut empty);
-                thread::yield_now();
+                })
+            };
+            let threads = [0, 1, 2, 3].map(write);
+            while !threads.iter().all(|thread| thread.is_finished()) {
+                waiting.write_to(&mut outlet);
             }
         });
+        let text = written(&waiting, &mut outlet);
         for thread in 0..4 {
             let prefix = format!("{thread} ");
             let of_thread = text.lines().filter_map(|line| line.strip_prefix(&prefix));

@@ -57,7 +57,7 @@ pub struct Metrics {
     pub connection_refusals: IntCounterVec,
     /// Sessions that would not fit into a cookie.
     pub session_too_large: IntCounter,
-    /// Log lines that the full queue dropped.
+    /// Log lines for which there was no room, or that could not be written.
     pub log_lines_dropped: IntCounter,
     /// Whether the last reading of applications and configuration was good, by `what`.
     pub last_reload_good: IntGaugeVec,

@@ -154,6 +154,18 @@ async fn connections_beyond_the_limit_are_refused() {
 }
 
 #[tokio::test]
+async fn no_huge_pages_are_taken_where_the_system_offers_them_to_all() {
+    let world = with_limits(json!({})).await;
+    let status = format!("/proc/{}/status", world.gateway.pid());
+    let status = std::fs::read_to_string(status).unwrap();
+    // Old systems do not tell.
+    let told = status
+        .lines()
+        .find_map(|line| line.strip_prefix("THP_enabled:"));
+    assert!(told.is_none_or(|enabled| enabled.trim() == "0"), "{told:?}");
+}
+
+#[tokio::test]
 async fn operators_are_answered_when_clients_have_taken_every_descriptor() {
     // Longer than an answer is waited for: silent clients keep what they have.
     let world = with_limits(json!({"header_timeout": "60s"})).await;

@@ -194,7 +194,7 @@ impl Object {
         });
     }
 
-    /// Seconds with six digits behind the point.
+    /// Seconds, cut after six digits behind the point.
     fn seconds(&mut self, name: Name, value: Option<Duration>) {
         self.value(name, |text| match value {
             None => text.push_str("null"),
