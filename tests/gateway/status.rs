@@ -1,5 +1,7 @@
 //! What an operator sees: liveness, readiness, metrics, the access log.
 
+use std::process::Command;
+
 use serde_json::json;
 
 use crate::harness::{
@@ -256,4 +258,37 @@ async fn the_access_log_can_be_off() {
     world.passes(world.gateway.get("/open")).await;
     world.passes(world.gateway.get("/open")).await;
     assert!(world.gateway.access_log().is_empty());
+}
+
+#[tokio::test]
+async fn lines_that_cannot_be_written_are_counted_and_nobody_waits_for_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("program");
+    let world = World::with(|setup| {
+        let begin = format!("exec '{}' \"$@\" >/dev/full", setup.program.display());
+        // Written by another process: this one may be forking, and what is open for writing cannot run.
+        let written = Command::new("sh")
+            .args([
+                "-c",
+                "printf '#!/bin/sh\\n%s\\n' \"$1\" >\"$0\" && chmod +x \"$0\"",
+            ])
+            .arg(&script)
+            .arg(begin)
+            .status();
+        assert!(written.unwrap().success());
+        setup.program.clone_from(&script);
+    })
+    .await;
+    for _ in 0..3 {
+        world.passes(world.flights().basic(APP, SECRET)).await;
+    }
+    eventually!(
+        world
+            .gateway
+            .metric("dcr_log_lines_dropped_total", &[])
+            .await
+            >= 3.0,
+        "three lines are counted"
+    );
+    world.passes(world.flights().basic(APP, SECRET)).await;
 }
