@@ -180,25 +180,16 @@ pub async fn caller(
     let method = Method::ClientCredentials;
     let key = (strategy.exchanges).digest(&strategy.config.name, &id, &secret);
     let valid_from = application.credentials_valid_from;
-    match remembered(strategy, request, &id, &secret, &key, valid_from).map_err(refused)? {
+    let known = remembered(strategy, request, &id, &secret, &key, valid_from).map_err(refused)?;
+    if let Some(verified) = known {
         // Only a token of this very client is remembered (see `judge`), so this is its application.
-        Some(verified) => Ok(Caller::new(
-            strategy,
-            method,
-            verified,
-            Some(application),
-            None,
-        )),
-        None => {
-            let verified = exchange(strategy, request, &id, &secret, key).await;
-            // The application may be another by now.
-            Ok(authenticate::caller(
-                strategy,
-                method,
-                verified.map_err(refused)?,
-            ))
-        }
+        let application = Some(application);
+        return Ok(Caller::new(strategy, method, verified, application, None));
     }
+    let verified = exchange(strategy, request, &id, &secret, key).await;
+    // The application may be another by now.
+    let verified = verified.map_err(refused)?;
+    Ok(authenticate::caller(strategy, method, verified))
 }
 
 /// What is remembered of a pair, in the state of the application's credentials that began at
