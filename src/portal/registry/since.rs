@@ -41,11 +41,11 @@ const PAGE: u32 = 250;
 
 /// So many changed applications of SQLite are read at once. Where cores are few a request waits for
 /// that; more of them at once save little.
-const CHANGES: usize = 100;
+const CHANGES: usize = 25;
 
 /// Where that would be more than so many times, more are read at once: each time this process and
 /// the database's thread wait for one another, and where cores are busy for others too.
-const TIMES: usize = 200;
+const TIMES: usize = 500;
 
 /// Everything, what changed after a revision, or, of SQLite, the applications of the numbers of these
 /// rows in a list of JSON.
@@ -116,12 +116,16 @@ async fn changes(
     } = read;
     if !whole {
         removed.extend(gone(connection, revision).await?);
-        // One application may have taken over another's client.
-        let there: HashSet<(&str, &str)> = entries
-            .iter()
-            .map(|entry| (&*entry.strategy, entry.client_id.as_str()))
-            .collect();
-        removed.retain(|(strategy, client)| !there.contains(&(strategy.as_str(), client.as_str())));
+        if !removed.is_empty() {
+            // One application may have taken over another's client.
+            let there: HashSet<(&str, &str)> = entries
+                .iter()
+                .map(|entry| (&*entry.strategy, entry.client_id.as_str()))
+                .collect();
+            removed.retain(|(strategy, client)| {
+                !there.contains(&(strategy.as_str(), client.as_str()))
+            });
+        }
     }
     Ok(Changes {
         revision: current,
