@@ -32,7 +32,7 @@ use crate::{
 const RETRY: Duration = Duration::from_secs(1);
 
 /// So many changes are put to work before others get their turn.
-const TOGETHER: usize = 25;
+const TOGETHER: usize = 100;
 
 /// What else lives by the registry, a floor above.
 #[async_trait]

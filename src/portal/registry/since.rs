@@ -41,11 +41,11 @@ const PAGE: u32 = 250;
 
 /// So many changed applications of SQLite are read at once. Where cores are few a request waits for
 /// that; more of them at once save little.
-const CHANGES: usize = 25;
+const CHANGES: usize = 100;
 
 /// Where that would be more than so many times, more are read at once: each time this process and
 /// the database's thread wait for one another, and where cores are busy for others too.
-const TIMES: usize = 500;
+const TIMES: usize = 200;
 
 /// Everything, what changed after a revision, or, of SQLite, the applications of the numbers of these
 /// rows in a list of JSON.
