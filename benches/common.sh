@@ -68,26 +68,13 @@ member() { python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]]
 # A key of the gateway's, as its configuration wants it.
 key() { head -c 32 /dev/urandom | base64 -w0; }
 
-# pace CORE CONNECTIONS PAUSE WRK_ARGUMENT...: a second of requests, with pauses of so many
-# milliseconds at most; says its 50th and 99th percentile in microseconds, how many requests there
-# were, how many failed, and how many a second came. The pauses are random, so that the connections
-# do not march in step.
+# pace CORE CONNECTIONS RATE ADDRESS PATH [FIELD]...: a second of requests at random moments, so many;
+# says the 50th and 99th percentile of the answers' times in microseconds, how many requests there
+# were, how many failed, and how many a second came.
 pace() {
-    local core=$1 connections=$2 pause=$3
-    shift 3
-    [ -e "$work/pace.lua" ] || cat >"$work/pace.lua" <<'LUA'
-local pause
-function init(arguments) pause = tonumber(arguments[1]); math.randomseed(os.time()) end
-function delay() return math.floor(pause * math.random() + math.random()) end
-function done(summary, latency)
-    local e = summary.errors
-    io.write(string.format("figures %d %d %d %d %.0f\n", latency:percentile(50), latency:percentile(99), summary.requests,
-        e.connect + e.read + e.write + e.status + e.timeout, summary.requests / summary.duration * 1e6))
-end
-LUA
-    taskset -c "$core" wrk -t 1 -c "$connections" -d 1s -s "$work/pace.lua" "$@" -- "$pause" >"$work/told" ||
-        die "wrk: $(cat "$work/told")"
-    sed -n 's/^figures //p' "$work/told" | grep . || die "wrk tells no figures: $(cat "$work/told")"
+    local core=$1 connections=$2 rate=$3 address=$4 path=$5
+    shift 5
+    taskset -c "$core" "$binaries/examples/paced" "$address" "$path" "$rate" "$connections" 1 "$@"
 }
 
 # Of the numbers on standard input.

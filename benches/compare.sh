@@ -91,7 +91,7 @@ install() {
 }
 
 build_wanted() {
-    local what=(--example bare --example fixed)
+    local what=(--example bare --example fixed --example paced)
     ! wants "${ours[@]}" "${peers[@]}" || what+=(--example tokens)
     ! wants "${ours[@]}" || what+=(--bin dcr-gateway --example idp)
     build "${what[@]}"
@@ -364,11 +364,13 @@ play() {
     done
 }
 
-# paced CASE: a second at the pace of $pause; leaves $rate, requests a second, and $p99 in microseconds.
+# paced CASE: a second of so many requests; leaves $p99 in microseconds.
 paced() {
     aim "$1"
-    pace "$LOAD_CORE" 64 "$pause" "${header[@]}" "http://$address$path" >"$work/paced"
-    read -r _ p99 _ _ rate <"$work/paced"
+    # What curl and wrk take as `-H FIELD`.
+    pace "$LOAD_CORE" 64 "$2" "$address" "$path" "${header[1]}" >"$work/paced"
+    none_failed "$work/paced"
+    read -r _ p99 _ _ _ <"$work/paced"
 }
 
 # What the gateway adds to bare's 99th percentile where half of bare's peak comes in. Seconds of both
@@ -380,23 +382,15 @@ play_p99() {
     done >"$work/peak"
     peak=$(median <"$work/peak")
     half=$((peak / 2))
-    # A connection's turn is its pause, half of $pause in the mean, the answer, and what timers of a millisecond add.
-    pause=$(awk -v half=$half 'BEGIN { print 128e3 / half }')
-    for _ in 1 2 3; do
-        paced bare:bearer
-        pause=$(awk -v pause="$pause" -v half=$half -v rate="$rate" \
-            'BEGIN { pause += 128e3 / half - 128e3 / rate; print (pause > 0 ? pause : 0) }')
-    done
     for _ in $(seq $((2 * ROUNDS + 1))); do
-        paced bare:bearer
+        paced bare:bearer "$half"
         base=$p99
-        echo "$rate" >>"$work/rates"
-        paced bearer
+        paced bearer "$half"
         echo "$((p99 - base))" >>"$work/added"
         echo "$p99" >>"$work/p99.cost"
-        echo "p99: bare $base us, bearer $p99 us at $rate requests/s" >&2
+        echo "p99: bare $base us, bearer $p99 us, $(cut -d ' ' -f 5 "$work/paced") requests/s" >&2
     done
-    echo "p99: paced to $(median <"$work/rates") requests/s, bare's peak is $peak" >&2
+    echo "p99: paced to $half requests/s, bare's peak is $peak" >&2
 }
 
 # cached STRATEGY KIND: how often its memory of tokens had an answer (hits) or not (misses).

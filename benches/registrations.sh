@@ -9,8 +9,7 @@
 #
 # Ends with 0 only where every application is there once, and passes both gateways, and the caller's
 # 99th percentile is within RATIO of what it was before. GATEWAY_CORE and OTHERS_CORE choose the
-# cores; CONNECTIONS and PAUSE the caller's pace, milliseconds at most between an answer and the next
-# request of a connection; PORT is the first of six ports.
+# cores; CONNECTIONS and RATE the caller's load, in requests a second; PORT is the first of six ports.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . benches/common.sh
@@ -21,7 +20,7 @@ ROUNDS=${ROUNDS:-5}
 SECONDS_EACH=${SECONDS_EACH:-10}
 RATIO=${RATIO:-1.2}
 CONNECTIONS=${CONNECTIONS:-8}
-PAUSE=${PAUSE:-20}
+RATE=${RATE:-700}
 GATEWAY_CORE=${GATEWAY_CORE:-0}
 OTHERS_CORE=${OTHERS_CORE:-1}
 PORT=${PORT:-18300}
@@ -33,7 +32,6 @@ upstream=127.0.0.1:$((PORT + 5))
 
 install() {
     install_cmake
-    need wrk
     need python3
     local place
     for place in "" target/tools/postgresql; do
@@ -128,8 +126,8 @@ prepare() {
 call() {
     local second
     for ((second = 0; second < $1; second++)); do
-        pace "$GATEWAY_CORE" "$CONNECTIONS" "$PAUSE" -H "Authorization: Bearer $token" \
-            "http://${gateways[0]}/flights" >"$work/second"
+        pace "$GATEWAY_CORE" "$CONNECTIONS" "$RATE" "${gateways[0]}" /flights \
+            "Authorization: Bearer $token" >"$work/second"
         # The second in which the creation ended is of neither kind.
         [ ! -e "$2.enough" ] || break
         cat "$work/second" >>"$2"
@@ -172,7 +170,7 @@ play() {
 }
 
 install
-build --bin dcr-gateway --example fixed --example idp
+build --bin dcr-gateway --example fixed --example idp --example paced
 mkdir "$work/secrets"
 for name in admin registry session; do
     key >"$work/secrets/$name"

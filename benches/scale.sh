@@ -200,7 +200,7 @@ rested() {
 # call FILE: the caller, a line of figures for each second.
 call() {
     for _ in $(seq "$SECONDS_EACH"); do
-        pace "$GATEWAY_CORE" 8 20 -H "Authorization: Bearer $token" "http://$gateway/flights" >>"$1"
+        pace "$GATEWAY_CORE" 8 700 "$gateway" /flights "Authorization: Bearer $token" >>"$1"
     done
     none_failed "$1"
 }
@@ -305,7 +305,7 @@ YAML
     stop
 }
 
-build --bin dcr-gateway --example bare --example fixed --example idp
+build --bin dcr-gateway --example bare --example fixed --example idp --example paced
 broken=0
 for part in "${parts[@]}"; do
     case $part in

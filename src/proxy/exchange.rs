@@ -192,6 +192,19 @@ pub async fn caller(
     Ok(authenticate::caller(strategy, method, verified))
 }
 
+/// A pair that is remembered and may still be believed, in the state of the application's credentials
+/// that began at `valid_from`.
+fn kept(
+    strategy: &Strategy,
+    key: &Key,
+    valid_from: Timestamp,
+    now: Timestamp,
+) -> Option<Arc<Pair>> {
+    strategy.exchanges.pairs.find(key, now, |pair| {
+        pair.verified.holds(strategy, now) && pair.verified.made >= valid_from
+    })
+}
+
 /// What is remembered of a pair, in the state of the application's credentials that began at
 /// `valid_from`.
 fn remembered(
@@ -202,11 +215,8 @@ fn remembered(
     key: &Key,
     valid_from: Timestamp,
 ) -> Result<Option<Arc<Verified>>, Refusal> {
-    let exchanges = &strategy.exchanges;
     let now = request.now;
-    let holds =
-        |pair: &Arc<Pair>| pair.verified.holds(strategy, now) && pair.verified.made >= valid_from;
-    let Some(pair) = exchanges.pairs.find(key, now, holds) else {
+    let Some(pair) = kept(strategy, key, valid_from, now) else {
         return Ok(None);
     };
     details::strategy::remembered(request.checks, strategy);
@@ -273,13 +283,8 @@ async fn exchange_unknown(
         return Err(wrong);
     }
     let landed = || {
-        let holds = |pair: &Arc<Pair>| {
-            pair.verified.holds(strategy, now) && pair.verified.made >= valid_from
-        };
-        let pair = exchanges
-            .pairs
-            .find(&key, now, holds)
-            .map(|pair| Ok(Arc::clone(&pair.verified)));
+        let pair = kept(strategy, &key, valid_from, now);
+        let pair = pair.map(|pair| Ok(Arc::clone(&pair.verified)));
         pair.or_else(|| known_wrong().map(Err))
     };
     let start = {

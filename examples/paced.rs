@@ -1,0 +1,145 @@
+//! Sends requests at random moments, so many a second, whoever is slow, and tells how long the answers
+//! took. The moments are of a Poisson process on each kept connection, as of many callers who know
+//! nothing of one another; one that comes while its connection is waiting is sent after the answer.
+//! For the scripts in `benches/`, whose `wrk` can pause for whole milliseconds only: what it
+//! sends then comes in bursts, and an answer's time is mostly that of the burst before it.
+//!
+//! ```text
+//! cargo run --release --example fixed -- 127.0.0.1:9000 &
+//! cargo run --release --example paced -- 127.0.0.1:9000 / 5000 64 1 'Accept: text/plain'
+//! ```
+//!
+//! Prints the 50th and the 99th percentile of the answers' times in microseconds, how many requests
+//! were answered, how many of these with another status than 200, and how many a second came.
+
+use std::{
+    env,
+    error::Error,
+    hash::{BuildHasher as _, RandomState},
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// What all connections have in common.
+struct Load {
+    address: SocketAddr,
+    request: String,
+    /// Mean time between two requests of one connection.
+    gap: Duration,
+    end: Instant,
+}
+
+/// What one of them has seen.
+#[derive(Default)]
+struct Seen {
+    times: Vec<Duration>,
+    failed: usize,
+}
+
+fn main() -> ExitCode {
+    match run(&env::args().skip(1).collect::<Vec<_>>()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("paced: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
+    let [address, path, rate, connections, seconds, fields @ ..] = arguments else {
+        return Err("usage: paced ADDRESS:PORT PATH RATE CONNECTIONS SECONDS [FIELD]...".into());
+    };
+    let (connections, seconds) = (connections.parse::<u32>()?, seconds.parse::<f64>()?);
+    let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+    let start = Instant::now();
+    let load = Load {
+        address: address.parse()?,
+        request: format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{fields}\r\n"),
+        gap: Duration::try_from_secs_f64(f64::from(connections) / rate.parse::<f64>()?)?,
+        end: start + Duration::try_from_secs_f64(seconds)?,
+    };
+    let seen: Vec<io::Result<Seen>> = thread::scope(|scope| {
+        let connections: Vec<_> = (0..connections)
+            .map(|_| scope.spawn(|| connection(&load)))
+            .collect();
+        let joined = connections.into_iter().map(|connection| connection.join());
+        let died = |_| Err(io::Error::other("a connection's thread has died"));
+        joined.map(|seen| seen.unwrap_or_else(died)).collect()
+    });
+    let (mut times, mut failed) = (Vec::new(), 0);
+    for seen in seen {
+        let seen = seen?;
+        times.extend(seen.times);
+        failed += seen.failed;
+    }
+    times.sort_unstable();
+    let percentile = |part: usize| times.get(times.len() * part / 100).map(Duration::as_micros);
+    let (Some(half), Some(most)) = (percentile(50), percentile(99)) else {
+        return Err("no request was sent".into());
+    };
+    let rate = times.len() as f64 / start.elapsed().as_secs_f64();
+    println!("{half} {most} {} {failed} {rate:.0}", times.len());
+    Ok(())
+}
+
+/// One connection's requests, until the end.
+fn connection(load: &Load) -> io::Result<Seen> {
+    let mut stream = TcpStream::connect(load.address)?;
+    stream.set_nodelay(true)?;
+    let chance = RandomState::new();
+    let mut seen = Seen::default();
+    let mut due = Instant::now();
+    let mut answer = Vec::with_capacity(4_096);
+    for number in 0_u64.. {
+        // Uniform in [0, 1), in as many steps as a double has.
+        let uniform = (chance.hash_one(number) >> 11) as f64 / (1_u64 << 53) as f64;
+        due += load.gap.mul_f64(-(1.0 - uniform).ln());
+        if due >= load.end {
+            break;
+        }
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        let sent = Instant::now();
+        stream.write_all(load.request.as_bytes())?;
+        let status = read_answer(&mut stream, &mut answer)?;
+        seen.times.push(sent.elapsed());
+        seen.failed += usize::from(status != 200);
+    }
+    Ok(seen)
+}
+
+/// Reads one answer of a known length into `answer`, and says its status.
+fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> io::Result<u16> {
+    answer.clear();
+    let mut piece = [0; 4_096];
+    loop {
+        let length = stream.read(&mut piece)?;
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        answer.extend_from_slice(&piece[..length]);
+        if let Some((status, end)) = head(answer)?
+            && answer.len() >= end
+        {
+            return Ok(status);
+        }
+    }
+}
+
+/// An answer's status and where it ends; `None` where its head is not all here.
+fn head(answer: &[u8]) -> io::Result<Option<(u16, usize)>> {
+    let mut fields = [httparse::EMPTY_HEADER; 32];
+    let mut response = httparse::Response::new(&mut fields);
+    let parsed = response.parse(answer).map_err(io::Error::other)?;
+    let (httparse::Status::Complete(end), Some(status)) = (parsed, response.code) else {
+        return Ok(None);
+    };
+    let is_length = |field: &&httparse::Header<'_>| field.name.eq_ignore_ascii_case("content-length");
+    let length = response.headers.iter().find(is_length);
+    let length = length.and_then(|field| std::str::from_utf8(field.value).ok()?.parse().ok());
+    let length: usize = length.ok_or_else(|| io::Error::other("an answer has no length"))?;
+    Ok(Some((status, end + length)))
+}
