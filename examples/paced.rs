@@ -137,7 +137,8 @@ fn head(answer: &[u8]) -> io::Result<Option<(u16, usize)>> {
     let (httparse::Status::Complete(end), Some(status)) = (parsed, response.code) else {
         return Ok(None);
     };
-    let is_length = |field: &&httparse::Header<'_>| field.name.eq_ignore_ascii_case("content-length");
+    let is_length =
+        |field: &&httparse::Header<'_>| field.name.eq_ignore_ascii_case("content-length");
     let length = response.headers.iter().find(is_length);
     let length = length.and_then(|field| std::str::from_utf8(field.value).ok()?.parse().ok());
     let length: usize = length.ok_or_else(|| io::Error::other("an answer has no length"))?;

@@ -43,7 +43,7 @@ pub struct Guarded<P> {
 /// What a guarded request carries from hook to hook: the guard's own, and the proxy's.
 #[derive(Debug)]
 pub struct Contexts<C> {
-    request: Ctx,
+    request: Box<Ctx>,
     tunnel: Option<Watched>,
     /// The body went over its limit.
     is_over: bool,
@@ -82,7 +82,7 @@ where
 
     fn new_ctx(&self) -> Self::CTX {
         Contexts {
-            request: Ctx::new(),
+            request: Box::new(Ctx::new()),
             tunnel: None,
             is_over: false,
             inner: self.proxy.new_ctx(),

@@ -326,7 +326,7 @@ impl Caller {
     }
 
     /// The headers that tell the upstream who calls.
-    pub fn identity(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    pub fn identity(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         let identity = match &self.changed {
             Some(changed) => changed,
             None => (self.verified).identity(&self.strategy, self.application.as_ref()),

@@ -24,7 +24,9 @@ use super::{
 const ADDED: usize = 16;
 
 /// Identifies one request in answers, logs and towards the upstream.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const REQUEST_ID: HeaderName = HeaderName::from_static(REQUEST_ID_NAME);
+/// As Pingora keeps names with their case: it copies any other kind.
+const REQUEST_ID_NAME: &str = "x-request-id";
 /// Fields by which frameworks let a client name another method than the one it used.
 const METHOD_OVERRIDES: [&str; 3] = [
     "x-http-method",
@@ -192,7 +194,7 @@ fn set_upstream_fields(
     }
     if let Some(caller) = permit.caller() {
         for (name, value) in caller.identity() {
-            fields.insert(name, value);
+            fields.insert(name, value.clone());
         }
         if api.config.forward_access_token
             && let Some(token) = &caller.verified.token
@@ -283,7 +285,7 @@ pub fn to_client(
     } else if by_cookie && !response.headers.contains_key(header::CACHE_CONTROL) {
         response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("private"))?;
     }
-    response.insert_header(REQUEST_ID, request_id.clone())
+    response.insert_header(REQUEST_ID_NAME, request_id.clone())
 }
 
 /// Says whose pages may read an answer, in place of what the upstream says of it.

@@ -4,7 +4,10 @@
 //! of `trusted_proxies`. Of what such a proxy sends one dialect is believed: `X-Forwarded-*` with
 //! `X-Real-IP` where it sends any of them, else `Forwarded`. What is not believed is not sent on.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -15,6 +18,7 @@ use super::{
     head::is_host,
     headers::Outgoing,
 };
+use crate::model::credential::ShortText;
 
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -317,12 +321,12 @@ pub fn set_forwarding_fields(
 ) {
     let hop = outgoing.hop;
     let told = hop.told.as_deref();
-    let mut addresses = told.map_or_else(String::new, |told| told.addresses.join(", "));
-    if !addresses.is_empty() {
-        addresses += ", ";
-    }
-    push_address(&mut addresses, hop.peer);
-    if let Ok(addresses) = HeaderValue::from_maybe_shared(Bytes::from(addresses)) {
+    let peer = written(hop.peer);
+    let addresses = match told.filter(|told| !told.addresses.is_empty()) {
+        Some(told) => HeaderValue::try_from(told.addresses.join(", ") + ", " + &peer),
+        None => HeaderValue::from_str(&peer),
+    };
+    if let Ok(addresses) = addresses {
         fields.insert(FORWARDED_FOR, addresses);
     }
     let proto = told.and_then(|told| told.proto.clone());
@@ -334,7 +338,10 @@ pub fn set_forwarding_fields(
     } else {
         fields.remove(FORWARDED_HOST);
     }
-    fields.insert(FORWARDED_PORT, HeaderValue::from(hop.port()));
+    // Digits are a legal value, and from these it is made in one piece.
+    if let Ok(port) = HeaderValue::from_str(itoa::Buffer::new().format(hop.port())) {
+        fields.insert(FORWARDED_PORT, port);
+    }
     if let Some(told) = told {
         keep_believed(fields, hop, told);
     }
@@ -352,22 +359,25 @@ pub fn set_forwarding_fields(
     fields.append(header::VIA, HeaderValue::from_static(via));
 }
 
-/// Writes an address as it is written everywhere. Nearly all of them are four small numbers, for
-/// which the formatter's paddings and precisions cost more than the field.
-pub(super) fn push_address(text: &mut String, address: IpAddr) {
-    let IpAddr::V4(address) = address else {
-        return text.push_str(&address.to_string());
-    };
-    for (at, octet) in address.octets().into_iter().enumerate() {
-        if at > 0 {
-            text.push('.');
-        }
-        for unit in [100, 10, 1] {
-            if octet >= unit || unit == 1 {
-                text.push(char::from(b'0' + octet / unit % 10));
+/// An address as it is written everywhere. Nearly all of them are four small numbers, for which the
+/// formatter's paddings and precisions cost more than the field.
+pub(super) fn written(address: IpAddr) -> ShortText {
+    let mut text = ShortText::new();
+    match address {
+        IpAddr::V4(address) => {
+            for (at, octet) in address.octets().into_iter().enumerate() {
+                if at > 0 {
+                    text.push('.');
+                }
+                text.push_str(itoa::Buffer::new().format(octet));
             }
         }
+        IpAddr::V6(address) => {
+            // Writing into a text cannot fail.
+            let _ = write!(text, "{address}");
+        }
     }
+    text
 }
 
 /// Removes of a trusted proxy's fields those that it may only have passed on: a client wrote them,

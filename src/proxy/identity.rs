@@ -26,6 +26,16 @@ pub const IDENTITY: [HeaderName; COUNT] = [
     HeaderName::from_static("x-auth-method"),
 ];
 
+/// The same, to be lent.
+static NAMES: [HeaderName; COUNT] = IDENTITY;
+
+/// What the last one says, by [`Method`].
+static METHODS: [HeaderValue; 3] = [
+    HeaderValue::from_static(Method::Bearer.name()),
+    HeaderValue::from_static(Method::ClientCredentials.name()),
+    HeaderValue::from_static(Method::Session.name()),
+];
+
 /// How many of them tell of an application.
 const OF_APPLICATION: usize = 3;
 
@@ -84,21 +94,20 @@ impl Identity {
     }
 
     /// The headers themselves, of a caller who was judged by this strategy and method.
-    pub fn fields(
-        &self,
-        strategy: &Strategy,
+    pub fn fields<'a>(
+        &'a self,
+        strategy: &'a Strategy,
         method: Method,
-    ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
         let missing = match self.application {
             Some(_) => 0,
             None => OF_APPLICATION,
         };
-        let [id, name, developer, client_id, scopes] = self.values.clone();
-        let method = HeaderValue::from_static(method.name());
-        let strategy = strategy.shown_name.clone();
+        let [id, name, developer, client_id, scopes] = &self.values;
+        let (strategy, method) = (&strategy.shown_name, &METHODS[method as usize]);
         let values = [id, name, developer, client_id, strategy, scopes, method];
-        let fields = IDENTITY.into_iter().zip(values);
-        fields.skip(missing).chain(self.claims.iter().cloned())
+        let claims = self.claims.iter().map(|(name, value)| (name, value));
+        NAMES.iter().zip(values).skip(missing).chain(claims)
     }
 
     /// Whether these were made for this very state of the application.

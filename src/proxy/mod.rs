@@ -63,7 +63,7 @@ use pingora::{
 
 use crate::{
     clock,
-    model::time::Timestamp,
+    model::{credential::ShortText, time::Timestamp},
     telemetry::{checks::Checks, lines::Lines, metrics::Metrics},
 };
 use api::Api;
@@ -102,7 +102,7 @@ pub struct Ctx {
     log: Option<Log>,
     api: Option<Arc<Api>>,
     hop: Hop,
-    host: Box<str>,
+    host: ShortText,
     prefix_length: usize,
     permit: Option<Permit>,
     exchange: Option<Exchange>,
@@ -129,10 +129,11 @@ impl Gateway {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = Ctx;
+    /// In a box of its own: Pingora's futures keep it in three places, and are copied when they start.
+    type CTX = Box<Ctx>;
 
-    fn new_ctx(&self) -> Ctx {
-        Ctx::new()
+    fn new_ctx(&self) -> Box<Ctx> {
+        Box::new(Ctx::new())
     }
 
     /// None: Pingora's own choice is compression, switched off, and asked at each step.
@@ -141,7 +142,7 @@ impl ProxyHttp for Gateway {
     fn on_connection_reuse(
         &self,
         _session: &mut Session,
-        ctx: &mut Ctx,
+        ctx: &mut Self::CTX,
         context: Box<dyn Any + Send + Sync>,
     ) {
         ctx.arrival = Arrival::reached(context);
@@ -151,7 +152,7 @@ impl ProxyHttp for Gateway {
     async fn early_request_filter(
         &self,
         session: &mut Session,
-        ctx: &mut Ctx,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<()> {
         let state = self.state.load_full();
         let downstream = session.as_downstream_mut();
@@ -165,7 +166,11 @@ impl ProxyHttp for Gateway {
     }
 
     /// Routes and judges. `true`: answered here, nothing is forwarded.
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> pingora::Result<bool> {
+    async fn request_filter(
+        &self,
+        session: &mut Session,
+        ctx: &mut Self::CTX,
+    ) -> pingora::Result<bool> {
         let mut verdict = ctx.judge(session).await;
         if let (Ok(Verdict::Permit(_)), Some(api)) = (&verdict, &ctx.api) {
             match judge::place(api, ctx.started) {
@@ -181,7 +186,7 @@ impl ProxyHttp for Gateway {
     async fn upstream_peer(
         &self,
         _session: &mut Session,
-        ctx: &mut Ctx,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<Box<HttpPeer>> {
         let (Some(_), Some(exchange)) = (&ctx.permit, &mut ctx.exchange) else {
             return Err(visit::no_permit());
@@ -198,7 +203,7 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         _fd: std::os::unix::io::RawFd,
         _digest: Option<&Digest>,
-        ctx: &mut Ctx,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<()> {
         if let Some(exchange) = &mut ctx.exchange {
             exchange.connected(reused);
@@ -211,7 +216,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         _peer: &HttpPeer,
-        ctx: &mut Ctx,
+        ctx: &mut Self::CTX,
         mut error: Box<Error>,
     ) -> Box<Error> {
         let idempotent = session.req_header().method.is_idempotent();
@@ -228,7 +233,7 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        ctx: &mut Ctx,
+        ctx: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
         if tunnel::end(session, &error, ctx.arrival.as_ref()).is_some() {
@@ -251,7 +256,7 @@ impl ProxyHttp for Gateway {
     fn suppress_proxy_warn_log(
         &self,
         _session: &Session,
-        _ctx: &Ctx,
+        _ctx: &Self::CTX,
         _error: &Error,
         _context: ProxyWarnLogContext,
     ) -> bool {
@@ -264,7 +269,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         upstream_request: &mut RequestHeader,
-        ctx: &mut Ctx,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<()> {
         let target = ctx.exchange.as_ref().map_or("", Exchange::target);
         ctx.send_on(session, upstream_request, target)?;
@@ -278,7 +283,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        ctx: &mut Ctx,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<()> {
         ctx.measure_body(session, body.as_ref())?;
         visit::end_once(session, body, end_of_stream);
@@ -290,7 +295,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Ctx,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<()> {
         let kind = ctx.receive(session, response)?;
         if kind == Kind::Interim {
@@ -321,7 +326,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         error: &Error,
-        ctx: &mut Ctx,
+        ctx: &mut Self::CTX,
     ) -> FailToProxy {
         if let Some(reason) = tunnel::end(session, error, ctx.arrival.as_ref()) {
             ctx.tunnel_ended(reason);
@@ -346,7 +351,7 @@ impl ProxyHttp for Gateway {
     }
 
     /// Counts and writes down how the request ended.
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Ctx) {
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Self::CTX) {
         let current;
         let traffic = match &ctx.state {
             Some(state) => &state.traffic,
@@ -361,7 +366,7 @@ impl ProxyHttp for Gateway {
         ctx.exchange = None;
     }
 
-    fn suppress_error_log(&self, _session: &Session, ctx: &Ctx, error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, ctx: &Self::CTX, error: &Error) -> bool {
         // Pingora's own line quotes an upstream's head that it cannot read, cookies and all.
         let of_client = failure(error).is_none_or(|denial| denial.code.status() < 500);
         if !of_client && ctx.log.is_none() {
@@ -379,7 +384,7 @@ impl ProxyHttp for Gateway {
     }
 
     /// The line that Pingora logs with an error: without the query, which may hold anything.
-    fn request_summary(&self, session: &Session, ctx: &Ctx) -> String {
+    fn request_summary(&self, session: &Session, ctx: &Self::CTX) -> String {
         let request = session.req_header();
         let id = ctx.id.to_str().unwrap_or_default();
         format!("{} {}, request {id}", request.method, request.uri.path())

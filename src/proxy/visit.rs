@@ -10,7 +10,7 @@ use pingora::{
     http::{RequestHeader, ResponseHeader},
     proxy::Session,
 };
-use uuid::Uuid;
+use uuid::{Uuid, fmt::Hyphenated};
 
 use super::{
     Ctx,
@@ -27,24 +27,27 @@ use super::{
 };
 use crate::{
     clock,
+    model::credential::ShortText,
     telemetry::{checks::Checks, metrics::Metrics},
 };
 
 impl Ctx {
     /// A request of which nothing is known yet.
     pub(crate) fn new() -> Self {
-        let mut id = Uuid::encode_buffer();
-        let id = Uuid::new_v4().hyphenated().encode_lower(&mut id);
+        let mut id = [0; Hyphenated::LENGTH];
+        Uuid::new_v4().hyphenated().encode_lower(&mut id);
+        // Counted from the start: upstream and client both get it.
+        let id = HeaderValue::from_maybe_shared(Bytes::from_owner(id));
         Self {
             started: clock::instant(),
             now: clock::now(),
             // Hexadecimal digits and hyphens are a legal value.
-            id: HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("-")),
+            id: id.unwrap_or(HeaderValue::from_static("-")),
             state: None,
             log: None,
             api: None,
             hop: Hop::unknown(),
-            host: "".into(),
+            host: ShortText::new(),
             prefix_length: 0,
             permit: None,
             exchange: None,

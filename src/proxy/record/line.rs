@@ -9,7 +9,7 @@ use std::{
 use itoa::Integer;
 use uuid::Uuid;
 
-use crate::{model::time::Timestamp, proxy::hop::push_address};
+use crate::{model::time::Timestamp, proxy::hop};
 
 /// Bytes of an ordinary line, so that it does not grow bit by bit.
 const ROOM: usize = 1_024;
@@ -61,7 +61,9 @@ impl Line<'_> {
         });
         object.text(name!("request_id"), Some(self.request_id));
         object.value(name!("client"), |text| {
-            quoted_or_null(text, self.client, push_address);
+            quoted_or_null(text, self.client, |text, client| {
+                text.push_str(&hop::written(client))
+            });
         });
         object.text(name!("method"), Some(self.method));
         object.text(name!("host"), Some(self.host));
@@ -239,7 +241,7 @@ fn push_number(text: &mut String, number: impl Integer) {
 fn push_socket_address(text: &mut String, address: SocketAddr) {
     match address {
         SocketAddr::V4(address) => {
-            push_address(text, (*address.ip()).into());
+            text.push_str(&hop::written((*address.ip()).into()));
             text.push(':');
             push_number(text, address.port());
         }
