@@ -68,13 +68,13 @@ member() { python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]]
 # A key of the gateway's, as its configuration wants it.
 key() { head -c 32 /dev/urandom | base64 -w0; }
 
-# pace CORE CONNECTIONS RATE ADDRESS PATH [FIELD]...: a second of requests at random moments, so many;
-# says the 50th and 99th percentile of the answers' times in microseconds, how many requests there
-# were, how many failed, and how many a second came.
+# pace CORE CONNECTIONS RATE PARTS ADDRESS PATH [FIELD]...: a second of requests at random moments, so
+# many; says the 50th and 99th percentile of the answers' times in microseconds, medians of the parts of
+# the second, how many requests there were, how many failed, and how many a second came.
 pace() {
-    local core=$1 connections=$2 rate=$3 address=$4 path=$5
-    shift 5
-    taskset -c "$core" "$binaries/examples/paced" "$address" "$path" "$rate" "$connections" 1 "$@"
+    local core=$1 connections=$2 rate=$3 parts=$4 address=$5 path=$6
+    shift 6
+    taskset -c "$core" "$binaries/examples/paced" "$address" "$path" "$rate" "$connections" 1 "$parts" "$@"
 }
 
 # Of the numbers on standard input.

@@ -368,7 +368,7 @@ play() {
 paced() {
     aim "$1"
     # What curl and wrk take as `-H FIELD`.
-    pace "$LOAD_CORE" 64 "$2" "$address" "$path" "${header[1]}" >"$work/paced"
+    pace "$LOAD_CORE" 64 "$2" 20 "$address" "$path" "${header[1]}" >"$work/paced"
     none_failed "$work/paced"
     read -r _ p99 _ _ _ <"$work/paced"
 }

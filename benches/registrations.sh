@@ -126,7 +126,7 @@ prepare() {
 call() {
     local second
     for ((second = 0; second < $1; second++)); do
-        pace "$GATEWAY_CORE" "$CONNECTIONS" "$RATE" "${gateways[0]}" /flights \
+        pace "$GATEWAY_CORE" "$CONNECTIONS" "$RATE" 1 "${gateways[0]}" /flights \
             "Authorization: Bearer $token" >"$work/second"
         # The second in which the creation ended is of neither kind.
         [ ! -e "$2.enough" ] || break

@@ -200,7 +200,7 @@ rested() {
 # call FILE: the caller, a line of figures for each second.
 call() {
     for _ in $(seq "$SECONDS_EACH"); do
-        pace "$GATEWAY_CORE" 8 700 "$gateway" /flights "Authorization: Bearer $token" >>"$1"
+        pace "$GATEWAY_CORE" 8 700 1 "$gateway" /flights "Authorization: Bearer $token" >>"$1"
     done
     none_failed "$1"
 }

@@ -6,11 +6,14 @@
 //!
 //! ```text
 //! cargo run --release --example fixed -- 127.0.0.1:9000 &
-//! cargo run --release --example paced -- 127.0.0.1:9000 / 5000 64 1 'Accept: text/plain'
+//! cargo run --release --example paced -- 127.0.0.1:9000 / 5000 64 1 10 'Accept: text/plain'
 //! ```
 //!
 //! Prints the 50th and the 99th percentile of the answers' times in microseconds, how many requests
-//! were answered, how many of these with another status than 200, and how many a second came.
+//! were answered, how many of these with another status than 200, and how many a second came. The
+//! time may be cut into equal parts, here ten: then the percentiles are the medians of those of the
+//! parts, so that a moment in which the machine stands still spoils one part, and the first, in which
+//! the connections begin, does not count.
 
 use std::{
     env,
@@ -29,14 +32,21 @@ struct Load {
     request: String,
     /// Mean time between two requests of one connection.
     gap: Duration,
-    end: Instant,
+    start: Instant,
+    length: Duration,
 }
 
 /// What one of them has seen.
 #[derive(Default)]
 struct Seen {
-    times: Vec<Duration>,
+    answers: Vec<Answer>,
     failed: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Answer {
+    sent: Instant,
+    took: Duration,
 }
 
 fn main() -> ExitCode {
@@ -50,17 +60,28 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
-    let [address, path, rate, connections, seconds, fields @ ..] = arguments else {
-        return Err("usage: paced ADDRESS:PORT PATH RATE CONNECTIONS SECONDS [FIELD]...".into());
+    let [
+        address,
+        path,
+        rate,
+        connections,
+        seconds,
+        parts,
+        fields @ ..,
+    ] = arguments
+    else {
+        return Err(
+            "usage: paced ADDRESS:PORT PATH RATE CONNECTIONS SECONDS PARTS [FIELD]...".into(),
+        );
     };
-    let (connections, seconds) = (connections.parse::<u32>()?, seconds.parse::<f64>()?);
+    let (connections, parts) = (connections.parse::<u32>()?, parts.parse::<u32>()?.max(1));
     let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
-    let start = Instant::now();
     let load = Load {
         address: address.parse()?,
         request: format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{fields}\r\n"),
         gap: Duration::try_from_secs_f64(f64::from(connections) / rate.parse::<f64>()?)?,
-        end: start + Duration::try_from_secs_f64(seconds)?,
+        start: Instant::now(),
+        length: Duration::try_from_secs_f64(seconds.parse()?)?,
     };
     let seen: Vec<io::Result<Seen>> = thread::scope(|scope| {
         let connections: Vec<_> = (0..connections)
@@ -70,20 +91,37 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
         let died = |_| Err(io::Error::other("a connection's thread has died"));
         joined.map(|seen| seen.unwrap_or_else(died)).collect()
     });
-    let (mut times, mut failed) = (Vec::new(), 0);
+    let took = load.start.elapsed();
+    let (mut answers, mut failed) = (Vec::new(), 0);
     for seen in seen {
         let seen = seen?;
-        times.extend(seen.times);
+        answers.extend(seen.answers);
         failed += seen.failed;
     }
-    times.sort_unstable();
-    let percentile = |part: usize| times.get(times.len() * part / 100).map(Duration::as_micros);
-    let (Some(half), Some(most)) = (percentile(50), percentile(99)) else {
+    let mut by_part = vec![Vec::new(); parts as usize];
+    for answer in &answers {
+        let part = (answer.sent - load.start).div_duration_f64(load.length / parts);
+        by_part[(part as usize).min(parts as usize - 1)].push(answer.took);
+    }
+    let counted = &mut by_part[usize::from(parts > 1)..];
+    let mut of_parts = |percent| median(counted.iter_mut().filter_map(|of| at(of, percent)));
+    let (Some(half), Some(most)) = (of_parts(50), of_parts(99)) else {
         return Err("no request was sent".into());
     };
-    let rate = times.len() as f64 / start.elapsed().as_secs_f64();
-    println!("{half} {most} {} {failed} {rate:.0}", times.len());
+    let rate = answers.len() as f64 / took.as_secs_f64();
+    let (half, most) = (half.as_micros(), most.as_micros());
+    println!("{half} {most} {} {failed} {rate:.0}", answers.len());
     Ok(())
+}
+
+/// A percentile.
+fn at(times: &mut [Duration], percent: usize) -> Option<Duration> {
+    times.sort_unstable();
+    times.get(times.len() * percent / 100).copied()
+}
+
+fn median(times: impl Iterator<Item = Duration>) -> Option<Duration> {
+    at(&mut times.collect::<Vec<_>>(), 50)
 }
 
 /// One connection's requests, until the end.
@@ -98,14 +136,17 @@ fn connection(load: &Load) -> io::Result<Seen> {
         // Uniform in [0, 1), in as many steps as a double has.
         let uniform = (chance.hash_one(number) >> 11) as f64 / (1_u64 << 53) as f64;
         due += load.gap.mul_f64(-(1.0 - uniform).ln());
-        if due >= load.end {
+        if due >= load.start + load.length {
             break;
         }
         thread::sleep(due.saturating_duration_since(Instant::now()));
         let sent = Instant::now();
         stream.write_all(load.request.as_bytes())?;
         let status = read_answer(&mut stream, &mut answer)?;
-        seen.times.push(sent.elapsed());
+        seen.answers.push(Answer {
+            sent,
+            took: sent.elapsed(),
+        });
         seen.failed += usize::from(status != 200);
     }
     Ok(seen)
