@@ -363,7 +363,7 @@ fn hook(name: &str, world: &World, bearer: &str) -> Piece {
         begun.now_or_never().unwrap().unwrap();
         ctx
     };
-    let judge = |gateway: &Gateway, session: &mut Session, ctx: &mut Ctx| {
+    let judge = |gateway: &Gateway, session: &mut Session, ctx: &mut Box<Ctx>| {
         let answered = gateway.request_filter(session, ctx).now_or_never();
         assert!(!answered.unwrap().unwrap());
     };

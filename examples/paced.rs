@@ -15,6 +15,8 @@
 //! parts, so that a moment in which the machine stands still spoils one part, and the first, in which
 //! the connections begin, does not count.
 
+#![expect(clippy::disallowed_methods, reason = "this program owns its clock")]
+
 use std::{
     env,
     error::Error,

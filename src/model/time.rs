@@ -1,6 +1,12 @@
 //! A point in time as the rules of this program compare it.
 
-use std::time::Duration;
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// 9999-12-31T23:59:59.999Z: RFC 3339 has no later year.
+const LAST: i64 = 253_402_300_799_999;
 
 /// Milliseconds since 1970-01-01T00:00:00Z, before it negative. Arithmetic saturates, so a date
 /// out of a token can never wrap around into the past.
@@ -26,6 +32,22 @@ impl Timestamp {
     /// Whole seconds since the epoch, rounded down.
     pub const fn secs(self) -> i64 {
         self.0.div_euclid(1000)
+    }
+
+    /// As RFC 3339 section 5.6 writes it in UTC, to the millisecond. What is before 1970 or after 9999,
+    /// which a server may well say, is written as the end of that which can be.
+    pub fn rfc3339(self) -> impl fmt::Display {
+        humantime::format_rfc3339_millis(self.writable())
+    }
+
+    /// The same to the second, rounded down.
+    pub fn rfc3339_seconds(self) -> impl fmt::Display {
+        humantime::format_rfc3339_seconds(self.writable())
+    }
+
+    fn writable(self) -> SystemTime {
+        let millis = self.0.clamp(0, LAST).unsigned_abs();
+        UNIX_EPOCH + Duration::from_millis(millis)
     }
 
     /// This time moved into the future.
@@ -58,6 +80,21 @@ mod tests {
         assert_eq!(far.plus(Duration::MAX), far);
         assert!(Timestamp::from_secs(i64::MIN).minus(Duration::MAX) < Timestamp::default());
         assert_eq!(Timestamp::default().since(far), Duration::ZERO);
+    }
+
+    #[test]
+    fn any_time_can_be_written() {
+        for (millis, written) in [
+            (i64::MIN, "1970-01-01T00:00:00.000Z"),
+            (1_999, "1970-01-01T00:00:01.999Z"),
+            (LAST, "9999-12-31T23:59:59.999Z"),
+            (i64::MAX, "9999-12-31T23:59:59.999Z"),
+        ] {
+            let time = Timestamp::from_millis(millis);
+            assert_eq!(time.rfc3339().to_string(), written);
+            let seconds = written.split('.').next().unwrap().to_owned() + "Z";
+            assert_eq!(time.rfc3339_seconds().to_string(), seconds);
+        }
     }
 
     #[test]

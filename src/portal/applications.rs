@@ -584,12 +584,6 @@ fn taken(error: registry::Error) -> Error {
     }
 }
 
-/// A time as RFC 3339 writes it.
-fn written(time: Timestamp) -> String {
-    let since = Duration::from_millis(u64::try_from(time.millis()).unwrap_or(0));
-    humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since).to_string()
-}
-
 /// An application as the audit trail shows it.
 fn shown(application: &Application) -> Value {
     json!({
@@ -605,7 +599,7 @@ fn shown(application: &Application) -> Value {
         },
         "scopes": application.scopes,
         "labels": application.labels,
-        "credentials_valid_from": written(application.credentials_valid_from),
+        "credentials_valid_from": application.credentials_valid_from.rfc3339().to_string(),
     })
 }
 

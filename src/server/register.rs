@@ -15,7 +15,6 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
-    time::{Duration, UNIX_EPOCH},
 };
 
 use serde_json::{Map, Value, json};
@@ -273,10 +272,9 @@ fn shown(
     state: &Path,
 ) -> Zeroizing<String> {
     let (issued, state) = (&registered.issued, state.display().to_string());
-    let ends = issued.expires_at.map(|end| {
-        let end = UNIX_EPOCH + Duration::from_millis(end.millis().unsigned_abs());
-        humantime::format_rfc3339_seconds(end).to_string()
-    });
+    let ends = issued
+        .expires_at
+        .map(|end| end.rfc3339_seconds().to_string());
     let scope = registered.scopes.as_ref().map(|scopes| scopes.join(" "));
     Zeroizing::new(if as_json {
         let told = json!({

@@ -1,19 +1,12 @@
 //! Writes `applications.yaml` as [`super::load`] reads it.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Entry, REGISTRATIONS, STATUSES};
 use crate::model::time::Timestamp;
-
-/// 9999-12-31T23:59:59.999Z: RFC 3339 has no later year.
-const LAST: i64 = 253_402_300_799_999;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -59,16 +52,11 @@ fn row(entry: &Entry) -> Row<'_> {
         registrations: registrations
             .map(|(api, state)| (&**api, word(&REGISTRATIONS, *state)))
             .collect(),
-        credentials_valid_from: (from > Timestamp::default()).then(|| time(from)),
+        credentials_valid_from: (from > Timestamp::default()).then(|| from.rfc3339().to_string()),
     }
 }
 
 fn word<T: Copy + PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
     let found = words.iter().find(|(_, known)| *known == value);
     found.map_or("", |(word, _)| word)
-}
-
-fn time(time: Timestamp) -> String {
-    let millis = u64::try_from(time.millis().min(LAST)).unwrap_or_default();
-    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(millis)).to_string()
 }

@@ -1,6 +1,6 @@
 //! JSON shapes that several resources share.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::{
@@ -13,9 +13,6 @@ use utoipa::{
 use uuid::Uuid;
 
 use crate::{model::time::Timestamp, portal::record};
-
-/// The last millisecond that RFC 3339 can write.
-const LAST: u64 = 253_402_300_799_999;
 
 /// Labels on one thing, and characters in one of their names or values; Konnect's limits.
 const LABELS: usize = 50;
@@ -36,9 +33,7 @@ impl From<Timestamp> for Time {
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let millis = u64::try_from(self.0.millis()).unwrap_or(0).min(LAST);
-        let time = std::time::UNIX_EPOCH + Duration::from_millis(millis);
-        serializer.collect_str(&humantime::format_rfc3339_millis(time))
+        serializer.collect_str(&self.0.rfc3339())
     }
 }
 

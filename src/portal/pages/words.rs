@@ -1,7 +1,5 @@
 //! How pages write what the registry holds.
 
-use std::time::Duration;
-
 use crate::{
     model::{
         application::{Registration, Status},
@@ -74,7 +72,7 @@ impl From<Life> for Badge {
 
 /// A time to the minute, in UTC.
 pub(super) fn time(time: &Timestamp) -> String {
-    let text = written(time);
+    let text = time.rfc3339().to_string();
     match (text.get(..10), text.get(11..16)) {
         (Some(day), Some(minute)) => format!("{day} {minute} UTC"),
         _ => text,
@@ -83,17 +81,11 @@ pub(super) fn time(time: &Timestamp) -> String {
 
 /// A time to the second, in UTC, where something else says that.
 pub(super) fn moment(time: &Timestamp) -> String {
-    let text = written(time);
+    let text = time.rfc3339().to_string();
     match (text.get(..10), text.get(11..19)) {
         (Some(day), Some(second)) => format!("{day} {second}"),
         _ => text,
     }
-}
-
-fn written(time: &Timestamp) -> String {
-    let seconds = u64::try_from(time.millis()).unwrap_or(0) / 1000;
-    let time = std::time::UNIX_EPOCH + Duration::from_secs(seconds.min(253_402_300_799));
-    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 /// Text as one word of a shell (POSIX 2.2.2): nothing in single quotes means anything but itself.

@@ -57,7 +57,7 @@ impl Line<'_> {
         let mut object = Object::new();
         object.value(name!("time"), |text| {
             // Writing into a string cannot fail.
-            let _ = write!(text, "\"{}\"", rfc3339(self.time));
+            let _ = write!(text, "\"{}\"", self.time.rfc3339());
         });
         object.text(name!("request_id"), Some(self.request_id));
         object.value(name!("client"), |text| {
@@ -110,7 +110,7 @@ impl Line<'_> {
     pub(super) fn text(&self) -> String {
         let mut text = format!(
             "{} {} {} {:?} {} {} {:.6}s",
-            rfc3339(self.time),
+            self.time.rfc3339(),
             self.client
                 .map_or("-".to_owned(), |client| client.to_string()),
             self.method,
@@ -249,11 +249,6 @@ fn push_socket_address(text: &mut String, address: SocketAddr) {
             let _ = write!(text, "{address}");
         }
     }
-}
-
-fn rfc3339(time: Timestamp) -> humantime::Rfc3339Timestamp {
-    let millis = u64::try_from(time.millis()).unwrap_or(0);
-    humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + Duration::from_millis(millis))
 }
 
 #[cfg(test)]

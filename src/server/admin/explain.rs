@@ -2,7 +2,7 @@
 //!
 //! Answers as JSON, or as text to those who ask for `text/plain`.
 
-use std::{borrow::Cow, net::IpAddr, time::Duration};
+use std::{borrow::Cow, net::IpAddr};
 
 use axum::{
     extract::Request,
@@ -151,8 +151,6 @@ impl<'a> Told<'a> {
     fn new(refusal: &'a Refusal, state: &State) -> Self {
         let explanation = explanation::of(refusal.code, refusal.reason);
         let some = |text: &'a String| (!text.is_empty()).then_some(&**text);
-        let millis = u64::try_from(refusal.time.millis()).unwrap_or(0);
-        let time = std::time::UNIX_EPOCH + Duration::from_millis(millis);
         let strategy = refusal.strategy.as_deref();
         let application = strategy.and_then(|name| {
             let known = state.strategies.get(name)?.applications.clone();
@@ -163,7 +161,7 @@ impl<'a> Told<'a> {
             })
         });
         Self {
-            time: humantime::format_rfc3339_millis(time).to_string(),
+            time: refusal.time.rfc3339().to_string(),
             request_id: refusal.request_id.to_string(),
             status: refusal.status,
             code: refusal.code.name(),

@@ -412,6 +412,19 @@ async fn a_secret_that_a_server_gives_unasked_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn a_secret_that_ends_in_no_year_that_can_be_written_is_shown_all_the_same() {
+    let server = Server::start().await;
+    server.returns(json!({"client_secret_expires_at": 1e300}));
+    let desk = Desk::new();
+    let arguments = ["register", "--issuer", &server.issuer, "--state", "s"];
+    let said = desk.run(&arguments).await.done();
+    let (id, secret) = (said.value("client_id"), said.value("client_secret"));
+    server.client(&id, |client| assert_eq!(client.secret, secret));
+    let end = said.value("client_secret_expires_at");
+    assert_eq!(end, "9999-12-31T23:59:59Z");
+}
+
+#[tokio::test]
 async fn a_client_that_came_without_a_token_is_no_longer_the_commands_business() {
     let server = Server::start().await;
     server.returns(json!({"registration_access_token": null}));
