@@ -28,6 +28,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Who has not answered by then never will.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What all connections have in common.
 struct Load {
     address: SocketAddr,
@@ -130,6 +133,7 @@ fn median(times: impl Iterator<Item = Duration>) -> Option<Duration> {
 fn connection(load: &Load) -> io::Result<Seen> {
     let mut stream = TcpStream::connect(load.address)?;
     stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     let chance = RandomState::new();
     let mut seen = Seen::default();
     let mut due = Instant::now();
