@@ -12,8 +12,8 @@
 #       MOST_BYTES=10000 MOST_CHANGE=1000 RATIO=100 benches/scale.sh   does the script work?
 #
 # Of registry and tokens it ends with 0 only where every bound holds. ROUNDS starts and ROUNDS edits
-# are measured of each size; GATEWAY_CORE and OTHERS_CORE choose the cores; PORT is the first of six
-# ports.
+# are measured of each size; GATEWAY_CORE and OTHERS_CORE choose the cores, which a gateway with a file
+# or a registry may both use; PORT is the first of six ports.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . benches/common.sh
@@ -200,7 +200,7 @@ rested() {
 # call FILE: the caller, a line of figures for each second.
 call() {
     for _ in $(seq "$SECONDS_EACH"); do
-        pace "$GATEWAY_CORE" 8 700 1 "$gateway" /flights "Authorization: Bearer $token" >>"$1"
+        pace "$GATEWAY_CORE,$OTHERS_CORE" 8 700 1 "$gateway" /flights "Authorization: Bearer $token" >>"$1"
     done
     none_failed "$1"
 }
@@ -217,7 +217,7 @@ measure_registry() {
     for name in admin key; do
         key >"$work/$name"
     done
-    start "$GATEWAY_CORE" upstream.log "$binaries/examples/fixed" "$upstream"
+    start "$GATEWAY_CORE,$OTHERS_CORE" upstream.log "$binaries/examples/fixed" "$upstream"
     wait_for upstream.log curl -s "http://$upstream/"
     start "$OTHERS_CORE" idp.log "$binaries/examples/idp" "$idp"
     wait_for idp.log curl -sf "http://$idp/.well-known/openid-configuration"
@@ -228,7 +228,7 @@ measure_registry() {
         -d "client_secret=$secret" | member access_token)
     configure_registry registry.db
     # The gateway makes the database; nobody is known yet.
-    begin "$GATEWAY_CORE" answered 403
+    begin "$GATEWAY_CORE,$OTHERS_CORE" answered 403
     empty=$(rested VmRSS)
     stop_last
     names=$(python3 benches/scale.py fill "$work/registry.db" "$APPLICATIONS" "$client")
@@ -236,7 +236,7 @@ measure_registry() {
         "$((names / APPLICATIONS)) bytes of names each)"
     for round in $(seq "$ROUNDS"); do
         [ "$round" = 1 ] || stop_last
-        begin "$GATEWAY_CORE" answered 200
+        begin "$GATEWAY_CORE,$OTHERS_CORE" answered 200
         echo "$took" >>"$work/starts"
     done
     bound "start, to the first answer for an application" "$(median <"$work/starts")" "$MOST_START" ms
