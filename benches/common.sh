@@ -70,7 +70,8 @@ key() { head -c 32 /dev/urandom | base64 -w0; }
 
 # pace CORE CONNECTIONS RATE PARTS ADDRESS PATH [FIELD]...: a second of requests at random moments, so
 # many; says the 50th and 99th percentile of the answers' times in microseconds, medians of the parts of
-# the second, how many requests there were, how many failed, and how many a second came.
+# the second, how many requests there were, how many failed, how many a second came, and the 99th
+# percentile of the whole second.
 pace() {
     local core=$1 connections=$2 rate=$3 parts=$4 address=$5 path=$6
     shift 6

@@ -364,19 +364,22 @@ play() {
     done
 }
 
-# paced CASE: a second of so many requests; leaves $p99 in microseconds.
+# paced CASE RATE: a second of so many requests; leaves $p99 in microseconds, and $whole, that of the
+# second in one piece.
 paced() {
+    local rate
     aim "$1"
     # What curl and wrk take as `-H FIELD`.
     pace "$LOAD_CORE" 64 "$2" 20 "$address" "$path" "${header[1]}" >"$work/paced"
     none_failed "$work/paced"
-    read -r _ p99 _ _ _ <"$work/paced"
+    read -r _ p99 _ _ rate whole <"$work/paced"
+    echo "$rate" >>"$work/rates"
 }
 
 # What the gateway adds to bare's 99th percentile where half of bare's peak comes in. Seconds of both
 # take turns, and each difference is of two neighbours: others' work spoils one and not the median.
 play_p99() {
-    local peak half base
+    local peak half base base_whole
     for _ in 1 2 3; do
         taskset -c "$LOAD_CORE" wrk -t 1 -c 64 -d 1s "http://$bare/" | awk '/^Requests\/sec:/ { printf "%d\n", $2 }'
     done >"$work/peak"
@@ -384,13 +387,13 @@ play_p99() {
     half=$((peak / 2))
     for _ in $(seq $((2 * ROUNDS + 1))); do
         paced bare:bearer "$half"
-        base=$p99
+        base=$p99 base_whole=$whole
         paced bearer "$half"
         echo "$((p99 - base))" >>"$work/added"
         echo "$p99" >>"$work/p99.cost"
-        echo "p99: bare $base us, bearer $p99 us, $(cut -d ' ' -f 5 "$work/paced") requests/s" >&2
+        echo "p99: bare $base us (of the whole second $base_whole), bearer $p99 us ($whole)" >&2
     done
-    echo "p99: paced to $half requests/s, bare's peak is $peak" >&2
+    echo "p99: $(median <"$work/rates") requests/s came, half of bare's peak is $half" >&2
 }
 
 # cached STRATEGY KIND: how often its memory of tokens had an answer (hits) or not (misses).

@@ -1,6 +1,7 @@
 //! Sends requests at random moments, so many a second, whoever is slow, and tells how long the answers
 //! took. The moments are of a Poisson process on each kept connection, as of many callers who know
-//! nothing of one another; one that comes while its connection is waiting is sent after the answer.
+//! nothing of one another; one that comes while its connection is waiting is sent after the answer, and
+//! that it waited counts.
 //! For the scripts in `benches/`, whose `wrk` can pause for whole milliseconds only: what it
 //! sends then comes in bursts, and an answer's time is mostly that of the burst before it.
 //!
@@ -10,10 +11,11 @@
 //! ```
 //!
 //! Prints the 50th and the 99th percentile of the answers' times in microseconds, how many requests
-//! were answered, how many of these with another status than 200, and how many a second came. The
-//! time may be cut into equal parts, here ten: then the percentiles are the medians of those of the
-//! parts, so that a moment in which the machine stands still spoils one part, and the first, in which
-//! the connections begin, does not count.
+//! were answered, how many of these with another status than 200, how many a second came, and the 99th
+//! percentile of them all. The time may be cut into equal parts, here ten: then the first two are the
+//! medians of the parts' percentiles, so that a moment in which the machine stands still spoils one
+//! part, and the first part, in which the connections begin, does not count. What stands still more
+//! often than in every second part shows there too; what does so less often shows in the last figure.
 
 #![expect(clippy::disallowed_methods, reason = "this program owns its clock")]
 
@@ -50,7 +52,8 @@ struct Seen {
 
 #[derive(Clone, Copy)]
 struct Answer {
-    sent: Instant,
+    /// When its request was sent, or should have been if its connection had not been waiting.
+    due: Instant,
     took: Duration,
 }
 
@@ -88,6 +91,9 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
         start: Instant::now(),
         length: Duration::try_from_secs_f64(seconds.parse()?)?,
     };
+    if load.gap.is_zero() {
+        return Err("RATE: more than a connection can be asked for".into());
+    }
     let seen: Vec<io::Result<Seen>> = thread::scope(|scope| {
         let connections: Vec<_> = (0..connections)
             .map(|_| scope.spawn(|| connection(&load)))
@@ -105,7 +111,7 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     }
     let mut by_part = vec![Vec::new(); parts as usize];
     for answer in &answers {
-        let part = (answer.sent - load.start).div_duration_f64(load.length / parts);
+        let part = (answer.due - load.start).div_duration_f64(load.length / parts);
         by_part[(part as usize).min(parts as usize - 1)].push(answer.took);
     }
     let counted = &mut by_part[usize::from(parts > 1)..];
@@ -113,9 +119,11 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let (Some(half), Some(most)) = (of_parts(50), of_parts(99)) else {
         return Err("no request was sent".into());
     };
+    let mut all: Vec<Duration> = answers.iter().map(|answer| answer.took).collect();
+    let all = at(&mut all, 99).unwrap_or_default().as_micros();
     let rate = answers.len() as f64 / took.as_secs_f64();
     let (half, most) = (half.as_micros(), most.as_micros());
-    println!("{half} {most} {} {failed} {rate:.0}", answers.len());
+    println!("{half} {most} {} {failed} {rate:.0} {all}", answers.len());
     Ok(())
 }
 
@@ -142,16 +150,21 @@ fn connection(load: &Load) -> io::Result<Seen> {
         // Uniform in [0, 1), in as many steps as a double has.
         let uniform = (chance.hash_one(number) >> 11) as f64 / (1_u64 << 53) as f64;
         due += load.gap.mul_f64(-(1.0 - uniform).ln());
-        if due >= load.start + load.length {
+        let end = load.start + load.length;
+        if due >= end || Instant::now() >= end + PATIENCE {
             break;
         }
-        thread::sleep(due.saturating_duration_since(Instant::now()));
-        let sent = Instant::now();
+        let early = due.checked_duration_since(Instant::now());
+        let due = early.map_or(due, |early| {
+            thread::sleep(early);
+            // That it woke late is nobody's answer's time.
+            Instant::now()
+        });
         stream.write_all(load.request.as_bytes())?;
         let status = read_answer(&mut stream, &mut answer)?;
         seen.answers.push(Answer {
-            sent,
-            took: sent.elapsed(),
+            due,
+            took: due.elapsed(),
         });
         seen.failed += usize::from(status != 200);
     }

@@ -11,7 +11,6 @@ use std::{
     fmt,
     path::Path,
     sync::Arc,
-    time::UNIX_EPOCH,
 };
 
 use serde::{
@@ -327,7 +326,7 @@ impl Reader<'_> {
             self.fault(at, "id: expected a UUID".to_owned());
         }
         let from = row.credentials_valid_from.as_ref();
-        let from = from.map(|time| (time.referenced, timestamp(&time.value)));
+        let from = from.map(|time| (time.referenced, Timestamp::of_rfc3339(&time.value)));
         if let Some((at, None)) = from {
             self.fault(
                 at,
@@ -441,36 +440,6 @@ impl Messages {
         let more = self.count - self.list.len();
         (more > 0).then(|| (Place::whole(file), format!("{more} more {what}")))
     }
-}
-
-/// Reads an RFC 3339 time with any offset, to the millisecond.
-fn timestamp(text: &str) -> Option<Timestamp> {
-    let (local, offset) = match text.strip_suffix(['Z', 'z']) {
-        Some(local) => (local, 0),
-        None => {
-            // The date holds "-" too, so the offset is looked for from the end.
-            let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
-            let (hours, minutes) = offset.get(1..)?.split_once(':')?;
-            let digits = |part: &str| part.len() == 2 && part.chars().all(|c| c.is_ascii_digit());
-            if !digits(hours) || !digits(minutes) {
-                return None;
-            }
-            let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
-            let sign = match offset.as_bytes().first()? {
-                b'+' => 1,
-                b'-' => -1,
-                _ => return None,
-            };
-            (
-                local,
-                (hours < 24 && minutes < 60).then_some(sign * (hours * 60 + minutes))?,
-            )
-        }
-    };
-    let time = humantime::parse_rfc3339(&format!("{}Z", local.to_ascii_uppercase())).ok()?;
-    let since_epoch = time.duration_since(UNIX_EPOCH).ok()?;
-    let millis = i64::try_from(since_epoch.as_millis()).ok()?;
-    Some(Timestamp::from_millis(millis - offset * 60_000))
 }
 
 #[cfg(test)]

@@ -45,6 +45,43 @@ impl Timestamp {
         humantime::format_rfc3339_seconds(self.writable())
     }
 
+    /// Reads what RFC 3339 section 5.6 writes, with any offset, to the millisecond; `None` where it is
+    /// no such time, or one before 1970.
+    pub fn of_rfc3339(text: &str) -> Option<Self> {
+        let (local, offset) = match text.strip_suffix(['Z', 'z']) {
+            Some(local) => (local, 0),
+            None => {
+                // The date holds "-" too, so the offset is looked for from the end.
+                let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
+                let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+                let digits =
+                    |part: &str| part.len() == 2 && part.chars().all(|c| c.is_ascii_digit());
+                if !digits(hours) || !digits(minutes) {
+                    return None;
+                }
+                let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
+                let sign = match offset.as_bytes().first()? {
+                    b'+' => 1,
+                    b'-' => -1,
+                    _ => return None,
+                };
+                (
+                    local,
+                    (hours < 24 && minutes < 60).then_some(sign * (hours * 60 + minutes))?,
+                )
+            }
+        };
+        // humantime takes some of what may stand behind a fraction for nothing.
+        let is_of_time = |byte: u8| byte.is_ascii_digit() || matches!(byte, b':' | b'.');
+        if !local.get(11..)?.bytes().all(is_of_time) {
+            return None;
+        }
+        let time = humantime::parse_rfc3339(&format!("{}Z", local.to_ascii_uppercase())).ok()?;
+        let since_epoch = time.duration_since(UNIX_EPOCH).ok()?;
+        let millis = i64::try_from(since_epoch.as_millis()).ok()?;
+        Some(Self(millis - offset * 60_000))
+    }
+
     fn writable(self) -> SystemTime {
         let millis = self.0.clamp(0, LAST).unsigned_abs();
         UNIX_EPOCH + Duration::from_millis(millis)
@@ -80,6 +117,27 @@ mod tests {
         assert_eq!(far.plus(Duration::MAX), far);
         assert!(Timestamp::from_secs(i64::MIN).minus(Duration::MAX) < Timestamp::default());
         assert_eq!(Timestamp::default().since(far), Duration::ZERO);
+    }
+
+    #[test]
+    fn times_are_read_with_any_offset() {
+        for (text, millis) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("1970-01-01t00:00:01z", Some(1_000)),
+            ("1970-01-01T01:00:00+01:00", Some(0)),
+            ("1970-01-01T01:00:00.5+01:00", Some(500)),
+            ("1970-01-01T00:00:00-00:30", Some(1_800_000)),
+            ("1970-01-01T00:00:00", None),
+            ("1970-01-01", None),
+            ("1970-01-01T00:00:00+25:00", None),
+            ("1970-01-01T00:00:00.5+01:00Z", None),
+            ("1970-13-01T00:00:00Z", None),
+            ("é:00:00", None),
+            ("", None),
+        ] {
+            let expected = millis.map(Timestamp::from_millis);
+            assert_eq!(Timestamp::of_rfc3339(text), expected, "{text}");
+        }
     }
 
     #[test]

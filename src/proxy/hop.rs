@@ -10,7 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{self, InvalidHeaderValue},
+};
 use ipnet::IpNet;
 
 use super::{
@@ -246,6 +249,17 @@ impl Hop {
             .unwrap_or_else(|| self.local.map_or(0, |local| local.port()))
     }
 
+    /// The value of `X-Forwarded-For`: the addresses before, where any were told, then the peer's.
+    fn forwarded_for(&self) -> Result<HeaderValue, InvalidHeaderValue> {
+        let told = self.told.as_deref();
+        let before = told.map_or_else(String::new, |told| told.addresses.join(", "));
+        let peer = written(self.peer);
+        if before.is_empty() {
+            return HeaderValue::from_str(&peer);
+        }
+        HeaderValue::try_from(before + ", " + &peer)
+    }
+
     /// The value of `Forwarded`: what is believed of the hops before, then this one.
     fn forwarded(&self, sent_host: Option<&HeaderValue>) -> Vec<u8> {
         let mut value = Vec::new();
@@ -321,12 +335,7 @@ pub fn set_forwarding_fields(
 ) {
     let hop = outgoing.hop;
     let told = hop.told.as_deref();
-    let peer = written(hop.peer);
-    let addresses = match told.filter(|told| !told.addresses.is_empty()) {
-        Some(told) => HeaderValue::try_from(told.addresses.join(", ") + ", " + &peer),
-        None => HeaderValue::from_str(&peer),
-    };
-    if let Ok(addresses) = addresses {
+    if let Ok(addresses) = hop.forwarded_for() {
         fields.insert(FORWARDED_FOR, addresses);
     }
     let proto = told.and_then(|told| told.proto.clone());

@@ -196,24 +196,6 @@ fn more_applications_than_the_default_budget_allows_are_read() {
     assert_eq!(read(&text).unwrap().0.len(), 25_000);
 }
 
-#[test]
-fn times_are_read_with_any_offset() {
-    for (text, seconds) in [
-        ("1970-01-01T00:00:00Z", Some(0)),
-        ("1970-01-01t00:00:01z", Some(1)),
-        ("1970-01-01T01:00:00+01:00", Some(0)),
-        ("1970-01-01T00:00:00-00:30", Some(1800)),
-        ("1970-01-01T00:00:00", None),
-        ("1970-01-01", None),
-        ("1970-01-01T00:00:00+25:00", None),
-        ("1970-13-01T00:00:00Z", None),
-        ("é:00:00", None),
-        ("", None),
-    ] {
-        assert_eq!(timestamp(text), seconds.map(Timestamp::from_secs), "{text}");
-    }
-}
-
 prop_compose! {
     fn any_entry()(
         texts in any::<[String; 3]>(),

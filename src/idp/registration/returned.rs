@@ -236,12 +236,14 @@ pub fn end(value: &Value) -> Option<Timestamp> {
     Some(Timestamp::from_millis(millis as i64))
 }
 
-/// A point in time as RFC 3339 section 5.6 writes it.
+/// A point in time as RFC 3339 section 5.6 writes it, or with a space for its `T`; without an offset,
+/// which some servers forget, it is UTC.
 pub fn date(text: &str) -> Option<Timestamp> {
-    let text = text.to_ascii_uppercase();
-    let time = humantime::parse_rfc3339_weak(&text).ok()?;
-    let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some(Timestamp::default().plus(since))
+    let mut text = text.replacen(' ', "T", 1);
+    if !text.get(10..)?.contains(['+', '-', 'Z', 'z']) {
+        text.push('Z');
+    }
+    Timestamp::of_rfc3339(&text)
 }
 
 /// Words of a list, or of a text that separates them by spaces.

@@ -210,6 +210,23 @@ fn the_port_is_the_one_that_the_client_asked() {
 }
 
 #[test]
+fn forwarded_for_ends_with_this_hop_and_begins_with_no_gap() {
+    for (lines, expected) in [
+        (&[][..], "10.0.0.1"),
+        (&[("x-forwarded-for", &b""[..])], "10.0.0.1"),
+        (&[("x-real-ip", b"")], "10.0.0.1"),
+        (
+            &[("x-forwarded-for", b"192.0.2.1, 10.0.0.2")],
+            "192.0.2.1, 10.0.0.2, 10.0.0.1",
+        ),
+        (&[("x-real-ip", b"192.0.2.1")], "192.0.2.1, 10.0.0.1"),
+        (&[("forwarded", b"for=192.0.2.1")], "192.0.2.1, 10.0.0.1"),
+    ] {
+        assert_eq!(hop(lines).forwarded_for().unwrap(), expected, "{lines:?}");
+    }
+}
+
+#[test]
 fn forwarded_tells_what_is_believed_and_this_hop() {
     const OWN: &str = "for=10.0.0.1;host=\"a:1\";proto=http;by=10.0.0.9";
     let host = HeaderValue::from_static("a:1");
