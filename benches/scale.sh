@@ -29,6 +29,7 @@ CACHE=${CACHE:-100000}
 GATEWAY_CORE=${GATEWAY_CORE:-0}
 OTHERS_CORE=${OTHERS_CORE:-1}
 PORT=${PORT:-18200}
+both=$GATEWAY_CORE,$OTHERS_CORE
 
 # The bounds of a registry: bytes of an application beyond its names, and milliseconds.
 MOST_BYTES=${MOST_BYTES:-300}
@@ -147,7 +148,7 @@ measure_file() {
         for _ in $(seq "$ROUNDS"); do
             stop
             # The address is bound before the applications are read, and served after that.
-            begin "$GATEWAY_CORE,$OTHERS_CORE" curl -s -o "$work/last" "http://$gateway/flights"
+            begin "$both" curl -s -o "$work/last" "http://$gateway/flights"
             echo "$took" >>"$work/start.$size"
         done
         until_live "$size"
@@ -200,7 +201,7 @@ rested() {
 # call FILE: the caller, a line of figures for each second.
 call() {
     for _ in $(seq "$SECONDS_EACH"); do
-        pace "$GATEWAY_CORE,$OTHERS_CORE" 8 700 1 "$gateway" /flights "Authorization: Bearer $token" >>"$1"
+        pace "$both" 8 700 1 "$gateway" /flights "Authorization: Bearer $token" >>"$1"
     done
     none_failed "$1"
 }
@@ -217,7 +218,7 @@ measure_registry() {
     for name in admin key; do
         key >"$work/$name"
     done
-    start "$GATEWAY_CORE,$OTHERS_CORE" upstream.log "$binaries/examples/fixed" "$upstream"
+    start "$both" upstream.log "$binaries/examples/fixed" "$upstream"
     wait_for upstream.log curl -s "http://$upstream/"
     start "$OTHERS_CORE" idp.log "$binaries/examples/idp" "$idp"
     wait_for idp.log curl -sf "http://$idp/.well-known/openid-configuration"
@@ -228,7 +229,7 @@ measure_registry() {
         -d "client_secret=$secret" | member access_token)
     configure_registry registry.db
     # The gateway makes the database; nobody is known yet.
-    begin "$GATEWAY_CORE,$OTHERS_CORE" answered 403
+    begin "$both" answered 403
     empty=$(rested VmRSS)
     stop_last
     names=$(python3 benches/scale.py fill "$work/registry.db" "$APPLICATIONS" "$client")
@@ -236,7 +237,7 @@ measure_registry() {
         "$((names / APPLICATIONS)) bytes of names each)"
     for round in $(seq "$ROUNDS"); do
         [ "$round" = 1 ] || stop_last
-        begin "$GATEWAY_CORE,$OTHERS_CORE" answered 200
+        begin "$both" answered 200
         echo "$took" >>"$work/starts"
     done
     bound "start, to the first answer for an application" "$(median <"$work/starts")" "$MOST_START" ms

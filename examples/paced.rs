@@ -2,8 +2,9 @@
 //! took. The moments are of a Poisson process on each kept connection, as of many callers who know
 //! nothing of one another; one that comes while its connection is waiting is sent after the answer, and
 //! that it waited counts.
-//! For the scripts in `benches/`, whose `wrk` can pause for whole milliseconds only: what it
-//! sends then comes in bursts, and an answer's time is mostly that of the burst before it.
+//!
+//! For the scripts in `benches/`: `wrk` can pause for whole milliseconds only, so that what it sends comes
+//! in bursts, and an answer's time is mostly that of the burst before it.
 //!
 //! ```text
 //! cargo run --release --example fixed -- 127.0.0.1:9000 &
@@ -144,13 +145,13 @@ fn connection(load: &Load) -> io::Result<Seen> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let chance = RandomState::new();
     let mut seen = Seen::default();
+    let end = load.start + load.length;
     let mut due = Instant::now();
     let mut answer = Vec::with_capacity(4_096);
     for number in 0_u64.. {
         // Uniform in [0, 1), in as many steps as a double has.
         let uniform = (chance.hash_one(number) >> 11) as f64 / (1_u64 << 53) as f64;
         due += load.gap.mul_f64(-(1.0 - uniform).ln());
-        let end = load.start + load.length;
         if due >= end || Instant::now() >= end + PATIENCE {
             break;
         }

@@ -48,7 +48,7 @@ impl Owned {
     /// Collects them from all strategies: what one vouches for nobody may send to another's API.
     pub fn new<'a>(strategies: impl Iterator<Item = &'a Arc<Strategy>>) -> Self {
         let mut owned = Self::default();
-        owned.names.extend(IDENTITY);
+        owned.names.extend_from_slice(&IDENTITY);
         owned.names.push(REQUEST_ID);
         for strategy in strategies {
             owned.names.extend(

@@ -16,7 +16,7 @@ const COUNT: usize = 7;
 
 /// Headers that the gateway alone sets; `claim_headers` come on top. Without an application the
 /// first three are missing.
-pub const IDENTITY: [HeaderName; COUNT] = [
+pub static IDENTITY: [HeaderName; COUNT] = [
     HeaderName::from_static("x-application-id"),
     HeaderName::from_static("x-application-name"),
     HeaderName::from_static("x-developer-id"),
@@ -25,9 +25,6 @@ pub const IDENTITY: [HeaderName; COUNT] = [
     HeaderName::from_static("x-authenticated-scope"),
     HeaderName::from_static("x-auth-method"),
 ];
-
-/// The same, to be lent.
-static NAMES: [HeaderName; COUNT] = IDENTITY;
 
 /// What the last one says, by [`Method`].
 static METHODS: [HeaderValue; 3] = [
@@ -107,7 +104,7 @@ impl Identity {
         let (strategy, method) = (&strategy.shown_name, &METHODS[method as usize]);
         let values = [id, name, developer, client_id, strategy, scopes, method];
         let claims = self.claims.iter().map(|(name, value)| (name, value));
-        NAMES.iter().zip(values).skip(missing).chain(claims)
+        IDENTITY.iter().zip(values).skip(missing).chain(claims)
     }
 
     /// Whether these were made for this very state of the application.
