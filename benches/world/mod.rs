@@ -75,6 +75,7 @@ impl World {
             address: Ipv4Addr::LOCALHOST.into(),
             secure: false,
             now: self.now,
+            recent: None,
             checks: Checks::OFF,
         }
     }

@@ -785,8 +785,8 @@ pub(crate) const DOCS: &[(&str, &[(&str, &str)])] = &[
             ("connect", "Connecting, the TLS handshake included."),
             (
                 "read",
-                "Each wait for bytes of the answer. Tunnels and streams in which nothing is said \
-                 end after it, too.",
+                "The wait for the head of an answer, then each wait for more of it. Tunnels and \
+                 streams in which nothing is said end after it, too.",
             ),
             ("write", "Each wait to send."),
             (

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::{
     Engine,
     alphabet::STANDARD,
@@ -77,6 +78,11 @@ impl Secret {
     /// The secret itself. Each use is a place to look at twice.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Whether a token is this one. How long it takes tells nothing but their lengths.
+    pub fn is(&self, token: Token<'_>) -> bool {
+        verify_slices_are_equal(self.0.as_bytes(), token.0.as_bytes()).is_ok()
     }
 
     /// The secret as a token that is only looked at.
@@ -186,23 +192,30 @@ fn basic(value: &[u8]) -> Result<Credential<'static>, Malformed> {
     if value.len() > BASIC_LIMIT {
         return Err(Malformed::TooLong);
     }
-    let decoded;
     let pair = if value.contains(&b':') {
-        value
+        value.to_vec()
     } else {
-        decoded = Zeroizing::new(BASE64.decode(value).map_err(|_| Malformed::Base64)?);
-        &decoded
+        BASE64.decode(value).map_err(|_| Malformed::Base64)?
     };
-    let pair = std::str::from_utf8(pair).map_err(|_| Malformed::NotUtf8)?;
-    let (id, secret) = pair.split_once(':').ok_or(Malformed::NoColon)?;
+    let mut secret = match String::from_utf8(pair) {
+        Ok(pair) => Secret::new(pair),
+        Err(error) => {
+            drop(Zeroizing::new(error.into_bytes()));
+            return Err(Malformed::NotUtf8);
+        }
+    };
+    let pair = secret.expose();
+    let colon = memchr::memchr(b':', pair.as_bytes()).ok_or(Malformed::NoColon)?;
     if has_control(pair) {
         return Err(Malformed::ControlCharacter);
     }
-    if secret.is_empty() {
+    if colon + 1 == pair.len() {
         return Err(Malformed::EmptyPart);
     }
-    let id = ClientId::new(id).ok_or(Malformed::EmptyPart)?;
-    Ok(Credential::Basic(id, Secret::new(secret)))
+    let id = ClientId::new(&pair[..colon]).ok_or(Malformed::EmptyPart)?;
+    // What is left behind it is cleared with the rest.
+    secret.0.drain(..=colon);
+    Ok(Credential::Basic(id, secret))
 }
 
 /// Whether a text holds a control character.

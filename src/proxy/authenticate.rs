@@ -15,6 +15,7 @@ use super::{
     details, exchange,
     hop::Hop,
     identity::Identity,
+    recent::Recent,
     session,
     state::State,
     strategy::Strategy,
@@ -79,6 +80,8 @@ pub struct Request<'a> {
     pub secure: bool,
     /// When it came.
     pub now: Timestamp,
+    /// What its connection remembers; nothing where others may use it at the same time.
+    pub recent: Option<&'a Recent>,
     /// Where it is told what each check found: off but for those who ask why.
     pub checks: &'a Checks,
 }
@@ -370,8 +373,15 @@ impl<'a> Request<'a> {
             address: hop.client,
             secure: hop.secure,
             now,
+            recent: None,
             checks: Checks::OFF,
         }
+    }
+
+    /// The same, on a connection that remembers.
+    #[must_use]
+    pub const fn on(self, recent: Option<&'a Recent>) -> Self {
+        Self { recent, ..self }
     }
 
     /// The same, telling what each check finds.

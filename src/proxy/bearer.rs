@@ -119,7 +119,10 @@ pub async fn caller(api: &Api, request: &Request<'_>, token: Token<'_>) -> Resul
     if !api.accepts(Method::Bearer) {
         return Err(Denial::new(Code::CredentialsRequired, "bearer_not_enabled"));
     }
-    let key = key(token);
+    let key = match request.recent {
+        Some(recent) => recent.digest(token, key),
+        None => key(token),
+    };
     let mut looked = Look::Due;
     // The ordinary case: one strategy, and a token that it knows, or has just refused.
     let mut strategies = api

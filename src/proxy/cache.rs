@@ -98,6 +98,12 @@ impl<V: Clone> Memory<V> {
 
     /// The value of a key, if it has not ended.
     pub fn find(&self, key: &Key, now: Timestamp) -> Option<V> {
+        self.look(key, now, V::clone)
+    }
+
+    /// What is read of the value of a key, if it has not ended. Nothing that blocks may be done in
+    /// there: writers have to wait for it.
+    fn look<R>(&self, key: &Key, now: Timestamp, read_value: impl FnOnce(&V) -> R) -> Option<R> {
         let hash = self.hash(key);
         let shard = read(self.shard(hash));
         let place = shard.find(key, hash as u32)?;
@@ -109,7 +115,7 @@ impl<V: Clone> Memory<V> {
         if !entry.used.load(Ordering::Relaxed) {
             entry.used.store(true, Ordering::Relaxed);
         }
-        Some(entry.value.clone())
+        Some(read_value(&entry.value))
     }
 
     /// Keeps a value until its end, in place of one of the same key, or of another one where the
@@ -322,13 +328,13 @@ impl<V: Clone> Cache<V> {
 
     /// The value of a key for which `holds` is true; one for which it is not is forgotten.
     pub fn find(&self, key: &Key, now: Timestamp, holds: impl FnOnce(&V) -> bool) -> Option<V> {
-        let value = self.memory.find(key, now)?;
-        if !holds(&value) {
-            self.memory.forget(key);
-            return None;
+        let held = |value: &V| holds(value).then(|| value.clone());
+        let value = self.memory.look(key, now, held)?;
+        match value {
+            Some(_) => self.hits.inc(),
+            None => self.memory.forget(key),
         }
-        self.hits.inc();
-        Some(value)
+        value
     }
 
     /// Counts a request that has to go beyond this memory. A request may look into it several

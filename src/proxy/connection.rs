@@ -16,10 +16,12 @@
 //!
 //! What is in a request is the business of the hooks in `proxy`.
 
+mod alarm;
 mod count;
 mod gate;
 mod half_closed;
 pub mod head;
+mod silence;
 pub mod tls;
 mod tunnel;
 
@@ -56,18 +58,18 @@ use pingora::{
     proxy::{HttpProxy, ProxyHttp},
     server::ShutdownWatch,
 };
-use tokio::{
-    io::AsyncWriteExt,
-    time::{Instant, Sleep},
-};
+use tokio::{io::AsyncWriteExt, time::Instant};
 
 pub use count::Counters;
 use count::Permit;
 use gate::Gate;
 use head::Body;
+use silence::Silence;
 use tls::{Began, Offer, Tls};
 pub use tunnel::Lease;
 use tunnel::Terms;
+
+use super::recent::Recent;
 
 /// How long a connection is kept for a next request. Shorter, clients connect more often than they
 /// need to; longer, connections that nobody will use again hold memory and places.
@@ -128,16 +130,23 @@ pub struct Refuse(Box<dyn Fn(Refusal, Option<SocketAddr>) -> Answer + Send + Syn
 ///
 /// Pingora refuses malformed heads by itself, before any hook. So that those can be counted, the
 /// hooks have to report the others: call [`Arrival::reached`] in
-/// [`ProxyHttp::on_connection_reuse`], which runs first. What it gives back can end the connection
-/// once that is a tunnel.
+/// [`ProxyHttp::on_connection_reuse`], which runs first. What it gives back is the hooks' hand on the
+/// connection: it remembers the last token, waits for the upstream in Pingora's place, and ends the
+/// connection once that is a tunnel that may not go on.
 #[derive(Debug)]
-pub struct Arrival(Arc<Shared>);
+pub struct Arrival {
+    shared: Arc<Shared>,
+    /// Nothing follows its head, so that its connection is looked at until the answer is whole.
+    is_whole: bool,
+}
 
 /// What the front and the hooks share about one connection.
 #[derive(Debug, Default)]
 struct Shared {
     reached: AtomicBool,
     terms: Arc<Terms>,
+    silence: Arc<Silence>,
+    recent: Recent,
 }
 
 /// The front of one proxy. Pingora calls it with each new connection.
@@ -176,19 +185,43 @@ impl Arrival {
     /// Notes that a request has reached the hooks. Any other context is dropped.
     pub fn reached(context: Box<dyn Any + Send + Sync>) -> Option<Self> {
         let arrival = *context.downcast::<Self>().ok()?;
-        arrival.0.reached.store(true, Ordering::Relaxed);
+        arrival.shared.reached.store(true, Ordering::Relaxed);
         Some(arrival)
     }
 
     /// Holds the connection, from its upgrade on, to a lease: once that is over the connection is
     /// closed from our side, idle or not.
     pub fn hold(&self, lease: Lease) {
-        self.0.terms.hold(lease);
+        self.shared.recent.clear();
+        self.shared.terms.hold(lease);
+    }
+
+    /// What the connection remembers of the request before.
+    pub fn recent(&self) -> &Recent {
+        &self.shared.recent
+    }
+
+    /// Whether the connection itself can hold an HTTP/1 upstream to [the time](Self::wait) that it has
+    /// for its answer.
+    pub const fn can_wait(&self) -> bool {
+        self.is_whole
+    }
+
+    /// From then on the upstream may say nothing for so long, at the beginning and each time after it
+    /// has said something. Then the request ends with an error that
+    /// [`was_silent`](Self::was_silent) tells from those of the client.
+    pub fn wait(&self, from: std::time::Instant, limit: Duration) {
+        self.shared.silence.begin(from.into(), limit);
+    }
+
+    /// Whether the upstream said nothing for too long.
+    pub fn was_silent(&self) -> bool {
+        self.shared.silence.is_over()
     }
 
     /// Why its lease was over, where that is what ended the connection.
     pub fn ended(&self) -> Option<&'static str> {
-        self.0.terms.ended()
+        self.shared.terms.ended()
     }
 }
 
@@ -283,9 +316,9 @@ where
         let mut stop = std::pin::pin!(stop.fuse());
         let shared = Arc::new(Shared::default());
         gate.tunnel().under(Arc::clone(&shared.terms));
+        gate.listener().to(Arc::clone(&shared.silence));
         let mut patience = limits.header_timeout;
-        let mut alarm = std::pin::pin!(tokio::time::sleep(patience));
-        while has_bytes(&mut gate, patience, &mut stop, &mut alarm).await {
+        while has_bytes(&mut gate, patience, &mut stop).await {
             let _busy = self.http.counters.busy();
             limits = **self.limits.load();
             let mut searched = 0;
@@ -335,12 +368,16 @@ where
         shared: &Arc<Shared>,
     ) -> Option<Box<Gate>> {
         gate.open(body);
+        let arrival = Arrival {
+            shared: Arc::clone(shared),
+            is_whole: body == Body::Length(0),
+        };
         let mut session = ServerSession::new_http1(gate);
         session.set_pipelined_prefix(head);
         // The gate tells of the client's end only when nobody can be waiting for the answer.
         session.set_abort_on_close(true);
         shared.reached.store(false, Ordering::Relaxed);
-        session.set_connection_user_context(Some(Box::new(Arrival(shared.clone()))));
+        session.set_connection_user_context(Some(Box::new(arrival)));
         let reused = self
             .http
             .proxy
@@ -520,30 +557,21 @@ fn check(head: &[u8], limits: &Limits) -> Result<Body, Refusal> {
 }
 
 /// Waits for the first byte of a head. False: there will be none. `stop` is ready once, when the
-/// program begins to stop. `alarm` is ready at the deadline or before it: set once for each request
-/// it would cost a lock each time, and most requests come long before.
+/// program begins to stop.
 async fn has_bytes(
     gate: &mut Gate,
     patience: Duration,
     stop: &mut Pin<&mut Fuse<impl Future<Output = ()>>>,
-    alarm: &mut Pin<&mut Sleep>,
 ) -> bool {
     if !gate.ahead().is_empty() {
         return true;
     }
     let idle_since = Instant::now();
-    while !stop.is_terminated() {
+    if !stop.is_terminated() {
         tokio::select! {
             biased;
-            read = gate.fill() => return read,
+            read = gate.fill_by(idle_since + patience) => return read.unwrap_or(false),
             () = &mut *stop => {}
-            () = &mut *alarm => {
-                let deadline = idle_since + patience;
-                if Instant::now() >= deadline {
-                    return false;
-                }
-                alarm.as_mut().reset(deadline);
-            }
         }
     }
     let left = LINGER.saturating_sub(idle_since.elapsed());

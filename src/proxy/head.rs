@@ -37,7 +37,10 @@ pub fn is_host(host: &str) -> bool {
             Some((address, rest)) if address.parse::<std::net::Ipv6Addr>().is_ok() => ("v6", rest),
             _ => return false,
         },
-        None => host.split_at(host.find(':').unwrap_or(host.len())),
+        None => {
+            let colon = host.bytes().position(|byte| byte == b':');
+            host.split_at(colon.unwrap_or(host.len()))
+        }
     };
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     let port = rest.is_empty()

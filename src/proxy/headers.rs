@@ -15,7 +15,7 @@ use super::{
     cors::{self, Policy},
     hop::{Hop, is_forwarding, set_forwarding_fields},
     identity::IDENTITY,
-    session::{cookies, pairs},
+    session::pairs,
     state::State,
     strategy::Strategy,
 };
@@ -103,6 +103,27 @@ pub struct Outgoing<'a> {
     pub prefix_length: usize,
     /// Whether the client used HTTP/2.
     pub http2: bool,
+}
+
+/// Whether a request has none of the fields that are for one connection alone (RFC 9110 section 7.6.1):
+/// those for which Pingora 0.9.1 looks on the way to an upstream, one after the other, and removes them.
+pub fn lacks_hop_by_hop(fields: &HeaderMap) -> bool {
+    let is_of_hop = |name: &HeaderName| {
+        matches!(
+            name.as_str(),
+            "connection"
+                | "http2-settings"
+                | "keep-alive"
+                | "proxy-authenticate"
+                | "proxy-authorization"
+                | "proxy-connection"
+                | "te"
+                | "trailer"
+                | "transfer-encoding"
+                | "upgrade"
+        )
+    };
+    !fields.keys().any(is_of_hop)
 }
 
 /// Turns a client's request into the one that the upstream gets. Taking a [`Permit`] means that
@@ -218,17 +239,19 @@ fn overrides_method(name: &HeaderName) -> bool {
 fn other_cookies(sent: &HeaderMap, owned: &Owned) -> Option<HeaderValue> {
     let mut lines = sent.get_all(header::COOKIE).iter();
     let (only, more) = (lines.next()?, lines.next());
-    let is_ours = |name: &str| owned.cookies.iter().any(|ours| ours == name);
-    if more.is_none() && !cookies(sent).any(|(name, _)| is_ours(name)) {
+    let is_ours = |pair: &[u8]| {
+        let end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
+        let name = pair[..end].trim_ascii();
+        owned.cookies.iter().any(|ours| ours.as_bytes() == name)
+    };
+    if more.is_none() && !pairs(only.as_bytes()).any(is_ours) {
         return Some(only.clone());
     }
     let mut joined: Vec<u8> = Vec::new();
     for line in sent.get_all(header::COOKIE) {
         for pair in pairs(line.as_bytes()) {
             let pair = pair.trim_ascii();
-            let end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
-            let name = pair[..end].trim_ascii();
-            if pair.is_empty() || std::str::from_utf8(name).is_ok_and(is_ours) {
+            if pair.is_empty() || is_ours(pair) {
                 continue;
             }
             if !joined.is_empty() {

@@ -14,6 +14,7 @@ use super::{
     Ctx,
     api::Api,
     authenticate::{self, Permit, Request, authenticate},
+    connection::Arrival,
     cors::{self, Fields, Preflight},
     denial::{Code, Denial},
     details,
@@ -60,6 +61,7 @@ pub(super) async fn judge(
         &ctx.hop,
         ctx.now,
     )
+    .on(ctx.arrival.as_ref().map(Arrival::recent))
     .told(checks);
     let target = details::route::path(checks, path::target(raw_path));
     let target = target.map_err(|_| Denial::new(Code::AmbiguousPath, "target"))?;

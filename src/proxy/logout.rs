@@ -13,7 +13,7 @@ use super::{
     authenticate::{Method, Request},
     cors::{Fields, Preflight},
     denial::{Code, Denial},
-    session::{cookies, is_cross_site},
+    session::{is_cross_site, named},
     state::State,
     strategy::Strategy,
 };
@@ -96,7 +96,7 @@ fn end(
     may_end: impl Fn(&Arc<Strategy>) -> bool,
 ) -> Ended {
     let mut ended = Ended::All;
-    for (_, value) in cookies(request.headers).filter(|(found, _)| *found == name) {
+    for value in named(request.headers, name) {
         let Ok(session) = state.sessions.keys.open(value, name) else {
             continue;
         };

@@ -25,6 +25,7 @@ pub mod identity;
 mod judge;
 pub mod logout;
 pub mod path;
+pub mod recent;
 pub mod record;
 pub mod refusals;
 mod reply;
@@ -53,12 +54,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderValue;
 use pingora::{
-    Error,
+    Error, ErrorType,
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
     protocols::Digest,
     proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
-    upstreams::peer::HttpPeer,
+    upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy},
 };
 
 use crate::{
@@ -127,6 +128,22 @@ impl Gateway {
     }
 }
 
+impl Ctx {
+    /// What holds the upstream to its time, and how much of it there is, where that is not Pingora.
+    fn wait(&self) -> Option<(&Arrival, Duration)> {
+        let arrival = self.arrival.as_ref().filter(|arrival| arrival.can_wait())?;
+        Some((arrival, self.exchange.as_ref()?.read_timeout()?))
+    }
+
+    /// When there was a connection to the upstream, now that there is one.
+    fn connected(&self, reused: bool) -> Instant {
+        let first = self.exchange.as_ref().is_some_and(|e| e.tries() == 1);
+        // One that was kept is there at once, and the time need not be read again.
+        let at_once = self.judged.filter(|_| first && reused);
+        at_once.unwrap_or_else(clock::instant)
+    }
+}
+
 #[async_trait]
 impl ProxyHttp for Gateway {
     /// In a box of its own: Pingora's futures keep it in three places, and are copied when they start.
@@ -185,13 +202,20 @@ impl ProxyHttp for Gateway {
     /// without a permit.
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         ctx: &mut Self::CTX,
     ) -> pingora::Result<Box<HttpPeer>> {
         let (Some(_), Some(exchange)) = (&ctx.permit, &mut ctx.exchange) else {
             return Err(visit::no_permit());
         };
-        let peer = exchange.next_peer();
+        let mut peer = exchange.next_peer();
+        if ctx.wait().is_some() {
+            peer.options.read_timeout = None;
+        }
+        if headers::lacks_hop_by_hop(&session.req_header().headers) {
+            // There is nothing to remove, and to find that out once is enough.
+            peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
+        }
         ctx.begin_try();
         Ok(Box::new(peer))
     }
@@ -207,6 +231,9 @@ impl ProxyHttp for Gateway {
     ) -> pingora::Result<()> {
         if let Some(exchange) = &mut ctx.exchange {
             exchange.connected(reused);
+        }
+        if let Some((arrival, limit)) = ctx.wait() {
+            arrival.wait(ctx.connected(reused), limit);
         }
         Ok(())
     }
@@ -240,6 +267,9 @@ impl ProxyHttp for Gateway {
             // Nobody's failure, and nothing that could be sent again.
             error.set_retry(false);
             return error;
+        }
+        if ctx.wait().is_some_and(|(arrival, _)| arrival.was_silent()) {
+            error = Error::explain(ErrorType::ReadTimedout, "no answer").into_up();
         }
         if upload::stalled(session, ctx, &error) {
             error.as_down();
@@ -301,6 +331,10 @@ impl ProxyHttp for Gateway {
         if kind == Kind::Interim {
             if let Some(exchange) = &mut ctx.exchange {
                 exchange.heard();
+            }
+            // Not all of these are passed on, where the connection would see them.
+            if let Some((arrival, limit)) = ctx.wait() {
+                arrival.wait(clock::instant(), limit);
             }
             return Ok(());
         }

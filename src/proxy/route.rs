@@ -9,8 +9,9 @@
 //! candidate, of which there are no more than a path of the longest configured length has
 //! segments.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::borrow::Cow;
 
+use ahash::HashMap;
 use http::{HeaderValue, Method};
 
 use crate::proxy::{
@@ -306,7 +307,7 @@ fn allow(apis: &[(usize, Vec<Method>)]) -> HeaderValue {
 
 /// A host in lower case, without port and final dot. An IPv6 address keeps its brackets.
 fn normal_host(host: &str) -> Cow<'_, str> {
-    let name = match host.rfind(':') {
+    let name = match host.bytes().rposition(|byte| byte == b':') {
         Some(colon) if !host[colon..].contains(']') => &host[..colon],
         _ => host,
     };

@@ -173,19 +173,39 @@ impl Cookies {
 /// Only space and tab are white space, as in browsers: they guard the prefix `__Host-` where the
 /// name begins, and a name that begins with any other kind of space is free for all.
 pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
+    all(headers).filter_map(|(name, value)| Some((text(name)?, text(value)?)))
+}
+
+/// The values of the cookies of one name, in all its lines.
+pub fn named<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    all(headers)
+        .filter(move |(found, _)| *found == name.as_bytes())
+        .filter_map(|(_, value)| text(value))
+}
+
+fn all(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let lines = headers.get_all(header::COOKIE).iter();
+    lines
         .flat_map(|line| pairs(line.as_bytes()))
-        .filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='))
-        .map(|(name, value)| (name.trim_matches(WHITE), value.trim_matches(WHITE)))
+        .filter_map(|pair| {
+            let end = memchr::memchr(b'=', pair)?;
+            Some((trim(&pair[..end]), trim(&pair[end + 1..])))
+        })
+}
+
+fn trim(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
 }
 
 /// Where browsers say from which site's page a request comes.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-
-/// White space around the parts of a cookie.
-const WHITE: [char; 2] = [' ', '\t'];
 
 /// The parts of a Cookie line. Most of it are values, and those are long.
 pub fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -224,8 +244,8 @@ pub fn presented(
         if before.any(|strategy| strategy.cookies.name(request.secure) == name) {
             continue;
         }
-        let mut values = cookies(request.headers).filter(|(found, _)| *found == name);
-        let Some((_, value)) = values.next() else {
+        let mut values = named(request.headers, name);
+        let Some(value) = values.next() else {
             continue;
         };
         if values.next().is_some() {
@@ -397,8 +417,8 @@ fn brought(
     request: &Request<'_>,
 ) -> Option<Arc<Session>> {
     let name = strategy.cookies.name(request.secure);
-    let mut values = cookies(request.headers).filter(|(found, _)| *found == name);
-    let (_, value) = values.next()?;
+    let mut values = named(request.headers, name);
+    let value = values.next()?;
     let opened = state.sessions.open(name, value, request.now).ok()?;
     let session = &opened.session;
     let fits = values.next().is_none()

@@ -35,7 +35,7 @@ use crate::{
     },
     proxy::{
         hop::{Hop, Scheme},
-        session::{cookies, is_cross_site},
+        session::{is_cross_site, named},
         state::State,
     },
 };
@@ -159,9 +159,9 @@ async fn admitted(
 
 /// A cookie's value. One that comes twice is none: somebody else may have set it.
 fn cookie(head: &HeaderMap, name: &str) -> Option<Secret> {
-    let mut found = cookies(head).filter(|(known, _)| *known == name);
+    let mut found = named(head, name);
     match (found.next(), found.next()) {
-        (Some((_, value)), None) => Some(Secret::new(value)),
+        (Some(value), None) => Some(Secret::new(value)),
         _ => None,
     }
 }

@@ -56,6 +56,38 @@ async fn a_clients_copies_of_our_headers_never_arrive() {
 }
 
 #[tokio::test]
+async fn each_field_for_one_connection_ends_with_it() {
+    let world = World::start().await;
+    // Whichever of them stands alone, so that none is looked for only beside another.
+    for (name, value) in [
+        ("Connection", "close"),
+        ("Connection", "keep-alive"),
+        ("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA"),
+        ("Keep-Alive", "timeout=5"),
+        ("Proxy-Authenticate", "Basic realm=x"),
+        ("Proxy-Authorization", "Basic eDp5"),
+        ("Proxy-Connection", "keep-alive"),
+        ("TE", "trailers"),
+        ("Trailer", "Expires"),
+        ("Upgrade", "h2c"),
+    ] {
+        let call = world.gateway.get("/open").header(name, value);
+        world.passes(call.header("X-Other", "1")).await;
+        let arrived = world.upstream.last();
+        assert_eq!(arrived.header(name), None, "{name}: {value}");
+        assert_eq!(arrived.header("x-other"), Some("1"), "{name}");
+    }
+    // The body's own framing is made anew.
+    let mut client = Connection::open(world.gateway.proxy).await;
+    client
+        .send("POST /open HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n")
+        .await;
+    client.response().await.unwrap().assert_status(200);
+    let arrived = world.upstream.last();
+    assert_eq!(arrived.header("transfer-encoding"), Some("chunked"));
+}
+
+#[tokio::test]
 async fn connection_cannot_take_away_what_we_add() {
     let world = World::start().await;
     // Ten at once is the most that Pingora takes.

@@ -440,7 +440,7 @@ async fn a_session_ends_absolutely_however_it_is_used() {
 #[tokio::test]
 async fn a_session_does_not_outlive_its_token() {
     let world = World::start().await;
-    let token = world.idp.token(APP).claim("exp", now() + 2).build();
+    let token = world.idp.token(APP).claim("exp", now() + 4).build();
     let cookie = world
         .passes(world.flights().bearer(&token))
         .await

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use crate::{
         client::Connection,
         eventually,
         h2c::H2c,
+        pass,
         stage::Stage,
     },
     streaming::{pour, stuck},
@@ -220,4 +222,155 @@ async fn an_answer_that_has_begun_may_stop_while_the_request_goes_on() {
     assert_eq!(client.head().await.as_deref(), Some("HTTP/1.1 200 OK"));
     assert!(client.is_closed().await, "still open");
     assert_eq!(line(&world, 1).await["code"], "upstream_timeout");
+}
+
+/// A world whose two APIs have upstreams of the test's own: that of `/flights` may be silent for longer than
+/// a test lasts, that of `/open` for a second.
+async fn timed() -> (World, Stage, Stage) {
+    let (patient, impatient) = (Stage::start().await, Stage::start().await);
+    let world = World::with(|setup| {
+        patient.stand_behind(setup);
+        setup.config["apis"][1]["upstream"] = json!({
+            "targets": [{"address": impatient.address.to_string()}], "timeouts": {"read": "1s"},
+        });
+    })
+    .await;
+    (world, patient, impatient)
+}
+
+const WORD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nword";
+const OPEN: &str = "GET /open HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[tokio::test]
+async fn each_request_of_a_connection_has_its_own_time() {
+    let (world, patient, impatient) = timed().await;
+    let bearer = format!("Authorization: Bearer {}", world.token());
+    let flights = format!("GET /flights HTTP/1.1\r\nHost: a\r\n{bearer}\r\n\r\n");
+    let mut client = Connection::open(world.gateway.proxy).await;
+    client.send(OPEN).await;
+    let mut upstream = impatient.accept().await;
+    // Those of a second take longer together than one of them may.
+    for _ in 0..3 {
+        upstream.whole_head().await.unwrap();
+        pass(Duration::from_millis(600)).await;
+        upstream.send(WORD).await;
+        client.response().await.unwrap().assert_status(200);
+        client.send(OPEN).await;
+    }
+    upstream.whole_head().await.unwrap();
+    upstream.send(WORD).await;
+    client.response().await.unwrap().assert_status(200);
+
+    client.send(&flights).await;
+    let mut other = patient.accept().await;
+    other.whole_head().await.unwrap();
+    pass(Duration::from_millis(1_500)).await;
+    other.send(WORD).await;
+    client.response().await.unwrap().assert_status(200);
+
+    client.send(OPEN).await;
+    upstream.whole_head().await.unwrap();
+    let response = client.response().await.expect("an answer");
+    response.assert_problem(504, "upstream_timeout");
+    assert!(client.is_closed().await, "still open");
+    assert!(upstream.is_closed().await, "the upstream's is still open");
+}
+
+#[tokio::test]
+async fn hints_before_an_answer_are_words_of_the_upstream() {
+    let (world, _, impatient) = timed().await;
+    // An older client does not get them.
+    for version in ["1.1", "1.0"] {
+        let mut client = Connection::open(world.gateway.proxy).await;
+        client
+            .send(format!("GET /open HTTP/{version}\r\nHost: a\r\n\r\n"))
+            .await;
+        let mut upstream = impatient.accept().await;
+        upstream.whole_head().await.unwrap();
+        for _ in 0..3 {
+            pass(Duration::from_millis(600)).await;
+            upstream
+                .send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+                .await;
+        }
+        upstream.send(WORD).await;
+        drop(upstream);
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"word") {
+            let mut part = [0; 1024];
+            let read = client.read_some(&mut part).await.expect("a whole answer");
+            answer.extend_from_slice(&part[..read]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_takes_its_time_is_not_the_upstreams_silence() {
+    let (world, _, impatient) = timed().await;
+    let mut client = Connection::open(world.gateway.proxy).await;
+    client.send(OPEN).await;
+    let mut upstream = impatient.accept().await;
+    upstream.whole_head().await.unwrap();
+    let piece = vec![b'a'; 1 << 20];
+    let sending = tokio::spawn(async move {
+        upstream
+            .send("HTTP/1.1 200 OK\r\nContent-Length: 67108864\r\n\r\n")
+            .await;
+        for _ in 0..64 {
+            upstream.send(&piece).await;
+        }
+        upstream
+    });
+    client.whole_head().await.unwrap();
+    for _ in 0..2 {
+        pass(Duration::from_millis(1_500)).await;
+        client.read_exact(&mut vec![0; 32 << 20]).await;
+    }
+    let mut upstream = sending.await.unwrap();
+    client.send(OPEN).await;
+    upstream.whole_head().await.unwrap();
+    upstream.send(WORD).await;
+    client.response().await.unwrap().assert_status(200);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_an_answer_is_told_that_there_is_none() {
+    let (world, _, impatient) = timed().await;
+    // The second has closed its half, the third has sent its next requests, more than are kept.
+    let further = OPEN.repeat(2_000);
+    for (method, more) in [("HEAD", ""), ("GET", ""), ("GET", &*further)] {
+        let mut client = Connection::open(world.gateway.proxy).await;
+        let head = format!("{method} /open HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.send(head).await;
+        let mut upstream = impatient.accept().await;
+        upstream.whole_head().await.unwrap();
+        match more {
+            "" => client.finish().await,
+            more => client.send(more).await,
+        }
+        let response = client.response_to(method).await.expect("an answer");
+        assert_eq!(response.status, 504, "{method} and {} bytes", more.len());
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_came_in_time_is_not_late_because_the_gateway_is() {
+    let (world, _, impatient) = timed().await;
+    let mut waiting = Vec::new();
+    for _ in 0..12 {
+        let mut client = Connection::open(world.gateway.proxy).await;
+        client.send(OPEN).await;
+        let mut upstream = impatient.accept().await;
+        upstream.whole_head().await.unwrap();
+        waiting.push((client, upstream));
+    }
+    world.gateway.signal("STOP").await;
+    for (_, upstream) in &mut waiting {
+        upstream.send(WORD).await;
+    }
+    pass(Duration::from_millis(1_500)).await;
+    world.gateway.signal("CONT").await;
+    for (client, _) in &mut waiting {
+        client.response().await.unwrap().assert_status(200);
+    }
 }

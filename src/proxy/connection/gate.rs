@@ -5,9 +5,10 @@
 //! behind a [`Gate`], which ends where the request ends and keeps the rest.
 
 use std::{
+    future::{Future, poll_fn},
     io,
     mem::MaybeUninit,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -25,9 +26,13 @@ use pingora::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     runtime::Handle,
+    time::Instant,
 };
 
-use super::{count::Permit, half_closed::HalfClosed, head::Body, tunnel::Tunnel};
+use super::{
+    alarm::Alarm, count::Permit, half_closed::HalfClosed, head::Body, silence::Listener,
+    tunnel::Tunnel,
+};
 
 /// Room for an ordinary head, so that it is read at once.
 const HEAD: usize = 4096;
@@ -49,6 +54,9 @@ pub(super) struct Gate {
     body: Body,
     /// Where the client's half was seen to end during the request under way.
     half_closed: Option<HalfClosed>,
+    listener: Listener,
+    /// For the next bytes of the client, or of its answer: never for both at once.
+    alarm: Alarm,
     tunnel: Tunnel,
     lingers: bool,
 }
@@ -64,6 +72,8 @@ impl Gate {
             ahead_limit,
             body: Body::Length(0),
             half_closed: None,
+            listener: Listener::default(),
+            alarm: Alarm::default(),
             tunnel: Tunnel::default(),
             lingers: false,
         }
@@ -93,6 +103,21 @@ impl Gate {
         matches!(stream.read_buf(&mut self.ahead).await, Ok(1..))
     }
 
+    /// The same, until a deadline: `None` then. Whoever stops waiting loses no bytes.
+    pub(super) async fn fill_by(&mut self, deadline: Instant) -> Option<bool> {
+        let mut alarm = std::mem::take(&mut self.alarm);
+        let read = {
+            let mut fill = pin!(self.fill());
+            poll_fn(|context| match fill.as_mut().poll(context) {
+                Poll::Ready(read) => Poll::Ready(Some(read)),
+                Poll::Pending => alarm.poll_at(deadline, context).map(|()| None),
+            })
+            .await
+        };
+        self.alarm = alarm;
+        read
+    }
+
     /// Removes blank lines before a head (RFC 9112 section 2.2).
     pub(super) fn skip_blank_lines(&mut self) -> bool {
         let before = self.ahead.len();
@@ -118,6 +143,12 @@ impl Gate {
     pub(super) fn open(&mut self, body: Body) {
         self.body = body;
         self.half_closed = None;
+        self.listener.reset();
+    }
+
+    /// What may end the wait for an answer.
+    pub(super) fn listener(&mut self) -> &mut Listener {
+        &mut self.listener
     }
 
     /// What may end the connection once it is a tunnel.
@@ -128,6 +159,18 @@ impl Gate {
     /// Throws away what the client still sends before the connection is closed.
     pub(super) fn linger(&mut self) {
         self.lingers = true;
+    }
+
+    /// What happens while an answer is waited for: nothing, unless the client has gone or the
+    /// upstream has been silent for too long.
+    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(gone) = self.poll_beyond(context) {
+            return Poll::Ready(gone);
+        }
+        match self.listener.check(&mut self.alarm, context) {
+            Ok(()) => Poll::Pending,
+            Err(silent) => Poll::Ready(Err(silent)),
+        }
     }
 
     /// Reads past the end of the request, to see whether the client is still there. Never ready
@@ -166,8 +209,11 @@ impl Gate {
 
     /// Notes what came of sending bytes.
     fn sent<T>(&mut self, sent: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if let (Some(half_closed), Poll::Ready(Ok(_))) = (&mut self.half_closed, &sent) {
-            half_closed.sent();
+        if let Poll::Ready(Ok(_)) = sent {
+            self.listener.heard();
+            if let Some(half_closed) = &mut self.half_closed {
+                half_closed.sent();
+            }
         }
         sent
     }
@@ -181,7 +227,7 @@ impl AsyncRead for Gate {
     ) -> Poll<io::Result<()>> {
         let gate = &mut *self;
         let allowed = match gate.body {
-            Body::Length(0) => return gate.poll_beyond(context),
+            Body::Length(0) => return gate.poll_answer(context),
             Body::Length(left) => usize::try_from(left).unwrap_or(usize::MAX),
             Body::Http2 => usize::MAX,
             Body::Open => {

@@ -5,13 +5,13 @@
 //! and its upstream's for as long as the upstream may take.
 
 use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
+
+use super::alarm::Alarm;
 
 /// How long nothing may have been sent to such a client before it counts as gone. Shorter, scripts
 /// that close their half at once lose answers that take a moment; longer, requests that were given
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct HalfClosed {
     /// When bytes were last sent: who takes them is there.
     sent: Instant,
-    timer: Pin<Box<Sleep>>,
+    alarm: Alarm,
 }
 
 impl HalfClosed {
@@ -31,7 +31,7 @@ impl HalfClosed {
     pub(super) fn new() -> Self {
         Self {
             sent: Instant::now(),
-            timer: Box::pin(tokio::time::sleep(PATIENCE)),
+            alarm: Alarm::default(),
         }
     }
 
@@ -42,13 +42,6 @@ impl HalfClosed {
 
     /// Ready once the client counts as gone.
     pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            ready!(self.timer.as_mut().poll(context));
-            let end = self.sent + PATIENCE;
-            if Instant::now() >= end {
-                return Poll::Ready(());
-            }
-            self.timer.as_mut().reset(end);
-        }
+        self.alarm.poll_at(self.sent + PATIENCE, context)
     }
 }

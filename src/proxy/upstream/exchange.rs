@@ -1,11 +1,11 @@
 //! One request's way to an upstream: its place among those in flight, the address it goes to, what
 //! is tried again and what is learnt from how it ended.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use pingora::{Error, ErrorSource, upstreams::peer::HttpPeer};
 
-use super::{Upstream, endpoint::Endpoint, peer, trouble, trouble::Trouble};
+use super::{Upstream, config::Protocol, endpoint::Endpoint, peer, trouble, trouble::Trouble};
 use crate::clock;
 
 /// Holds a place among the requests in flight for as long as it lives.
@@ -59,6 +59,12 @@ impl Exchange {
     /// Whether the last try went over a kept connection.
     pub fn is_reused(&self) -> bool {
         self.reused
+    }
+
+    /// How long an HTTP/1 upstream may say nothing; `None` where another protocol is spoken.
+    pub(in crate::proxy) fn read_timeout(&self) -> Option<Duration> {
+        let config = &self.upstream.config;
+        (config.protocol == Protocol::Http1).then_some(config.timeouts.read)
     }
 
     /// What the system or rustls said about a connect that failed.
