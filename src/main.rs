@@ -3,8 +3,10 @@
 //! and out, `schema` tells editors what may stand in the files.
 
 use std::{
+    env,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{self, ExitCode},
 };
 
 use clap::{
@@ -110,6 +112,7 @@ fn main() -> ExitCode {
         Command::Registry(command) => registry::run(&command),
         Command::Schema { file } => schema(file),
         Command::Serve { config, upgrade } => {
+            keep_freed_memory();
             // mimalloc's blocks lie apart, and with huge pages the system would give what is between them
             // too: twice the memory, and nothing gained. A system without them has nothing to forbid.
             let _ = rustix::thread::disable_transparent_huge_pages(true);
@@ -125,6 +128,24 @@ fn main() -> ExitCode {
                 }
             }
         }
+    }
+}
+
+/// Lets memory that is free be used again before the system gets it back. After mimalloc's second that
+/// happens all the time under load: it is taken back at once then, page fault by page fault, and for some
+/// milliseconds nobody is answered. mimalloc reads its settings from the environment when a program
+/// starts, so the program takes its own place. Where it cannot, or somebody else has chosen, it goes on.
+fn keep_freed_memory() {
+    const SETTING: &str = "MIMALLOC_PURGE_DELAY";
+    /// Milliseconds: longer than bursts are apart, and what a large reload needed is given back.
+    const DELAY: &str = "60000";
+    if env::var_os(SETTING).is_none() {
+        let mut arguments = env::args_os();
+        let mut program = process::Command::new("/proc/self/exe");
+        if let Some(name) = arguments.next() {
+            program.arg0(name);
+        }
+        let _cannot = program.args(arguments).env(SETTING, DELAY).exec();
     }
 }
 

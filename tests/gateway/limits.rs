@@ -166,6 +166,22 @@ async fn no_huge_pages_are_taken_where_the_system_offers_them_to_all() {
 }
 
 #[tokio::test]
+async fn freed_memory_is_kept_for_a_while_unless_somebody_has_chosen() {
+    for (chosen, expected) in [(None, "60000"), (Some("5"), "5")] {
+        let world = World::with(|setup| {
+            let chosen = chosen.map(|chosen: &str| ("MIMALLOC_PURGE_DELAY".into(), chosen.into()));
+            setup.environment.extend(chosen);
+        })
+        .await;
+        // That it answers says that its arguments are the ones that it was started with.
+        let environment = format!("/proc/{}/environ", world.gateway.pid());
+        let environment = std::fs::read_to_string(environment).unwrap();
+        let setting = format!("MIMALLOC_PURGE_DELAY={expected}");
+        assert!(environment.split('\0').any(|line| line == setting));
+    }
+}
+
+#[tokio::test]
 async fn operators_are_answered_when_clients_have_taken_every_descriptor() {
     // Longer than an answer is waited for: silent clients keep what they have.
     let world = with_limits(json!({"header_timeout": "60s"})).await;
