@@ -400,8 +400,11 @@ play_p99() {
         paced bearer "$half"
         echo "$((p99 - base))" >>"$work/added"
         echo "$p99" >>"$work/p99.cost"
+        echo "$base_whole" >>"$work/whole-bare"
+        echo "$whole" >>"$work/whole-bearer"
         echo "p99: bare $base us (of the whole second $base_whole), bearer $p99 us ($whole)" >&2
     done
+    echo "p99: of whole seconds, medians: bare $(median <"$work/whole-bare") us, bearer $(median <"$work/whole-bearer")" >&2
     echo "p99: $(median <"$work/rates") requests/s came, half of bare's peak is $half" >&2
 }
 

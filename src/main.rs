@@ -4,9 +4,10 @@
 
 use std::{
     env,
-    os::unix::process::CommandExt as _,
+    ffi::{CString, OsStr, OsString},
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
-    process::{self, ExitCode},
+    process::ExitCode,
 };
 
 use clap::{
@@ -113,6 +114,8 @@ fn main() -> ExitCode {
         Command::Schema { file } => schema(file),
         Command::Serve { config, upgrade } => {
             keep_freed_memory();
+            // As `ps` and `pgrep` know it, whichever way it was started. It does without where it may not.
+            let _ = rustix::thread::set_name(c"dcr-gateway");
             // mimalloc's blocks lie apart, and with huge pages the system would give what is between them
             // too: twice the memory, and nothing gained. A system without them has nothing to forbid.
             let _ = rustix::thread::disable_transparent_huge_pages(true);
@@ -131,21 +134,24 @@ fn main() -> ExitCode {
     }
 }
 
-/// Lets memory that is free be used again before the system gets it back. After mimalloc's second that
-/// happens all the time under load: it is taken back at once then, page fault by page fault, and for some
+/// Lets memory that is free be used again for a minute before the system gets it back. By itself mimalloc
+/// gives it back each second, and under load it is taken again at once, page fault by page fault: for some
 /// milliseconds nobody is answered. mimalloc reads its settings from the environment when a program
 /// starts, so the program takes its own place. Where it cannot, or somebody else has chosen, it goes on.
 fn keep_freed_memory() {
     const SETTING: &str = "MIMALLOC_PURGE_DELAY";
-    /// Milliseconds: longer than bursts are apart, and what a large reload needed is given back.
-    const DELAY: &str = "60000";
-    if env::var_os(SETTING).is_none() {
-        let mut arguments = env::args_os();
-        let mut program = process::Command::new("/proc/self/exe");
-        if let Some(name) = arguments.next() {
-            program.arg0(name);
-        }
-        let _cannot = program.args(arguments).env(SETTING, DELAY).exec();
+    const MILLISECONDS: &str = "60000";
+    if env::var_os(SETTING).is_some() {
+        return;
+    }
+    let text = |text: &OsStr| CString::new(text.as_bytes());
+    let arguments: Result<Vec<_>, _> = env::args_os().map(|argument| text(&argument)).collect();
+    let variables = env::vars_os().map(|(name, value)| [name, value].join(OsStr::new("=")));
+    let setting = OsString::from([SETTING, MILLISECONDS].join("="));
+    let variables = variables.chain([setting]).map(|variable| text(&variable));
+    if let (Ok(arguments), Ok(variables)) = (arguments, variables.collect::<Result<Vec<_>, _>>()) {
+        // Std's own way gives SIGPIPE back its deadly meaning first, also where it then goes on.
+        let _cannot = nix::unistd::execve(c"/proc/self/exe", &arguments, &variables);
     }
 }
 

@@ -225,13 +225,13 @@ async fn an_answer_that_has_begun_may_stop_while_the_request_goes_on() {
 }
 
 /// A world whose two APIs have upstreams of the test's own: that of `/flights` may be silent for longer than
-/// a test lasts, that of `/open` for a second.
-async fn timed() -> (World, Stage, Stage) {
+/// a test lasts, that of `/open` for so long.
+async fn timed(read: &str) -> (World, Stage, Stage) {
     let (patient, impatient) = (Stage::start().await, Stage::start().await);
     let world = World::with(|setup| {
         patient.stand_behind(setup);
         setup.config["apis"][1]["upstream"] = json!({
-            "targets": [{"address": impatient.address.to_string()}], "timeouts": {"read": "1s"},
+            "targets": [{"address": impatient.address.to_string()}], "timeouts": {"read": read},
         });
     })
     .await;
@@ -243,16 +243,16 @@ const OPEN: &str = "GET /open HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[tokio::test]
 async fn each_request_of_a_connection_has_its_own_time() {
-    let (world, patient, impatient) = timed().await;
+    let (world, patient, impatient) = timed("2s").await;
     let bearer = format!("Authorization: Bearer {}", world.token());
     let flights = format!("GET /flights HTTP/1.1\r\nHost: a\r\n{bearer}\r\n\r\n");
     let mut client = Connection::open(world.gateway.proxy).await;
     client.send(OPEN).await;
     let mut upstream = impatient.accept().await;
-    // Those of a second take longer together than one of them may.
+    // Those of two seconds take longer together than one of them may.
     for _ in 0..3 {
         upstream.whole_head().await.unwrap();
-        pass(Duration::from_millis(600)).await;
+        pass(Duration::from_millis(1_200)).await;
         upstream.send(WORD).await;
         client.response().await.unwrap().assert_status(200);
         client.send(OPEN).await;
@@ -264,7 +264,7 @@ async fn each_request_of_a_connection_has_its_own_time() {
     client.send(&flights).await;
     let mut other = patient.accept().await;
     other.whole_head().await.unwrap();
-    pass(Duration::from_millis(1_500)).await;
+    pass(Duration::from_millis(2_500)).await;
     other.send(WORD).await;
     client.response().await.unwrap().assert_status(200);
 
@@ -278,7 +278,7 @@ async fn each_request_of_a_connection_has_its_own_time() {
 
 #[tokio::test]
 async fn hints_before_an_answer_are_words_of_the_upstream() {
-    let (world, _, impatient) = timed().await;
+    let (world, _, impatient) = timed("2s").await;
     // An older client does not get them.
     for version in ["1.1", "1.0"] {
         let mut client = Connection::open(world.gateway.proxy).await;
@@ -288,7 +288,7 @@ async fn hints_before_an_answer_are_words_of_the_upstream() {
         let mut upstream = impatient.accept().await;
         upstream.whole_head().await.unwrap();
         for _ in 0..3 {
-            pass(Duration::from_millis(600)).await;
+            pass(Duration::from_millis(1_200)).await;
             upstream
                 .send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
                 .await;
@@ -306,7 +306,7 @@ async fn hints_before_an_answer_are_words_of_the_upstream() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_takes_its_time_is_not_the_upstreams_silence() {
-    let (world, _, impatient) = timed().await;
+    let (world, _, impatient) = timed("1s").await;
     let mut client = Connection::open(world.gateway.proxy).await;
     client.send(OPEN).await;
     let mut upstream = impatient.accept().await;
@@ -335,27 +335,33 @@ async fn a_client_that_takes_its_time_is_not_the_upstreams_silence() {
 
 #[tokio::test]
 async fn whoever_waits_for_an_answer_is_told_that_there_is_none() {
-    let (world, _, impatient) = timed().await;
+    let (world, _, impatient) = timed("1s").await;
     // The second has closed its half, the third has sent its next requests, more than are kept.
     let further = OPEN.repeat(2_000);
-    for (method, more) in [("HEAD", ""), ("GET", ""), ("GET", &*further)] {
+    let cases = [("HEAD", Some("")), ("GET", None), ("GET", Some(&*further))];
+    for (method, more) in cases {
         let mut client = Connection::open(world.gateway.proxy).await;
         let head = format!("{method} /open HTTP/1.1\r\nHost: a\r\n\r\n");
         client.send(head).await;
         let mut upstream = impatient.accept().await;
         upstream.whole_head().await.unwrap();
         match more {
-            "" => client.finish().await,
-            more => client.send(more).await,
+            Some(more) => client.send(more).await,
+            None => client.finish().await,
         }
         let response = client.response_to(method).await.expect("an answer");
-        assert_eq!(response.status, 504, "{method} and {} bytes", more.len());
+        assert_eq!(
+            response.status,
+            504,
+            "{method} and {:?} bytes",
+            more.map(str::len)
+        );
     }
 }
 
 #[tokio::test]
 async fn an_answer_that_came_in_time_is_not_late_because_the_gateway_is() {
-    let (world, _, impatient) = timed().await;
+    let (world, _, impatient) = timed("4s").await;
     let mut waiting = Vec::new();
     for _ in 0..12 {
         let mut client = Connection::open(world.gateway.proxy).await;
@@ -368,7 +374,7 @@ async fn an_answer_that_came_in_time_is_not_late_because_the_gateway_is() {
     for (_, upstream) in &mut waiting {
         upstream.send(WORD).await;
     }
-    pass(Duration::from_millis(1_500)).await;
+    pass(Duration::from_millis(4_500)).await;
     world.gateway.signal("CONT").await;
     for (client, _) in &mut waiting {
         client.response().await.unwrap().assert_status(200);

@@ -31,6 +31,8 @@ pub(super) struct Silence {
     end: AtomicU64,
     /// How long it may last, in nanoseconds.
     limit: AtomicU64,
+    /// Nobody has listened yet: the request may have been sent just now.
+    is_new: AtomicBool,
     /// Its time is over, and [`GRACE`] runs.
     is_late: AtomicBool,
     /// That is over, too.
@@ -53,6 +55,7 @@ impl Default for Silence {
             origin: Instant::now(),
             end: AtomicU64::new(NEVER),
             limit: AtomicU64::new(NEVER),
+            is_new: AtomicBool::new(false),
             is_late: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
         }
@@ -64,6 +67,7 @@ impl Silence {
     pub(super) fn begin(&self, from: Instant, limit: Duration) {
         self.limit.store(nanoseconds(limit), Relaxed);
         self.is_over.store(false, Relaxed);
+        self.is_new.store(true, Relaxed);
         self.begin_again(from);
     }
 
@@ -130,7 +134,12 @@ impl Listener {
         }
         while let Some(end) = silence.end() {
             if alarm.poll_at(end, context).is_pending() {
+                silence.is_new.store(false, Relaxed);
                 return Ok(());
+            }
+            if silence.is_new.swap(false, Relaxed) {
+                silence.begin_again(Instant::now());
+                continue;
             }
             if silence.is_late.swap(true, Relaxed) {
                 silence.is_over.store(true, Relaxed);

@@ -92,7 +92,7 @@ pub struct Timeouts {
     /// Connecting, the TLS handshake included. Default 2 s.
     pub connect: Duration,
     /// How long the upstream may say nothing: until the head of its answer is whole, then each time
-    /// until more of it comes. It has up to 50 ms more, should it be the gateway that is late. While a
+    /// until more of it comes. It has up to 50 ms more, as it may be the gateway that was late. While a
     /// request's body is sent, each byte of the answer's head is a word of the upstream's too, and what
     /// the client sends begins the wait anew towards HTTP/1.1, not towards HTTP/2, where an upload or a
     /// stream of calls that the upstream listens to in silence needs more. A tunnel of which neither

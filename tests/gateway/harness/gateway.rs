@@ -311,6 +311,7 @@ impl Process {
             .args(["serve", "--config"])
             .arg(directory.join("gateway.yaml"))
             .args(arguments)
+            .env_remove("MIMALLOC_PURGE_DELAY")
             .env_remove("NOTIFY_SOCKET")
             .env_remove("RUNTIME_DIRECTORY")
             .envs(environment.iter().cloned());
