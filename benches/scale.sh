@@ -192,7 +192,7 @@ registry: { sqlite: $1, keys: [{ file: key }] }
 YAML
 }
 
-# rested NAME: KiB as in memory, when what the start needed has been given back.
+# rested NAME: KiB as in memory, when what the start sets in motion has come to rest.
 rested() {
     sleep 5
     awk -v name="$1:" '$1 == name { print $2 }' "/proc/$pid/status"
